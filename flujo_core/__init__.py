@@ -1,0 +1,110 @@
+"""Flujo: reliable, extensible multi-agent AI workflows. Every public name is here, and loads when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flujo_core.config import PluginSettings, Settings
+    from flujo_core.engine.stream import RunStream
+    from flujo_core.errors import (
+        ConfigurationError,
+        DefinitionError,
+        EdgeError,
+        FlujoError,
+        InvalidValue,
+        ModelError,
+        ModelMisbehaved,
+        ModelNotConfigured,
+        ModelRejected,
+        ModelUnavailable,
+        PluginError,
+        PluginLoadError,
+        RunExists,
+        SignatureError,
+        StepError,
+        StepTimeout,
+        StoreError,
+        StoreRefused,
+        UnknownRun,
+    )
+    from flujo_core.flujo import Flujo
+    from flujo_core.hooks.call import RunEnd, RunStart, StepCall
+    from flujo_core.hooks.registry import Registry
+    from flujo_core.hooks.spec import Plugin, hookimpl
+    from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, Usage
+    from flujo_core.model.context import PipelineContext
+    from flujo_core.model.event import (
+        AttemptFailed,
+        Chunk,
+        ErrorInfo,
+        RunEnded,
+        RunEvent,
+        RunStarted,
+        StepCompleted,
+        StepFailed,
+        StepStarted,
+    )
+    from flujo_core.model.flow import Node, Pipeline
+    from flujo_core.model.outcome import Skip, Stop, Veto
+    from flujo_core.model.policy import Retry
+    from flujo_core.model.run import NoOutput, PipelineResult, RunFailed, RunRefused, RunState, StepResult
+    from flujo_core.model.signature import Resources, RunInfo
+    from flujo_core.model.step import Step, step
+    from flujo_core.store.memory import MemoryStore
+    from flujo_core.store.protocol import Record, RunSummary, Store
+    from flujo_core.store.sqlite import SQLiteStore
+
+_WHERE = {
+    "config": ("PluginSettings", "Settings"),
+    "engine.stream": ("RunStream",),
+    "errors": (
+        "ConfigurationError", "DefinitionError", "EdgeError", "FlujoError", "InvalidValue", "ModelError",
+        "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "PluginError", "PluginLoadError",
+        "RunExists", "SignatureError", "StepError", "StepTimeout", "StoreError", "StoreRefused", "UnknownRun",
+    ),
+    "flujo": ("Flujo",),
+    "hooks.call": ("RunEnd", "RunStart", "StepCall"),
+    "hooks.registry": ("Registry",),
+    "hooks.spec": ("Plugin", "hookimpl"),
+    "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "Usage"),
+    "model.context": ("PipelineContext",),
+    "model.event": (
+        "AttemptFailed", "Chunk", "ErrorInfo", "RunEnded", "RunEvent", "RunStarted", "StepCompleted", "StepFailed",
+        "StepStarted",
+    ),
+    "model.flow": ("Node", "Pipeline"),
+    "model.outcome": ("Skip", "Stop", "Veto"),
+    "model.policy": ("Retry",),
+    "model.run": ("NoOutput", "PipelineResult", "RunFailed", "RunRefused", "RunState", "StepResult"),
+    "model.signature": ("Resources", "RunInfo"),
+    "model.step": ("Step", "step"),
+    "store.memory": ("MemoryStore",),
+    "store.protocol": ("Record", "RunSummary", "Store"),
+    "store.sqlite": ("SQLiteStore",),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = [
+    "AgentProtocol", "AgentReply", "AttemptFailed", "Chunk", "ConfigurationError", "DefinitionError", "EdgeError",
+    "ErrorInfo", "Flujo", "FlujoError", "InvalidValue", "MemoryStore", "ModelError", "ModelFactory", "ModelMisbehaved",
+    "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoOutput", "Node", "Pipeline", "PipelineContext",
+    "PipelineResult", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Record", "Registry", "Resources",
+    "Retry", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunRefused", "RunStart",
+    "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "Settings", "SignatureError", "Skip", "Step",
+    "StepCall", "StepCompleted", "StepError", "StepFailed", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store",
+    "StoreError", "StoreRefused", "UnknownRun", "Usage", "Veto", "hookimpl", "step",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value: object = getattr(import_module(f"flujo_core.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

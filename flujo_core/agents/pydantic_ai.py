@@ -1,0 +1,123 @@
+"""pydantic-ai agents: the only kernel module that imports pydantic_ai. Imported when a pipeline has such an agent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import Any, TypeAlias
+
+from pydantic_ai import AgentRunResult, RunContext
+from pydantic_ai.agent import AbstractAgent
+from pydantic_ai.capabilities import ResolveModelId
+from pydantic_ai.exceptions import (
+    ModelAPIError,
+    ModelConnectionError,
+    ModelRateLimitError,
+    ModelServerError,
+    ModelUnavailableError,
+    RunTimedOut,
+    UnexpectedModelBehavior,
+    UsageLimitExceeded,
+    UserError,
+)
+from pydantic_ai.messages import AgentStreamEvent, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
+from pydantic_ai.models import Model, ModelResolutionContext
+
+from flujo_core.errors import (
+    ModelError,
+    ModelMisbehaved,
+    ModelNotConfigured,
+    ModelRejected,
+    ModelUnavailable,
+)
+from flujo_core.model.agent import AgentReply, Usage, model_name
+
+OnText: TypeAlias = Callable[[str], Awaitable[None]]
+"""Gets each piece of text that the model gives, as it comes."""
+
+ModelLookup: TypeAlias = Callable[[str], Any]
+"""Gives the model of a name that a plugin's prefix claims, or None."""
+
+
+async def ask(
+    agent: AbstractAgent[Any, Any], prompt: str, *, deps: Any, lookup: ModelLookup, on_text: OnText | None
+) -> AgentReply[Any]:
+    """Runs a pydantic-ai agent.
+
+    Args:
+        agent: The agent; a name of a model is resolved now.
+        prompt: The user prompt.
+        deps: The agent's dependencies.
+        lookup: Finds the models of plugins.
+        on_text: Gets the text as it comes; None: the model is not asked to stream.
+
+    Raises:
+        ModelError: The model gave nothing that can be used.
+    """
+    try:
+        result = await agent.run(
+            prompt,
+            deps=deps,
+            infer_name=False,
+            capabilities=[ResolveModelId(_resolver(lookup))],
+            event_stream_handler=None if on_text is None else _handler(on_text),
+        )
+    except (ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded, RunTimedOut) as error:
+        raise _translated(error, agent) from error
+    except (UserError, ImportError) as error:
+        raise ModelNotConfigured(f"the model '{model_name(agent.model)}' cannot be used: {_sentence(error)}") from error
+    return AgentReply(result.output, _usage(result))
+
+
+def _resolver(lookup: ModelLookup) -> Callable[[ModelResolutionContext[Any], str], Model | None]:
+    def resolve(context: ModelResolutionContext[Any], model_id: str) -> Model | None:
+        model: Model | None = lookup(model_id)
+        return model
+
+    return resolve
+
+
+def _handler(on_text: OnText) -> Callable[[RunContext[Any], AsyncIterable[AgentStreamEvent]], Awaitable[None]]:
+    async def handle(context: RunContext[Any], events: AsyncIterable[AgentStreamEvent]) -> None:
+        async for event in events:
+            match event:
+                case (
+                    PartStartEvent(part=TextPart(content=text))
+                    | PartDeltaEvent(delta=TextPartDelta(content_delta=text))
+                ) if text:
+                    await on_text(text)
+
+    return handle
+
+
+def _usage(result: AgentRunResult[Any]) -> Usage:
+    used = result.usage
+    return Usage(used.requests, used.input_tokens, used.output_tokens, used.tool_calls, used.cost)
+
+
+def _translated(error: Exception, agent: AbstractAgent[Any, Any]) -> ModelError:
+    """What a pydantic-ai error means for the step. Its own text is left out: it may quote what was sent."""
+    who = f"the model '{model_name(agent.model)}'"
+    match error:
+        case UnexpectedModelBehavior():
+            return ModelMisbehaved(f"{who} answered, but never with a valid {_wanted(agent)} ({type(error).__name__})")
+        case UsageLimitExceeded():
+            return ModelRejected(f"{who} was not asked further: the agent's usage limits are reached")
+        case ModelUnavailableError() | ModelConnectionError() | ModelServerError() | ModelRateLimitError():
+            return ModelUnavailable(f"{who} did not answer ({_reason(error)}); try again later")
+        case RunTimedOut():
+            return ModelUnavailable(f"{who} did not answer in the time that the agent allows")
+    return ModelRejected(f"{who} refused the request ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    status = getattr(error, "status_code", None)
+    name = type(error).__name__.removeprefix("_HTTP")
+    return f"{name}, HTTP status {status}" if status else name
+
+
+def _wanted(agent: AbstractAgent[Any, Any]) -> str:
+    return f"'{agent.output_type.__name__}'" if isinstance(agent.output_type, type) else "output"
+
+
+def _sentence(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

@@ -1,0 +1,303 @@
+"""One leaf of a pipeline: pre hooks, attempts (draft, run, validate), post hooks, one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import ChainMap
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import ValidationError
+
+from flujo_core.engine.action import Surroundings, Turn, action_of, direct_call
+from flujo_core.engine.journal import now
+from flujo_core.errors import FlujoError, InvalidValue, PluginError, StepError, StepTimeout, StoreError
+from flujo_core.hooks.call import StepCall
+from flujo_core.hooks.dispatch import Hooks
+from flujo_core.model.agent import Usage
+from flujo_core.model.check import type_name
+from flujo_core.model.context import PipelineContext, State, draft, touched
+from flujo_core.model.event import AttemptFailed, ErrorInfo, StepCompleted, StepFailed, StepStarted
+from flujo_core.model.outcome import Skip, Stop, Veto
+from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
+from flujo_core.model.policy import NO_POLICY
+from flujo_core.model.run import StepResult
+from flujo_core.model.step import Step
+from flujo_core.model.value import adapter, encoded, flaws
+
+
+class Stopped(BaseException):
+    """Unwinds a run that a step or a hook stopped; not an Exception, so that nothing on the way takes it for one."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__()
+        self.reason = stop.reason
+
+
+class Run(Surroundings, Protocol):
+    """What a leaf must know of the run that it is part of.
+
+    Attributes:
+        bare: Whether nothing but the list of its events follows the run: no hooks on steps, no store, no stream.
+    """
+
+    bare: bool
+    hooks: Hooks
+    state: State
+    context_type: type[PipelineContext]
+
+
+class Yield(NamedTuple):
+    """What a leaf has to commit.
+
+    Attributes:
+        output: The output, as it would come back from the journal.
+        patch: What changes in the context, likewise.
+        touched: The context's fields that were looked at.
+        attempt: The number of the attempt that gave it; 0 if the step was skipped.
+        usage: What the agent used, or None.
+        value: The output as bytes, where there is a store.
+        state: The patch as bytes, where there is a store.
+    """
+
+    output: Any
+    patch: Patch
+    touched: State
+    attempt: int
+    usage: Usage | None
+    value: bytes = b"null"
+    state: bytes = b"{}"
+
+
+class Leaf:
+    """A step, ready to run: what can be worked out before a run is worked out here.
+
+    Args:
+        step: The step; an agent that it names is resolved.
+        address: Its address.
+    """
+
+    __slots__ = ("_action", "_direct", "_gives", "_name", "_retry", "_timeout", "_validate", "address")
+
+    def __init__(self, step: Step[Any, Any], address: str) -> None:
+        self.address = address
+        self._name = step.name
+        self._retry = step.policies.retry
+        self._timeout = step.policies.timeout
+        self._gives = step.gives
+        self._validate = adapter(step.gives).validator.validate_python
+        self._action = action_of(step, address)
+        self._direct = direct_call(step) if step.policies == NO_POLICY else None
+
+    async def run(self, run: Run, value: Any) -> Any:
+        """Runs the step and commits it.
+
+        Returns:
+            Its output.
+
+        Raises:
+            StepError: It failed.
+            Veto: A hook refused it.
+            PluginError: A hook failed.
+            Stopped: The step or a hook ends the run.
+        """
+        journal = run.journal
+        started = now()
+        journal.sequence = sequence = journal.sequence + 1
+        journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, self.address, 1))
+        if journal.live:
+            await journal.flush()
+        if run.bare and self._direct is not None:
+            return await self._run_direct(run, self._direct, value, started)
+        if run.hooks.pre is None and run.hooks.post is None:
+            made = await self._attempts(run, value, started, None)
+        else:
+            made = await self._hooked(run, value, started)
+        self._commit(run, made, started)
+        return made.output
+
+    async def _run_direct(self, run: Run, function: Callable[[Any], Awaitable[Any]], value: Any, started: float) -> Any:
+        """The short way of a step that only calls an async function, in a run that only keeps its events in memory."""
+        try:
+            output = await function(value)
+            if type(output) is Stop:
+                raise Stopped(output)
+            output = self._validate(output)
+        except ValidationError as error:
+            raise self._failed(run, self._misfit(error), 1, started) from error
+        except Exception as error:
+            raise self._failed(run, error, 1, started) from error
+        journal = run.journal
+        ended = now()
+        journal.sequence = sequence = journal.sequence + 1
+        journal.stage(
+            StepCompleted(
+                journal.run_id, journal.tenant, sequence, ended, self.address, 1, output, NO_PATCH, ended - started, None
+            )
+        )  # fmt: skip
+        return output
+
+    def _commit(self, run: Run, made: Yield, started: float) -> None:
+        journal = run.journal
+        ended = now()
+        journal.stage(
+            StepCompleted(
+                journal.run_id, journal.tenant, journal.next(), ended, self.address,
+                made.attempt, made.output, made.patch, ended - started, made.usage,
+            ),
+            made.value,
+            made.state,
+        )  # fmt: skip
+        if made.patch:
+            apply(run.state, made.patch)
+
+    async def _hooked(self, run: Run, value: Any, started: float) -> Yield:
+        """The attempts between the pre and the post hooks."""
+        journal, hooks = run.journal, run.hooks
+        context = draft(run.context_type, run.state)
+        call = StepCall(journal.run_id, journal.tenant, self.address, self._name, value, context, self._action.model)
+        before: Any = call if hooks.pre is None else await hooks.pre(call)
+        if isinstance(before, Stop):
+            raise Stopped(before)
+        if isinstance(before, Skip):
+            with self._failing(run, 0, started):
+                made = self._made(run, before.output, touched(context), 0, None)
+        else:
+            call = before
+            made = await self._attempts(run, call.step_input, started, touched(context))
+        return made if hooks.post is None else await self._after(run, call, made, started)
+
+    async def _after(self, run: Run, call: StepCall, made: Yield, started: float) -> Yield:
+        """The post hooks; what they changed is validated again."""
+        assert run.hooks.post is not None
+        context = draft(run.context_type, ChainMap(made.touched, run.state))
+        result = StepResult(
+            self.address, "completed" if made.attempt else "skipped", made.attempt, started,
+            now() - started, made.usage, None, made.output,
+        )  # fmt: skip
+        after = await run.hooks.post(call.replace(context=context), result)
+        if isinstance(after, Stop):
+            raise Stopped(after)
+        if after.output is made.output and not touched(context):
+            return made
+        with self._failing(run, made.attempt, started):
+            return self._made(run, after.output, made.touched | touched(context), made.attempt, made.usage)
+
+    async def _attempts(self, run: Run, value: Any, started: float, hooks_touched: State | None) -> Yield:
+        """Attempts until one succeeds or there are to be no more."""
+        attempt = 1
+        while True:
+            try:
+                return await self._attempt(run, value, attempt, hooks_touched)
+            except (Veto, PluginError, StoreError):
+                raise
+            except Exception as error:
+                if self._retry is None or not self._retry.wants(error, attempt):
+                    raise self._failed(run, error, attempt, started) from error
+                await self._wait(run, error, attempt, self._retry.wait(attempt, random.random()))
+            attempt += 1
+
+    async def _attempt(self, run: Run, value: Any, attempt: int, hooks_touched: State | None) -> Yield:
+        context = None
+        if self._action.needs_context:
+            base = ChainMap(hooks_touched, run.state) if hooks_touched else run.state
+            context = draft(run.context_type, base)
+        if self._timeout is None:
+            output, usage = await self._action.act(Turn(run, value, context, attempt, None))
+        else:
+            output, usage = await self._act_within(self._timeout, run, value, context, attempt)
+        if type(output) is Stop:
+            raise Stopped(output)
+        looked_at = {} if context is None else touched(context)
+        return self._made(run, output, hooks_touched | looked_at if hooks_touched else looked_at, attempt, usage)
+
+    async def _act_within(
+        self, timeout: float, run: Run, value: Any, context: PipelineContext | None, attempt: int
+    ) -> tuple[Any, Usage | None]:
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await self._action.act(Turn(run, value, context, attempt, now() + timeout))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise StepTimeout(f"it took longer than its timeout of {timeout:g} s") from error
+
+    def _made(self, run: Run, output: Any, looked_at: State, attempt: int, usage: Usage | None) -> Yield:
+        """What there is to commit, validated, and as it would come back from the journal.
+
+        Raises:
+            InvalidValue: The output or a field of the context has a value that does not fit.
+        """
+        try:
+            output = self._validate(output)
+        except ValidationError as error:
+            raise self._misfit(error) from error
+        patch = self._patch(run, looked_at) if looked_at else NO_PATCH
+        if run.journal.store is None:
+            return Yield(output, patch, looked_at, attempt, usage)
+        value, output = encoded(output, self._gives, "its output")
+        if not patch:
+            return Yield(output, patch, looked_at, attempt, usage, value)
+        fields = patch_adapter(run.context_type)
+        state = fields.encode(patch)
+        return Yield(output, fields.decode(state), looked_at, attempt, usage, value, state)
+
+    def _misfit(self, error: ValidationError) -> InvalidValue:
+        found = flaws(error, self._gives)
+        return InvalidValue(f"its output is not a '{type_name(self._gives)}': {found}")
+
+    def _patch(self, run: Run, looked_at: State) -> Patch:
+        patch = changes(looked_at, run.state)
+        if not patch:
+            return NO_PATCH
+        try:
+            return patch_adapter(run.context_type).validate(patch)
+        except ValidationError as error:
+            found = flaws(error, run.context_type)
+            raise InvalidValue(f"it set a field of its context to a value that does not fit: {found}") from error
+
+    async def _wait(self, run: Run, error: Exception, attempt: int, seconds: float) -> None:
+        """Records that an attempt failed, and waits until the next one begins."""
+        journal = run.journal
+        at = now()
+        journal.stage(
+            AttemptFailed(
+                journal.run_id, journal.tenant, journal.next(), at, self.address, attempt, told(error), at + seconds
+            )
+        )
+        if journal.live:
+            await journal.flush()
+        await asyncio.sleep(seconds)
+        journal.stage(StepStarted(journal.run_id, journal.tenant, journal.next(), now(), self.address, attempt + 1))
+        if journal.live:
+            await journal.flush()
+
+    @contextmanager
+    def _failing(self, run: Run, attempt: int, started: float) -> Iterator[None]:
+        """Ends the step if what hooks made of it is not valid."""
+        try:
+            yield
+        except InvalidValue as error:
+            raise self._failed(run, error, attempt, started) from error
+
+    def _failed(self, run: Run, error: Exception, attempt: int, started: float) -> StepError:
+        """Records that the step failed for good, and gives the error that says so."""
+        journal = run.journal
+        at = now()
+        journal.stage(
+            StepFailed(
+                journal.run_id, journal.tenant, journal.next(), at, self.address, attempt, told(error), at - started
+            )
+        )
+        tries = f" after {attempt} attempts" if attempt > 1 else ""
+        kind = type(error) if isinstance(error, StepError) else StepError
+        failure = kind(f"step '{self.address}' failed{tries}: {told(error)}")
+        failure.address = self.address
+        return failure
+
+
+def told(error: BaseException) -> ErrorInfo:
+    """What may be told of an error: the text of Flujo's own, of others only the type, as their text may hold values."""
+    return ErrorInfo(type(error).__name__, str(error) if isinstance(error, FlujoError) else "")

@@ -1,0 +1,90 @@
+"""The journal of one run while it goes on: what happened is staged, made durable, and only then told."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter, time
+
+from flujo_core.model.event import Chunk, JournaledEvent, RunEvent
+from flujo_core.store.codec import encode
+from flujo_core.store.protocol import Record, Store
+
+EPOCH = time() - perf_counter()
+"""Added to ``perf_counter()``, gives seconds since the epoch that never run backwards within a process."""
+
+
+def now() -> float:
+    """The time, in seconds since the epoch."""
+    return EPOCH + perf_counter()
+
+
+NULL = b"null"
+EMPTY = b"{}"
+
+
+class Journal:
+    """The events of one run.
+
+    An event is staged when it happens. ``flush`` makes what is staged durable, in one append, and then gives it to the
+    stream, if there is one: nobody hears of what could still be lost. Without a store and a stream there is nothing to
+    flush, and ``live`` says so.
+
+    Args:
+        run_id: The run.
+        tenant: Whose run it is, or None.
+        store: Where its records go, or None.
+        listener: Where its events go, or None; a full queue makes the run wait.
+    """
+
+    __slots__ = ("_records", "_unheard", "events", "listener", "live", "run_id", "sequence", "store", "tenant")
+
+    def __init__(
+        self, run_id: str, tenant: str | None, store: Store | None, listener: asyncio.Queue[RunEvent] | None
+    ) -> None:
+        self.run_id = run_id
+        self.tenant = tenant
+        self.store = store
+        self.listener = listener
+        self.live = store is not None or listener is not None
+        self.sequence = 0
+        self.events: list[JournaledEvent] = []
+        self._records: list[Record] = []
+        self._unheard: list[RunEvent] = []
+
+    def next(self) -> int:
+        """The place of the next event."""
+        self.sequence += 1
+        return self.sequence
+
+    def stage(self, event: JournaledEvent, value: bytes = NULL, state: bytes = EMPTY) -> None:
+        """Takes an event in; it is not durable yet.
+
+        Args:
+            event: The event.
+            value: Its input or output, as JSON, where there is a store.
+            state: Its context's values or changes, as JSON, where there is a store.
+        """
+        self.events.append(event)
+        if self.store is not None:
+            self._records.append(encode(event, value, state))
+        if self.listener is not None:
+            self._unheard.append(event)
+
+    async def flush(self) -> None:
+        """Makes what is staged durable, then tells the stream.
+
+        Raises:
+            StoreError: The store could not keep it.
+        """
+        if self._records and self.store is not None:
+            records, self._records = self._records, []
+            await self.store.append(records)
+        if self._unheard and self.listener is not None:
+            heard, self._unheard = self._unheard, []
+            for event in heard:
+                await self.listener.put(event)
+
+    async def chunk(self, address: str, attempt: int, text: str) -> None:
+        """Gives the stream a piece of an output."""
+        if self.listener is not None:
+            await self.listener.put(Chunk(self.run_id, self.tenant, self.sequence, now(), address, attempt, text))

@@ -1,0 +1,1 @@
+"""What plugins may do: the hooks, how plugins are found and loaded, and how their hooks are called."""

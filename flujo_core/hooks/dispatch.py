@@ -1,0 +1,133 @@
+"""How lifecycle hooks are called: each hook's implementations, compiled into one flat coroutine function.
+
+A hook without an implementation compiles to None, so that the engine asks ``is None`` and pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from flujo_core.errors import PluginError
+from flujo_core.hooks.call import RunEnd, RunStart, StepCall
+from flujo_core.model.check import type_name
+from flujo_core.model.outcome import Skip, Stop, Veto
+from flujo_core.model.run import StepResult
+
+
+class Implementation(NamedTuple):
+    """One plugin's implementation of one hook.
+
+    Attributes:
+        function: The bound method.
+        hook: The hook's name.
+        plugin: The plugin's name.
+        distribution: What brought the plugin, or None.
+        version: That distribution's version, or None.
+    """
+
+    function: Callable[..., Awaitable[Any]]
+    hook: str
+    plugin: str
+    distribution: str | None
+    version: str | None
+
+    def failed(self, what: str, step: str | None) -> PluginError:
+        """The error that says what this implementation did wrong."""
+        return PluginError(
+            what, plugin=self.plugin, distribution=self.distribution, version=self.version, hook=self.hook, step=step
+        )
+
+
+StartHook: TypeAlias = Callable[[RunStart], Awaitable[RunStart | Stop]]
+PreHook: TypeAlias = Callable[[StepCall], Awaitable[StepCall | Stop | Skip[Any]]]
+PostHook: TypeAlias = Callable[[StepCall, StepResult], Awaitable[StepResult | Stop]]
+EndHook: TypeAlias = Callable[[RunStart, RunEnd], Awaitable[RunEnd]]
+
+
+class Hooks(NamedTuple):
+    """The compiled lifecycle hooks of one set of plugins."""
+
+    start: StartHook | None = None
+    pre: PreHook | None = None
+    post: PostHook | None = None
+    end: EndHook | None = None
+
+
+class Refusal(Veto):
+    """A veto, with who raised it and where."""
+
+    def __init__(self, veto: Veto, by: Implementation, step: str | None) -> None:
+        place = f" before step '{step}' was committed" if step else ""
+        super().__init__(f"plugin '{by.plugin}' refused the run in '{by.hook}'{place}: {veto.reason}")
+
+
+def compile_hooks(found: dict[str, Sequence[Implementation]]) -> Hooks:
+    """Compiles the implementations of each lifecycle hook, given in calling order."""
+    return Hooks(
+        start=_first(found["on_pipeline_start"], RunStart, (Stop,)),
+        pre=_first(found["pre_step_execution"], StepCall, (Stop, Skip)),
+        post=_second(found["post_step_execution"], StepResult, (Stop,)),
+        end=_second(found["on_pipeline_end"], RunEnd, ()),
+    )
+
+
+def _first(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...]) -> Any:
+    """A hook that transforms its only argument."""
+    if not chain:
+        return None
+
+    async def call(given: Any) -> Any:
+        for one in chain:
+            try:
+                answer = await one.function(given)
+            except Exception as error:
+                raise _attributed(error, one, _step_of(given)) from error
+            if answer is None:
+                continue
+            if type(answer) is not kind:
+                if isinstance(answer, outcomes):
+                    return answer
+                raise one.failed(_wrong(answer, kind, outcomes), _step_of(given))
+            given = answer
+        return given
+
+    return call
+
+
+def _second(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...]) -> Any:
+    """A hook that transforms its second argument."""
+    if not chain:
+        return None
+
+    async def call(about: Any, given: Any) -> Any:
+        for one in chain:
+            try:
+                answer = await one.function(about, given)
+            except Exception as error:
+                raise _attributed(error, one, _step_of(about)) from error
+            if answer is None:
+                continue
+            if type(answer) is not kind:
+                if isinstance(answer, outcomes):
+                    return answer
+                raise one.failed(_wrong(answer, kind, outcomes), _step_of(about))
+            given = answer
+        return given
+
+    return call
+
+
+def _attributed(error: Exception, by: Implementation, step: str | None) -> Exception:
+    if isinstance(error, Veto):
+        return Refusal(error, by, step)
+    return by.failed(f"raised {type(error).__name__}", step)
+
+
+def _step_of(about: RunStart | StepCall) -> str | None:
+    return about.address if isinstance(about, StepCall) else None
+
+
+def _wrong(answer: object, kind: type, outcomes: tuple[type, ...]) -> str:
+    allowed = ", ".join(f"'{type_name(one)}'" for one in (kind, *outcomes))
+    return f"gave back {type(answer).__name__!r}, not {allowed} or None,"

@@ -1,0 +1,109 @@
+"""Registry: the names that plugins contribute, and what stands behind each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Generic, NamedTuple, TypeVar, cast
+
+from flujo_core.errors import ConfigurationError, PluginLoadError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Entry(NamedTuple):
+    """One contribution.
+
+    Attributes:
+        name: Its full name: ``plugin/name``.
+        target: The thing itself, or ``module:attr``, imported on first use.
+        plugin: The plugin that added it.
+    """
+
+    name: str
+    target: object
+    plugin: str
+
+
+class Registry(Generic[T]):
+    """Names of one kind, each contributed by a plugin as ``plugin/name``.
+
+    The short name stands for it as long as only one plugin has it.
+
+    Args:
+        what: What is registered, for messages: "agent", "model prefix".
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._entries: dict[str, Entry] = {}
+        self._plugin: str | None = None
+
+    def add(self, name: str, target: T | str, /) -> None:
+        """Contributes ``target`` under ``name``; called by a plugin's ``register_*`` method.
+
+        Args:
+            name: The short name.
+            target: The thing itself, or where it is, as ``module:attr``, which is imported on first use.
+
+        Raises:
+            PluginLoadError: The name is empty, holds a '/', or was added by the same plugin before.
+        """
+        if self._plugin is None:
+            raise PluginLoadError(f"{self._what} '{name}' comes too late: names are registered while plugins load")
+        full = f"{self._plugin}/{name}"
+        if not name or "/" in name:
+            raise PluginLoadError(f"plugin '{self._plugin}' adds {self._what} '{name}'; give a name without '/'")
+        if full in self._entries:
+            raise PluginLoadError(f"plugin '{self._plugin}' adds {self._what} '{name}' twice")
+        self._entries[full] = Entry(full, target, self._plugin)
+
+    def open_for(self, plugin: str | None) -> None:
+        """Says whose contributions come now; None: no more come."""
+        self._plugin = plugin
+
+    def entries(self) -> list[Entry]:
+        """All contributions, by name."""
+        return [self._entries[name] for name in sorted(self._entries)]
+
+    def find(self, name: str) -> Entry | None:
+        """The contribution of that full or short name, or None.
+
+        Raises:
+            ConfigurationError: Several plugins have the short name.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        same = [entry for entry in self.entries() if entry.name.partition("/")[2] == name]
+        if len(same) > 1:
+            names = " and ".join(f"'{entry.name}'" for entry in same)
+            raise ConfigurationError(f"{self._what} '{name}' could be {names}; write the full name")
+        return same[0] if same else None
+
+    def get(self, name: str) -> T:
+        """What is registered under a full or short name.
+
+        Raises:
+            ConfigurationError: Nothing is, or its target cannot be imported.
+        """
+        entry = self.find(name)
+        if entry is None:
+            known = [*self._entries, *(full.partition("/")[2] for full in self._entries)]
+            raise ConfigurationError(f"no {self._what} is named '{name}'{did_you_mean(name, known)}")
+        return cast(T, _load(entry.target, f"{self._what} '{entry.name}'"))
+
+
+def _load(target: object, what: str) -> object:
+    if not isinstance(target, str):
+        return target
+    module, colon, attribute = target.partition(":")
+    if not colon:
+        raise ConfigurationError(f"{what} is registered as '{target}'; its target is written 'module:attr'")
+    try:
+        loaded: object = import_module(module)
+        for name in attribute.split("."):
+            loaded = getattr(loaded, name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{what} is registered as '{target}', which cannot be imported ({type(error).__name__}: {error})"
+        ) from error
+    return loaded

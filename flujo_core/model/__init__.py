@@ -1,0 +1,1 @@
+"""What a pipeline and a run are: frozen data, no I/O, no event loop."""

@@ -1,0 +1,140 @@
+"""What a step does: calls a function, or asks an agent; read from what the author gave, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias, get_args
+
+from flujo_core.errors import DefinitionError, SignatureError
+from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
+from flujo_core.model.signature import Signature, read_signature
+from flujo_core.model.template import Template, parse
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionAction:
+    """A step that calls a function.
+
+    Attributes:
+        function: Async, or sync (then it runs in a worker thread).
+        name: The step's name, for messages.
+        scope: The local names where it was defined, for annotations that are strings.
+        known: Its signature, where that could be read when the step was made.
+    """
+
+    function: Callable[..., Any]
+    name: str
+    scope: Mapping[str, Any]
+    known: Signature | None = None
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What the function takes and gives."""
+        if self.known:
+            return self.known
+        try:
+            return read_signature(self.function, self.name, self.scope)
+        except NameError as error:
+            raise SignatureError(
+                f"step '{self.name}' has an annotation that names '{error.name}', which is not defined where the"
+                " step is; define it before the step is used, or import it at run time"
+            ) from error
+
+    @property
+    def takes(self) -> Any:
+        return self.signature.takes
+
+    @property
+    def gives(self) -> Any:
+        return self.signature.gives
+
+
+@dataclass(frozen=True, eq=False)
+class AgentAction:
+    """A step that asks an agent.
+
+    Attributes:
+        agent: A pydantic-ai agent, an ``AgentProtocol``, or the name that a plugin registered one by.
+        takes: The input's type.
+        gives: The output's type; ``Any`` while only the agent's name is known.
+        prompt: Makes the prompt from the input; None: the input is the prompt.
+        deps: Makes the agent's dependencies from the input, or None.
+    """
+
+    agent: Any
+    takes: Any
+    gives: Any
+    prompt: Template | FunctionAction | None
+    deps: FunctionAction | None
+
+
+Action: TypeAlias = FunctionAction | AgentAction
+
+
+def function_action(fn: Callable[..., Any], name: str, scope: Mapping[str, Any]) -> FunctionAction:
+    """The action of a function; its signature is read now, or later if it names what is not defined yet."""
+    try:
+        return FunctionAction(fn, name, {}, read_signature(fn, name, scope))
+    except NameError:
+        return FunctionAction(fn, name, dict(scope))
+
+
+def agent_action(name: str, agent: Any, input: Any, prompt: Any, deps: Any, scope: Mapping[str, Any]) -> AgentAction:
+    if not isinstance(agent, ModelAgent | str):
+        return protocol_action(name, agent, prompt or deps or input, scope)
+    made = _prompt(name, prompt, input, scope)
+    takes = _input_type(name, input, made)
+    makes_deps = None if deps is None else function_action(deps, f"{name} (deps)", scope)
+    if isinstance(agent, str):
+        return AgentAction(agent, takes, Any, made, makes_deps)
+    check_deps(name, agent, makes_deps)
+    return AgentAction(agent, takes, output_type(agent.output_type), made, makes_deps)
+
+
+def check_deps(name: str, agent: ModelAgent, deps: FunctionAction | None) -> None:
+    if deps is None and agent.deps_type not in (type(None), object):
+        raise DefinitionError(
+            f"the agent of step '{name}' has dependencies of type '{agent.deps_type.__name__}';"
+            " give 'deps=', a function that makes them from the input"
+        )
+
+
+def protocol_action(name: str, agent: Any, extra: Any, scope: Mapping[str, Any]) -> AgentAction:
+    if not isinstance(agent, AgentProtocol):
+        raise DefinitionError(
+            f"step '{name}' was given {type(agent).__name__!r} as its agent; give a pydantic-ai agent, an object with"
+            " 'async def run(self, input, /, *, info) -> AgentReply', or the name of a registered agent"
+        )
+    if extra is not None:
+        raise DefinitionError(
+            f"the agent of step '{name}' takes its input as it is; leave 'prompt', 'input', 'deps' out"
+        )
+    hints = read_signature(agent.run, name, scope)
+    reply = get_args(hints.gives)
+    return AgentAction(agent, hints.takes, reply[0] if reply else Any, None, None)
+
+
+def _prompt(name: str, prompt: Any, input: Any, scope: Mapping[str, Any]) -> Template | FunctionAction | None:
+    if prompt is None or isinstance(prompt, str):
+        return None if prompt is None else parse(prompt, name, Any if input is None else input)
+    if not callable(prompt):
+        raise DefinitionError(f"the prompt of step '{name}' is a text or a function, not {type(prompt).__name__!r}")
+    if input is not None:
+        raise DefinitionError(
+            f"step '{name}' has a prompt function, which declares the input's type; leave 'input' out"
+        )
+    return function_action(prompt, f"{name} (prompt)", scope)
+
+
+def _input_type(name: str, input: Any, made: Template | FunctionAction | None) -> Any:
+    if isinstance(made, FunctionAction):
+        return made.takes
+    if made is None and input not in (None, str):
+        raise DefinitionError(
+            f"step '{name}' has no prompt, so its input is 'str'; give 'prompt=', or leave 'input' out"
+        )
+    if made is None:
+        return str
+    return Any if input is None else input

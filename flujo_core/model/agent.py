@@ -1,0 +1,149 @@
+"""What the model layer must know of agents: how one is called, what it gives, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, get_type_hints, runtime_checkable
+
+from typing_extensions import TypeVar
+
+from flujo_core.model.check import union
+from flujo_core.model.signature import RunInfo
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+
+ModelFactory: TypeAlias = Callable[[str], Any]
+"""Makes a pydantic-ai ``Model`` from what follows the prefix of a model name: ``"smollm2"`` of ``"local:smollm2"``."""
+
+
+class Usage(NamedTuple):
+    """What an agent used.
+
+    Attributes:
+        requests: Requests to the model.
+        input_tokens: Tokens sent.
+        output_tokens: Tokens received.
+        tool_calls: Tools called.
+        cost_usd: What it cost in US dollars, or None where the price is not known.
+    """
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    tool_calls: int = 0
+    cost_usd: Decimal | None = None
+
+    def plus(self, other: Usage) -> Usage:
+        """The sum; its cost is known only if both are."""
+        if self == Usage():
+            return other
+        cost = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
+        return Usage(
+            self.requests + other.requests,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.tool_calls + other.tool_calls,
+            cost,
+        )
+
+
+class AgentReply(Generic[Out]):
+    """What an agent gives back: its output, and what that took.
+
+    Args:
+        output: The output; validated against the step's output type.
+        usage: What it used, if that is known.
+    """
+
+    __slots__ = ("output", "usage")
+
+    def __init__(self, output: Out, usage: Usage | None = None) -> None:
+        self.output = output
+        self.usage = usage
+
+    def __repr__(self) -> str:
+        return f"AgentReply(..., usage={self.usage!r})"
+
+
+@runtime_checkable
+class AgentProtocol(Protocol[In, Out]):
+    """Anything that answers: one coroutine method. pydantic-ai agents need no wrapping; other libraries' do."""
+
+    async def run(self, input: In, /, *, info: RunInfo) -> AgentReply[Out]:
+        """Answers ``input``."""
+        ...
+
+
+@runtime_checkable
+class ModelAgent(Protocol):
+    """What is read from a pydantic-ai agent while a pipeline is built, without importing pydantic-ai."""
+
+    @property
+    def output_type(self) -> Any:
+        """A type, a function, an output marker, or a list of these."""
+
+    @property
+    def deps_type(self) -> type:
+        """The type of the agent's dependencies."""
+
+    @property
+    def model(self) -> Any:
+        """A model, its name, or None."""
+
+
+@runtime_checkable
+class _OneOutput(Protocol):
+    """pydantic-ai's ``ToolOutput``."""
+
+    output: Any
+
+
+@runtime_checkable
+class _ManyOutputs(Protocol):
+    """pydantic-ai's ``NativeOutput`` and ``PromptedOutput``."""
+
+    outputs: Any
+
+
+@runtime_checkable
+class _FunctionOutput(Protocol):
+    """pydantic-ai's ``TextOutput``."""
+
+    output_function: Callable[..., Any]
+
+
+def output_type(declared: Any) -> Any:
+    """The type of value that a pydantic-ai ``output_type`` declares."""
+    if isinstance(declared, type):
+        return declared
+    if isinstance(declared, _OneOutput):
+        return output_type(declared.output)
+    if isinstance(declared, _ManyOutputs):
+        return output_type(declared.outputs)
+    if isinstance(declared, _FunctionOutput):
+        return output_type(declared.output_function)
+    if isinstance(declared, Sequence):
+        return union(output_type(one) for one in declared)
+    if callable(declared) and hasattr(declared, "__code__"):
+        return get_type_hints(declared).get("return", Any)
+    return declared
+
+
+def model_name(model: Any) -> str | None:
+    """The name of a pydantic-ai model: ``openai:gpt-5``; None where there is none."""
+    if model is None or isinstance(model, str):
+        return model
+    return f"{model.system}:{model.model_name}" if isinstance(model, _NamedModel) else type(model).__name__
+
+
+@runtime_checkable
+class _NamedModel(Protocol):
+    """pydantic-ai's ``Model``."""
+
+    @property
+    def system(self) -> str: ...
+
+    @property
+    def model_name(self) -> str: ...

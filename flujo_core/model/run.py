@@ -1,0 +1,241 @@
+"""What a run is: its state, folded from its events, and its result, as callers get it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeAlias
+
+from typing_extensions import TypeVar
+
+from flujo_core.errors import FlujoError
+from flujo_core.model.agent import Usage
+from flujo_core.model.context import PipelineContext, State
+from flujo_core.model.event import (
+    AttemptFailed,
+    ErrorInfo,
+    RunEnded,
+    RunEvent,
+    RunStarted,
+    RunStatus,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+)
+from flujo_core.model.patch import apply
+
+Out = TypeVar("Out", covariant=True)
+Ctx = TypeVar("Ctx", bound=PipelineContext, default=PipelineContext, covariant=True)
+
+StepStatus: TypeAlias = Literal["running", "completed", "skipped", "failed", "cancelled"]
+
+
+@dataclass(slots=True, repr=False)
+class StepResult:
+    """What became of one step.
+
+    Attributes:
+        address: Its address.
+        status: Where it is.
+        attempts: How often it was tried.
+        started_at: When it began, in seconds since the epoch.
+        duration: Seconds from the first attempt's start to the end; None while it runs.
+        usage: What its agent used, or None.
+        error: Why it failed, or None.
+        output: Its output; None unless it completed.
+    """
+
+    address: str
+    status: StepStatus
+    attempts: int
+    started_at: float
+    duration: float | None = None
+    usage: Usage | None = None
+    error: ErrorInfo | None = None
+    output: Any = None
+
+    def replace(self, *, output: Any) -> StepResult:
+        """A copy with another output, for ``post_step_execution``; it is validated as the step's own was."""
+        return replace(self, output=output)
+
+    def __repr__(self) -> str:
+        return f"<StepResult '{self.address}' {self.status}>"
+
+
+@dataclass(slots=True, repr=False)
+class RunState:
+    """The state of a run: a pure fold over its events.
+
+    Attributes:
+        run_id: The run.
+        tenant: Whose it is, or None.
+        pipeline: The pipeline's name.
+        status: Where it is.
+        started_at: When it began, in seconds since the epoch.
+        ended_at: When it ended, or None.
+        input: Its input.
+        output: Its output; None unless it completed.
+        context: The values of the context's fields.
+        steps: What became of each step, by address, in the order in which they began.
+        error: Why it failed or was refused, or None.
+        reason: Why it was stopped, or None.
+    """
+
+    run_id: str = ""
+    tenant: str | None = None
+    pipeline: str = ""
+    status: RunStatus = "running"
+    started_at: float = 0.0
+    ended_at: float | None = None
+    input: Any = None
+    output: Any = None
+    context: State = field(default_factory=dict)
+    steps: dict[str, StepResult] = field(default_factory=dict)
+    error: ErrorInfo | None = None
+    reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<RunState '{self.run_id}' {self.status}>"
+
+    @property
+    def usage(self) -> Usage:
+        """What the agents of all steps used."""
+        return total(self.steps.values())
+
+
+def fold(events: Iterable[RunEvent]) -> RunState:
+    """The state of a run after ``events``, which begin with its first."""
+    state = RunState()
+    for event in events:
+        advance(state, event)
+    return state
+
+
+def advance(state: RunState, event: RunEvent) -> None:
+    """Folds one more event into ``state``."""
+    match event:
+        case StepStarted() | AttemptFailed() | StepCompleted() | StepFailed():
+            _advance_step(state, event)
+        case RunStarted():
+            state.run_id, state.tenant, state.pipeline = event.run_id, event.tenant, event.pipeline
+            state.started_at, state.input, state.context = event.at, event.input, dict(event.context)
+        case RunEnded():
+            _end(state, event)
+
+
+def total(steps: Iterable[StepResult]) -> Usage:
+    """What the agents of ``steps`` used; its cost is None if that of any is not known."""
+    used = Usage()
+    for step in steps:
+        if step.usage is not None:
+            used = used.plus(step.usage)
+    return used
+
+
+def _advance_step(state: RunState, event: StepStarted | AttemptFailed | StepCompleted | StepFailed) -> None:
+    step = state.steps.get(event.address)
+    if step is None:
+        step = state.steps[event.address] = StepResult(event.address, "running", event.attempt, event.at)
+    step.attempts = event.attempt
+    match event:
+        case StepCompleted():
+            step.status = "completed" if event.attempt else "skipped"
+            step.duration, step.usage, step.output = event.duration, event.usage, event.output
+            apply(state.context, event.patch)
+        case StepFailed():
+            step.status, step.duration, step.error = "failed", event.duration, event.error
+
+
+def _end(state: RunState, event: RunEnded) -> None:
+    state.status, state.ended_at = event.status, event.at
+    state.output, state.reason, state.error = event.output, event.reason, event.error
+    for step in state.steps.values():
+        if step.status == "running":
+            step.status, step.duration = "cancelled", event.at - step.started_at
+
+
+class NoOutput(FlujoError):
+    """The run has no output; the message names its status."""
+
+
+class PipelineResult(Generic[Out, Ctx]):
+    """What a run came to.
+
+    Attributes:
+        run_id: The run's id.
+        tenant: Whose run it is, or None.
+        status: How it ended.
+        context: The context at the end.
+        error: Why it failed or was refused, or None.
+        reason: Why it was stopped, or None.
+        end: The run's last event.
+    """
+
+    def __init__(self, events: Sequence[RunEvent], end: RunEnded, context: PipelineContext) -> None:
+        self.run_id = end.run_id
+        self.tenant = end.tenant
+        self.status: RunStatus = end.status
+        self.reason = end.reason
+        self.error = end.error
+        self._events = events
+        self.end = end
+        self._context = context
+
+    @property
+    def output(self) -> Out:
+        """The output.
+
+        Raises:
+            NoOutput: The run did not complete.
+        """
+        if self.status != "completed":
+            raise NoOutput(f"run '{self.run_id}' has no output: its status is '{self.status}'")
+        output: Out = self.end.output
+        return output
+
+    @property
+    def context(self) -> Ctx:
+        """The context at the end."""
+        return self._context  # type: ignore[return-value]
+
+    @cached_property
+    def steps(self) -> tuple[StepResult, ...]:
+        """What became of each step, in the order in which they began."""
+        return tuple(fold((*self._events, self.end)).steps.values())
+
+    @property
+    def usage(self) -> Usage:
+        """What the agents of all steps used."""
+        return total(self.steps)
+
+    def replace(self, *, output: Any) -> PipelineResult[Any, Ctx]:
+        """The same result with another output, for ``on_pipeline_end``.
+
+        Raises:
+            NoOutput: The run did not complete, so there is no output to replace.
+        """
+        if self.status != "completed":
+            raise NoOutput(f"run '{self.run_id}' has no output to replace: its status is '{self.status}'")
+        return PipelineResult(self._events, replace(self.end, output=output), self._context)
+
+    def __repr__(self) -> str:
+        return f"<PipelineResult '{self.run_id}' {self.status}>"
+
+
+class RunFailed(FlujoError):
+    """The run ended without a result.
+
+    ``__cause__`` is the error that ended it.
+
+    Attributes:
+        result: What the run came to until then.
+    """
+
+    def __init__(self, message: str, result: PipelineResult[Any, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class RunRefused(RunFailed):
+    """A plugin or a policy refused the run."""

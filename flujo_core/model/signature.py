@@ -1,0 +1,145 @@
+"""What a function's signature says of the step made from it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, get_type_hints
+
+from flujo_core.errors import SignatureError
+from flujo_core.model.check import bare, members, union
+from flujo_core.model.context import PipelineContext
+from flujo_core.model.outcome import Stop
+
+
+class Resources:
+    """What steps use and the journal does not keep: clients, pools, caches. Subclass it; give one to ``Flujo``."""
+
+
+class RunInfo(NamedTuple):
+    """Where and how a step runs; a step that declares a parameter of this type gets it.
+
+    Attributes:
+        run_id: The run's id.
+        tenant: Whose run it is, or None.
+        address: The step's address within the run.
+        attempt: The number of this attempt, from 1.
+        idempotency_key: The same for every attempt of this step in this run, so that a service called twice can tell.
+        deadline: When this attempt times out, in seconds since the epoch, or None.
+    """
+
+    run_id: str
+    tenant: str | None
+    address: str
+    attempt: int
+    idempotency_key: str
+    deadline: float | None
+
+
+class Signature(NamedTuple):
+    """What a step takes, gives, and has injected.
+
+    Attributes:
+        takes: The input's type; ``object`` for a function that ignores its input.
+        gives: The output's type, without outcomes.
+        has_input: Whether the function has an input.
+        is_async: Whether calling it gives a coroutine.
+        context: The context's type, or None when the function does not take it.
+        injected: The name of each injected parameter, by what it gets: ``context``, ``resources`` or ``info``.
+        resources: The resources' type, or None.
+    """
+
+    takes: Any
+    gives: Any
+    has_input: bool
+    is_async: bool
+    context: type[PipelineContext] | None
+    injected: Mapping[str, str]
+    resources: type[Resources] | None
+
+
+def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, Any]) -> Signature:
+    """Reads what ``function`` says of the step ``name``.
+
+    Args:
+        function: The step's function.
+        name: The step's name, for messages.
+        scope: The local names where the function was defined, for annotations that are strings.
+
+    Raises:
+        NameError: An annotation names something that does not exist (yet).
+        SignatureError: The function cannot be a step.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise SignatureError(f"step '{name}' is a generator, and a step gives one value: return it instead of yielding")
+    hints = get_type_hints(_annotated(function), localns=dict(scope), include_extras=True)
+    parameters = _parameters(function, name)
+    positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    first = positional[0] if positional else None
+    if first and (kind := _injection(hints.get(first.name))):
+        raise SignatureError(
+            f"step '{name}' has its {kind}, '{first.name}', where its input belongs; put '*, ' before it"
+        )
+    rest = [p for p in parameters if p is not first]
+    injected = {kind: p for p in rest if (kind := _injected(p, hints, name)) is not None}
+    context, resources = (injected[k].name if k in injected else None for k in ("context", "resources"))
+    return Signature(
+        takes=hints.get(first.name, Any) if first else object,
+        gives=without_outcomes(hints.get("return", Any)),
+        has_input=first is not None,
+        is_async=is_async(function),
+        context=bare(hints[context]) if context else None,
+        injected={kind: p.name for kind, p in injected.items()},
+        resources=bare(hints[resources]) if resources else None,
+    )
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling ``function`` gives a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def without_outcomes(hint: Any) -> Any:
+    """A return type without the outcomes that it lists beside the output."""
+    if len(members(hint)) == 1:
+        return hint
+    kept = tuple(part for part in members(hint) if part is not Stop)
+    return union(kept) if len(kept) < len(members(hint)) else hint
+
+
+def _annotated(function: Callable[..., Any]) -> Any:
+    plain = inspect.isfunction(function) or inspect.ismethod(function)
+    return function if plain else type(function).__call__
+
+
+def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    parameters = list(inspect.signature(function).parameters.values())
+    for p in parameters:
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise SignatureError(f"step '{name}' takes '{p}'; name each parameter, so that it can be checked")
+    return parameters
+
+
+def _injected(p: inspect.Parameter, hints: Mapping[str, Any], name: str) -> str | None:
+    """What ``p``, which is not the input, gets: None when it keeps its default."""
+    if kind := _injection(hints.get(p.name)):
+        if p.kind is p.POSITIONAL_ONLY:
+            raise SignatureError(f"step '{name}' takes its {kind}, '{p.name}', by position only; put '/' before it")
+        return kind
+    if p.default is p.empty:
+        raise SignatureError(
+            f"step '{name}' has a parameter '{p.name}' that nothing gives it: a step takes one input, its first"
+            " parameter, and beside it parameters of type 'PipelineContext', 'Resources' or 'RunInfo'"
+        )
+    return None
+
+
+def _injection(hint: Any) -> str | None:
+    """What a parameter of this type gets: ``context``, ``resources``, ``info``, or None for anything else."""
+    hint = bare(hint)
+    if not isinstance(hint, type):
+        return None
+    for kind, injectable in (("context", PipelineContext), ("resources", Resources), ("info", RunInfo)):
+        if issubclass(hint, injectable):
+            return kind
+    return None

@@ -1,0 +1,262 @@
+"""Step, the leaf of every pipeline: one function or one agent, run as a transaction."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Concatenate, Protocol, Self, TypeAlias, overload
+
+from typing_extensions import TypeVar
+
+from flujo_core.errors import SignatureError
+from flujo_core.model.action import Action, AgentAction, agent_action, check_deps, function_action, protocol_action
+from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
+from flujo_core.model.flow import Node, checked_name
+from flujo_core.model.outcome import Stop
+from flujo_core.model.policy import NO_POLICY, Retry, StepPolicy
+
+if TYPE_CHECKING:
+    from pydantic_ai.agent import AbstractAgent
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+I = TypeVar("I")  # noqa: E741
+O = TypeVar("O")  # noqa: E741
+Deps = TypeVar("Deps")
+
+Returned: TypeAlias = O | Stop
+"""What a step's function may give: its output, or an outcome."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Step(Node[In, Out]):
+    """One function or one agent. Made by ``@step`` and ``Step.agent``.
+
+    A step is a transaction: it sees a draft of the context, and its output and its changes are committed together, or
+    not at all.
+
+    Attributes:
+        name: Unique within its scope.
+        action: What it does.
+        policies: What holds for each of its runs.
+    """
+
+    name: str
+    action: Action
+    policies: StepPolicy = NO_POLICY
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def takes(self) -> Any:
+        return self.action.takes
+
+    @property
+    def gives(self) -> Any:
+        return self.action.gives
+
+    def named(self, name: str) -> Self:
+        return replace(self, name=checked_name(name))
+
+    def policy(self, *, retry: Retry | None = None, timeout: float | None = None) -> Self:
+        """The same step with other policies; what is not given stays as it is.
+
+        Args:
+            retry: When it is tried again.
+            timeout: How long one attempt may take, in seconds.
+        """
+        now = self.policies
+        return replace(self, policies=StepPolicy(retry or now.retry, timeout if timeout is not None else now.timeout))
+
+    def check(self) -> None:
+        _ = self.takes, self.gives
+
+    def __repr__(self) -> str:
+        return f"<Step '{self.name}'>"
+
+    @overload
+    @staticmethod
+    def agent(
+        name: str,
+        agent: AbstractAgent[None, O] | AbstractAgent[object, O],
+        *,
+        prompt: Callable[Concatenate[I, ...], str],
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+    ) -> Step[I, O]: ...
+    @overload
+    @staticmethod
+    def agent(
+        name: str,
+        agent: AbstractAgent[None, O] | AbstractAgent[object, O],
+        *,
+        input: type[I],
+        prompt: str,
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+    ) -> Step[I, O]: ...
+    @overload
+    @staticmethod
+    def agent(
+        name: str,
+        agent: AbstractAgent[None, O] | AbstractAgent[object, O],
+        *,
+        prompt: str,
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+    ) -> Step[Any, O]: ...
+    @overload
+    @staticmethod
+    def agent(
+        name: str,
+        agent: AbstractAgent[None, O] | AbstractAgent[object, O],
+        *,
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+    ) -> Step[str, O]: ...
+    @overload
+    @staticmethod
+    def agent(
+        name: str,
+        agent: AbstractAgent[Deps, O],
+        *,
+        deps: Callable[..., Deps],
+        input: type[I],
+        prompt: str,
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+    ) -> Step[I, O]: ...
+    @overload
+    @staticmethod
+    def agent(
+        name: str,
+        agent: AbstractAgent[Deps, O],
+        *,
+        deps: Callable[..., Deps],
+        prompt: str | Callable[..., str] = ...,
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+    ) -> Step[Any, O]: ...
+    @overload
+    @staticmethod
+    def agent(
+        name: str, agent: AgentProtocol[I, O], *, retry: Retry | None = ..., timeout: float | None = ...
+    ) -> Step[I, O]: ...
+    @overload
+    @staticmethod
+    def agent(
+        name: str,
+        agent: str,
+        *,
+        input: Any = ...,
+        prompt: str | Callable[..., str] | None = ...,
+        deps: Callable[..., Any] | None = ...,
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+    ) -> Step[Any, Any]: ...
+    @staticmethod
+    def agent(
+        name: str,
+        agent: Any,
+        *,
+        input: Any = None,
+        prompt: str | Callable[..., str] | None = None,
+        deps: Callable[..., Any] | None = None,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """A step that asks an agent.
+
+        Args:
+            name: The step's name.
+            agent: A pydantic-ai agent (its output type is the step's), an ``AgentProtocol`` (its ``run`` is annotated),
+                or the name that a plugin registered an agent by.
+            input: The input's type, for a prompt that is a text.
+            prompt: A text with placeholders (``{{ input.subject }}``), or a function that makes the prompt from the
+                input and, if it takes them, the context, the resources and the run's info. None: the input, a ``str``,
+                is the prompt.
+            deps: Makes the agent's dependencies; takes what a prompt function may take.
+            retry: When the step is tried again.
+            timeout: How long one attempt may take, in seconds.
+
+        Raises:
+            DefinitionError: The agent, the prompt and the input do not go together; the message says how.
+        """
+        scope = sys._getframe(1).f_locals
+        action = agent_action(checked_name(name), agent, input, prompt, deps, scope)
+        return Step(name, action, StepPolicy(retry, timeout))
+
+
+class _StepDecorator(Protocol):
+    @overload
+    def __call__(self, fn: Callable[Concatenate[I, ...], Coroutine[Any, Any, Returned[O]]], /) -> Step[I, O]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[I, ...], Returned[O]], /) -> Step[I, O]: ...
+    @overload
+    def __call__(self, fn: Callable[..., Coroutine[Any, Any, Returned[O]]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __call__(self, fn: Callable[..., Returned[O]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
+
+
+@overload
+def step(fn: Callable[Concatenate[I, ...], Coroutine[Any, Any, Returned[O]]], /) -> Step[I, O]: ...
+@overload
+def step(fn: Callable[Concatenate[I, ...], Returned[O]], /) -> Step[I, O]: ...
+@overload
+def step(fn: Callable[..., Coroutine[Any, Any, Returned[O]]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
+@overload
+def step(fn: Callable[..., Returned[O]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
+@overload
+def step(*, name: str = ..., retry: Retry | None = ..., timeout: float | None = ...) -> _StepDecorator: ...
+def step(
+    fn: Any = None, /, *, name: str | None = None, retry: Retry | None = None, timeout: float | None = None
+) -> Any:
+    """Makes a step from a function: ``@step`` or ``@step(name=..., retry=..., timeout=...)``.
+
+    The function's first parameter is the step's input, its return type the step's output. Beside the input it may take
+    the context, ``Resources`` and ``RunInfo``, told by their types. An async function runs on the event loop, any
+    other in a worker thread.
+
+    Args:
+        fn: The function.
+        name: The step's name; the function's, unless given.
+        retry: When the step is tried again.
+        timeout: How long one attempt may take, in seconds.
+
+    Raises:
+        SignatureError: The function cannot be a step.
+    """
+    policies = StepPolicy(retry, timeout)
+    if fn is not None:
+        return _function_step(fn, name, policies, sys._getframe(1).f_locals)
+    return lambda function: _function_step(function, name, policies, sys._getframe(1).f_locals)
+
+
+def _function_step(fn: Any, name: str | None, policies: StepPolicy, scope: Mapping[str, Any]) -> Step[Any, Any]:
+    if not callable(fn):
+        raise SignatureError(f"'@step' makes a step from a function, not from {type(fn).__name__!r}")
+    label = checked_name(name if name is not None else getattr(fn, "__name__", type(fn).__name__))
+    return Step(label, function_action(fn, label, scope), policies)
+
+
+def with_agent(step: Step[Any, Any], agent: Any) -> Step[Any, Any]:
+    """A step that names a registered agent, with that agent in the name's place.
+
+    Args:
+        step: The step.
+        agent: An agent, or a function without parameters that makes one.
+
+    Raises:
+        DefinitionError: It is no agent, or does not go with the step's prompt, input and deps.
+    """
+    action = step.action
+    assert isinstance(action, AgentAction)
+    if not isinstance(agent, ModelAgent | AgentProtocol) and callable(agent):
+        agent = agent()
+    if isinstance(agent, ModelAgent):
+        check_deps(step.name, agent, action.deps)
+        return replace(step, action=replace(action, agent=agent, gives=output_type(agent.output_type)))
+    return replace(step, action=protocol_action(step.name, agent, action.prompt or action.deps, {}))

@@ -1,0 +1,133 @@
+"""Values and their types: validating them, turning them into bytes and back, and naming what is wrong in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from flujo_core.errors import InvalidValue
+from flujo_core.model.check import bare, members, type_name
+
+
+@cache
+def adapter(hint: Any) -> TypeAdapter[Any]:
+    """The pydantic adapter of a type; made once. Classes that pydantic does not know are checked by ``isinstance``."""
+    try:
+        return TypeAdapter(hint)
+    except PydanticSchemaGenerationError:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
+    """A value as JSON, and the value that comes back from that.
+
+    The two are equal, down to the types of their parts: what is read from a journal is what was written to it.
+
+    Args:
+        value: A value that was validated against ``hint``.
+        hint: Its declared type.
+        what: What it is, for messages.
+
+    Raises:
+        InvalidValue: It cannot be written, or another value would come back.
+    """
+    kind = adapter(hint)
+    try:
+        data = kind.dump_json(value)
+        restored = kind.validate_json(data)
+    except PydanticSerializationError as error:
+        raise InvalidValue(f"{what} cannot be written to the journal as '{type_name(hint)}'") from error
+    except ValidationError as error:
+        raise InvalidValue(f"{what} would not come back from the journal: {flaws(error, hint)}") from error
+    if (place := difference(value, restored)) is not None:
+        raise InvalidValue(
+            f"{what} would come back from the journal as something else{place}; declare the type that it has"
+            f" instead of '{type_name(hint)}'"
+        )
+    return data, restored
+
+
+def difference(one: Any, other: Any) -> str | None:
+    """Where two values differ in type or content, as `` at 'a.b'``; None where they do not."""
+    path = _difference(one, other)
+    return None if path is None else f" at '{'.'.join(path)}'" if path else ""
+
+
+def flaws(error: ValidationError, hint: Any) -> str:
+    """What a validation found, by the paths of the fields: ``'severity' (int_parsing)``. Never a value."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{_path(one['loc'], hint)}({one['type']})" for one in found[:3]]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return ", ".join(shown) + more
+
+
+def _difference(one: Any, other: Any) -> list[str] | None:
+    if type(one) is not type(other):
+        return []
+    if isinstance(one, BaseModel) or is_dataclass(one):
+        return _parts_differ(vars(one) if hasattr(one, "__dict__") else _slots(one), other)
+    if isinstance(one, dict):
+        if list(one) != list(other) or any(type(a) is not type(b) for a, b in zip(one, other, strict=True)):
+            return []
+        return _first_difference("...", one.values(), other.values())  # a key may be a value of the run
+    if isinstance(one, (list, tuple)):
+        return [] if len(one) != len(other) else _first_difference("", one, other)
+    if isinstance(one, float) and math.isnan(one):
+        return None if math.isnan(other) else []
+    return None if one == other else []
+
+
+def _slots(value: Any) -> dict[str, Any]:
+    return {f.name: getattr(value, f.name) for f in fields(value)}
+
+
+def _parts_differ(parts: Mapping[str, Any], other: Any) -> list[str] | None:
+    for name, part in parts.items():
+        if (below := _difference(part, getattr(other, name, None))) is not None:
+            return [name, *below]
+    return None
+
+
+def _first_difference(label: str, ones: Iterable[Any], others: Iterable[Any]) -> list[str] | None:
+    for index, (a, b) in enumerate(zip(ones, others, strict=True)):
+        if (below := _difference(a, b)) is not None:
+            return [label or str(index), *below]
+    return None
+
+
+def _path(location: tuple[int | str, ...], hint: Any) -> str:
+    """A location as a path of field names and indexes; a mapping's keys, which are data, become '...'."""
+    names = []
+    for part in location:
+        known = _field_types(hint)
+        if isinstance(part, int):
+            names.append(str(part))
+            hint = _item_type(hint)
+        elif known is not None and part in known:
+            names.append(part)
+            hint = known[part]
+        else:
+            names.append("...")
+            hint = _item_type(hint)
+    return f"'{'.'.join(names)}' " if names else ""
+
+
+def _field_types(hint: Any) -> Mapping[str, Any] | None:
+    for one in map(bare, members(bare(hint))):
+        if isinstance(one, type) and get_origin(one) is None:
+            if issubclass(one, BaseModel):
+                return {name: info.annotation for name, info in one.model_fields.items()}
+            if is_typeddict(one) or is_dataclass(one):
+                return get_type_hints(one)
+    return None
+
+
+def _item_type(hint: Any) -> Any:
+    arguments = get_args(bare(hint))
+    return arguments[-1] if arguments and arguments[-1] is not ... else arguments[0] if arguments else Any

@@ -1,0 +1,110 @@
+"""Events to records and back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from flujo_core.model.agent import Usage
+from flujo_core.model.event import (
+    AttemptFailed,
+    ErrorInfo,
+    JournaledEvent,
+    RunEnded,
+    RunStarted,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+)
+from flujo_core.model.patch import from_plain
+from flujo_core.store.protocol import Record
+
+
+def encode(event: JournaledEvent, value: bytes = b"null", state: bytes = b"{}") -> Record:
+    """The record of an event.
+
+    Args:
+        event: The event.
+        value: Its input or output, as JSON.
+        state: Its context's values or changes, as JSON.
+    """
+    lines = [to_json(_facts(event))]
+    if isinstance(event, RunStarted | StepCompleted | RunEnded):
+        lines += [value, state]
+    return Record(
+        event.run_id,
+        event.tenant,
+        event.sequence,
+        event.kind,
+        event.address,
+        _outcome(event),
+        event.at,
+        b"\n".join(lines),
+    )
+
+
+def decode(record: Record) -> JournaledEvent:
+    """The event of a record, with values as plain JSON: dicts, lists, texts and numbers.
+
+    Raises:
+        ValueError: The record is not one that ``encode`` makes.
+    """
+    facts, value, state = (from_json(line) for line in [*record.payload.split(b"\n"), b"null", b"{}"][:3])
+    head = (record.run_id, record.tenant, record.sequence, record.at, record.address)
+    error = ErrorInfo(**facts["error"]) if facts.get("error") else None
+    match record.kind:
+        case RunStarted.kind:
+            return RunStarted(*head, facts["pipeline"], value, state)
+        case StepStarted.kind:
+            return StepStarted(*head, facts["attempt"])
+        case AttemptFailed.kind if error:
+            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"])
+        case StepCompleted.kind:
+            usage = _usage(facts["usage"])
+            return StepCompleted(*head, facts["attempt"], value, from_plain(state), facts["duration"], usage)
+        case StepFailed.kind if error:
+            return StepFailed(*head, facts["attempt"], error, facts["duration"])
+        case RunEnded.kind:
+            return RunEnded(*head, record.outcome, value, facts["reason"], error)  # type: ignore[arg-type]
+    raise ValueError(f"record {record.sequence} of run '{record.run_id}' is of an unknown kind, '{record.kind}'")
+
+
+def _facts(event: JournaledEvent) -> dict[str, Any]:
+    match event:
+        case RunStarted():
+            return {"pipeline": event.pipeline}
+        case StepStarted():
+            return {"attempt": event.attempt}
+        case AttemptFailed():
+            return {"attempt": event.attempt, "error": _error(event.error), "retry_at": event.retry_at}
+        case StepCompleted():
+            usage = event.usage._asdict() if event.usage else None
+            return {"attempt": event.attempt, "duration": event.duration, "usage": usage}
+        case StepFailed():
+            return {"attempt": event.attempt, "error": _error(event.error), "duration": event.duration}
+        case RunEnded():
+            return {"reason": event.reason, "error": _error(event.error) if event.error else None}
+
+
+def _error(error: ErrorInfo) -> dict[str, str]:
+    return {"type": error.type, "message": error.message}
+
+
+def _usage(facts: dict[str, Any] | None) -> Usage | None:
+    if facts is None:
+        return None
+    cost = facts.pop("cost_usd")
+    return Usage(**facts, cost_usd=None if cost is None else Decimal(cost))
+
+
+def _outcome(event: JournaledEvent) -> str:
+    match event:
+        case StepCompleted():
+            return "completed" if event.attempt else "skipped"
+        case StepFailed():
+            return "failed"
+        case RunEnded():
+            return event.status
+    return ""
