@@ -6,7 +6,6 @@ The file is the nearest one from the working directory upwards. The environment 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +88,8 @@ def _nearest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - not every start has a file to read
+
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

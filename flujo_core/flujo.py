@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from time import time
 from types import TracebackType
-from typing import Any, Generic, Self, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
 from pydantic import ValidationError
 from typing_extensions import TypeVar
@@ -25,7 +25,6 @@ from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
 from flujo_core.model.action import AgentAction, FunctionAction
 from flujo_core.model.check import type_name
-from flujo_core.model.context import PipelineContext
 from flujo_core.model.flow import Node, Pipeline, walk
 from flujo_core.model.run import PipelineResult
 from flujo_core.model.signature import Resources, Signature
@@ -34,12 +33,15 @@ from flujo_core.model.value import flaws
 from flujo_core.store.protocol import Store
 from flujo_core.store.url import store_of
 
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
+
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
-Ctx = TypeVar("Ctx", bound=PipelineContext, default=PipelineContext, covariant=True)
+Ctx = TypeVar("Ctx", bound="PipelineContext", default="PipelineContext", covariant=True)
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
-X = TypeVar("X", bound=PipelineContext)
+X = TypeVar("X", bound="PipelineContext")
 
 
 class Flujo(Generic[In, Out, Ctx]):
@@ -58,7 +60,7 @@ class Flujo(Generic[In, Out, Ctx]):
         pre_step_execution: See ``Plugin.pre_step_execution``.
         post_step_execution: See ``Plugin.post_step_execution``.
         on_pipeline_end: See ``Plugin.on_pipeline_end``.
-        settings: The configuration; None: what the nearest ``flujo.toml`` or ``pyproject.toml`` and the environment say.
+        settings: The configuration; None: what the nearest configuration file and the environment say.
 
     Raises:
         DefinitionError: The pipeline cannot be right.
@@ -98,7 +100,7 @@ class Flujo(Generic[In, Out, Ctx]):
         self,
         pipeline: Node[Any, Any],
         *,
-        context: type[PipelineContext] = PipelineContext,
+        context: type[PipelineContext] | None = None,
         resources: Resources | None = None,
         store: str | Store | None = None,
         plugins: Sequence[Plugin] = (),
@@ -114,11 +116,12 @@ class Flujo(Generic[In, Out, Ctx]):
         given = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
         host = Host((settings or load_settings()).plugins, [*plugins, *given])
         bound = _bound(pipeline, host)
+        kind = context or _empty_context()
         leaves = [(address, step) for address, step in walk(bound) if isinstance(step, Step)]
         for address, step in leaves:
-            _check_surroundings(address, step, context, resources)
+            _check_surroundings(address, step, kind, resources)
         self._program = Program(
-            bound, [Leaf(step, address) for address, step in leaves], host.hooks, context, resources, host.model
+            bound, [Leaf(step, address) for address, step in leaves], host.hooks, kind, resources, host.model
         )
         self._store = store_of(store) if isinstance(store, str) else store
         self._owns_store = isinstance(store, str)
@@ -235,7 +238,13 @@ class Flujo(Generic[In, Out, Ctx]):
 
 def new_run_id() -> str:
     """An id for a run: the time in milliseconds and 48 random bits, in hexadecimal, so that later ids sort later."""
-    return f"{int(time() * 1000):012x}{secrets.token_hex(6)}"
+    return f"{int(time() * 1000):012x}{os.urandom(6).hex()}"
+
+
+def _empty_context() -> type[PipelineContext]:
+    from flujo_core.model.context import PipelineContext  # noqa: PLC0415 - dear to import
+
+    return PipelineContext
 
 
 def _bound(node: Node[Any, Any], host: Host) -> Node[Any, Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast
 
 from flujo_core.backend.local import workers
 from flujo_core.engine.journal import Journal
 from flujo_core.model.action import AgentAction, FunctionAction
 from flujo_core.model.agent import AgentProtocol, AgentReply, ModelAgent, Usage, model_name
-from flujo_core.model.context import PipelineContext
 from flujo_core.model.signature import Resources, RunInfo
 from flujo_core.model.step import Step
 from flujo_core.model.template import Template
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
 
 ModelLookup: TypeAlias = Callable[[str], Any]
 """Gives the model that a plugin has for a model name, or None."""
@@ -24,7 +25,11 @@ class Surroundings(Protocol):
 
     journal: Journal
     resources: Resources | None
-    find_model: ModelLookup
+
+    @property
+    def find_model(self) -> ModelLookup:
+        """Finds the models of plugins."""
+        ...
 
 
 class Turn(NamedTuple):
@@ -158,5 +163,7 @@ class AskModelAgent:
 def run_info(turn: Turn, address: str) -> RunInfo:
     """What a step may know of where it runs."""
     journal = turn.run.journal
+    import hashlib  # noqa: PLC0415 - few steps ask for it
+
     key = hashlib.sha256(f"{journal.run_id}\0{address}".encode()).hexdigest()[:32]
     return RunInfo(journal.run_id, journal.tenant, address, turn.attempt, key, turn.deadline)

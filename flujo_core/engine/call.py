@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
@@ -18,14 +17,17 @@ from flujo_core.hooks.call import StepCall
 from flujo_core.hooks.dispatch import Hooks
 from flujo_core.model.agent import Usage
 from flujo_core.model.check import type_name
-from flujo_core.model.context import PipelineContext, State, draft, touched
+from flujo_core.model.draft import State, draft, touched
 from flujo_core.model.event import AttemptFailed, ErrorInfo, StepCompleted, StepFailed, StepStarted
 from flujo_core.model.outcome import Skip, Stop, Veto
 from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
-from flujo_core.model.policy import NO_POLICY
+from flujo_core.model.policy import NO_POLICY, chance
 from flujo_core.model.run import StepResult
 from flujo_core.model.step import Step
 from flujo_core.model.value import adapter, encoded, flaws
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
 
 
 class Stopped(BaseException):
@@ -47,6 +49,10 @@ class Run(Surroundings, Protocol):
     hooks: Hooks
     state: State
     context_type: type[PipelineContext]
+
+
+PASSING = (Veto, PluginError, StoreError)
+"""What goes through a step as it is: no attempt of the step failed, the run is not to go on."""
 
 
 class Yield(NamedTuple):
@@ -122,19 +128,23 @@ class Leaf:
         """The short way of a step that only calls an async function, in a run that only keeps its events in memory."""
         try:
             output = await function(value)
-            if type(output) is Stop:
-                raise Stopped(output)
+        except PASSING:
+            raise
+        except Exception as error:
+            raise self._failed(run, error, 1, started) from error
+        if type(output) is Stop:
+            raise Stopped(output)
+        try:
             output = self._validate(output)
         except ValidationError as error:
             raise self._failed(run, self._misfit(error), 1, started) from error
-        except Exception as error:
-            raise self._failed(run, error, 1, started) from error
         journal = run.journal
         ended = now()
         journal.sequence = sequence = journal.sequence + 1
         journal.stage(
             StepCompleted(
-                journal.run_id, journal.tenant, sequence, ended, self.address, 1, output, NO_PATCH, ended - started, None
+                journal.run_id, journal.tenant, sequence, ended, self.address,
+                1, output, NO_PATCH, ended - started, None,
             )
         )  # fmt: skip
         return output
@@ -191,12 +201,12 @@ class Leaf:
         while True:
             try:
                 return await self._attempt(run, value, attempt, hooks_touched)
-            except (Veto, PluginError, StoreError):
+            except PASSING:
                 raise
             except Exception as error:
                 if self._retry is None or not self._retry.wants(error, attempt):
                     raise self._failed(run, error, attempt, started) from error
-                await self._wait(run, error, attempt, self._retry.wait(attempt, random.random()))
+                await self._wait(run, error, attempt, self._retry.wait(attempt, chance()))
             attempt += 1
 
     async def _attempt(self, run: Run, value: Any, attempt: int, hooks_touched: State | None) -> Yield:
@@ -216,8 +226,9 @@ class Leaf:
     async def _act_within(
         self, timeout: float, run: Run, value: Any, context: PipelineContext | None, attempt: int
     ) -> tuple[Any, Usage | None]:
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout) as limit:
+            async with limit:
                 return await self._action.act(Turn(run, value, context, attempt, now() + timeout))
         except TimeoutError as error:
             if not limit.expired():

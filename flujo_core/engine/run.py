@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -15,13 +15,16 @@ from flujo_core.errors import InvalidValue, PluginError, StoreError
 from flujo_core.hooks.call import RunEnd, RunStart
 from flujo_core.hooks.dispatch import Hooks
 from flujo_core.model.check import type_name
-from flujo_core.model.context import PipelineContext, State, draft, state_of
+from flujo_core.model.draft import State, draft, state_of
 from flujo_core.model.event import RunEnded, RunStarted, RunStatus
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Stop, Veto
 from flujo_core.model.run import PipelineResult, RunFailed, RunRefused
 from flujo_core.model.signature import Resources
 from flujo_core.model.value import adapter, encoded, flaws
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
 
 
 class Program(NamedTuple):
@@ -55,7 +58,7 @@ class LiveRun:
         self.bare = not journal.live and program.hooks.pre is None and program.hooks.post is None
         self.context_type = program.context_type
         self.resources = program.resources
-        self.find_model = program.find_model
+        self.find_model: ModelLookup = program.find_model
         self.state = state
 
 

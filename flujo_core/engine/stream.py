@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from typing_extensions import TypeVar
 
 from flujo_core.errors import FlujoError
-from flujo_core.model.context import PipelineContext
 from flujo_core.model.event import RunEvent
 from flujo_core.model.run import PipelineResult
 
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
+
 Out = TypeVar("Out", covariant=True)
-Ctx = TypeVar("Ctx", bound=PipelineContext, default=PipelineContext, covariant=True)
+Ctx = TypeVar("Ctx", bound="PipelineContext", default="PipelineContext", covariant=True)
 
 Events: TypeAlias = asyncio.Queue[Any]
 """Events, and None after the last one."""

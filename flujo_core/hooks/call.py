@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from flujo_core.model.context import PipelineContext
 from flujo_core.model.run import PipelineResult
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
 
 
 class RunStart(NamedTuple):

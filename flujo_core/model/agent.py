@@ -87,6 +87,7 @@ class ModelAgent(Protocol):
     @property
     def deps_type(self) -> type:
         """The type of the agent's dependencies."""
+        ...
 
     @property
     def model(self) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from flujo_core.model.agent import Usage
-from flujo_core.model.context import State
+from flujo_core.model.draft import State
 from flujo_core.model.patch import Patch
 
 RunStatus: TypeAlias = Literal["running", "completed", "stopped", "failed", "refused", "cancelled"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from flujo_core.model.context import PipelineContext, State
+from flujo_core.model.draft import State
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
 
 
 class Set(NamedTuple):

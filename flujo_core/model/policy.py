@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from flujo_core.errors import ConfigurationError, DefinitionError
@@ -81,3 +82,8 @@ class StepPolicy:
 
 NO_POLICY = StepPolicy()
 """One attempt, as long as it takes."""
+
+
+def chance() -> float:
+    """A random number from 0 to 1, of the operating system: the ``random`` module is dear to import."""
+    return int.from_bytes(os.urandom(4)) / 0xFFFFFFFF

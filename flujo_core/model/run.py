@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
 
 from flujo_core.errors import FlujoError
 from flujo_core.model.agent import Usage
-from flujo_core.model.context import PipelineContext, State
+from flujo_core.model.draft import State
 from flujo_core.model.event import (
     AttemptFailed,
     ErrorInfo,
@@ -25,8 +25,11 @@ from flujo_core.model.event import (
 )
 from flujo_core.model.patch import apply
 
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
+
 Out = TypeVar("Out", covariant=True)
-Ctx = TypeVar("Ctx", bound=PipelineContext, default=PipelineContext, covariant=True)
+Ctx = TypeVar("Ctx", bound="PipelineContext", default="PipelineContext", covariant=True)
 
 StepStatus: TypeAlias = Literal["running", "completed", "skipped", "failed", "cancelled"]
 

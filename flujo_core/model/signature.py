@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from flujo_core.errors import SignatureError
 from flujo_core.model.check import bare, members, union
-from flujo_core.model.context import PipelineContext
+from flujo_core.model.draft import ContextBase
 from flujo_core.model.outcome import Stop
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
 
 
 class Resources:
@@ -139,7 +142,7 @@ def _injection(hint: Any) -> str | None:
     hint = bare(hint)
     if not isinstance(hint, type):
         return None
-    for kind, injectable in (("context", PipelineContext), ("resources", Resources), ("info", RunInfo)):
+    for kind, injectable in (("context", ContextBase), ("resources", Resources), ("info", RunInfo)):
         if issubclass(hint, injectable):
             return kind
     return None

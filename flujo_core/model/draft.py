@@ -1,0 +1,76 @@
+"""Drafts: what a step sees of the context.
+
+The state of a run's context is a plain dict of field values. A step that takes the context gets a *draft*: an instance
+of the same class that reads a field from the state when it is first touched, and owns what it read. What it changed is
+a *patch* (``patch.py``). So a step pays for the fields that it touches, and for no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
+
+State: TypeAlias = dict[str, Any]
+"""The values of a context's fields, by name. Values in it are never changed in place."""
+
+ATOMS = frozenset(
+    {bool, int, float, complex, str, bytes, type(None), date, datetime, time, timedelta, Decimal, UUID, type}
+)
+"""Types whose values cannot change, so a draft need not own a copy."""
+
+
+class ContextBase:
+    """What tells that a class is a context, without importing what contexts are made of."""
+
+    __slots__ = ()
+
+
+def state_of(context: PipelineContext) -> State:
+    """The state that ``context`` stands for."""
+    return {name: own(getattr(context, name)) for name in type(context).model_fields}
+
+
+def draft(kind: type[PipelineContext], state: Mapping[str, Any]) -> PipelineContext:
+    """A context that reads its fields from ``state`` when they are touched, and owns what it read."""
+    made = kind.__new__(kind)
+    put = object.__setattr__
+    put(made, "__pydantic_fields_set__", set())
+    put(made, "__pydantic_extra__", None)
+    put(made, "__pydantic_private__", None)
+    put(made, "_read_from", state)
+    return made
+
+
+def touched(made: PipelineContext) -> State:
+    """The fields that a draft has read or set, with their values."""
+    return vars(made)
+
+
+def own(value: Any) -> Any:
+    """``value`` itself where it cannot change, else a copy of its own."""
+    return value if type(value) in ATOMS else deepcopy(value)
+
+
+def source(context: PipelineContext) -> Mapping[str, Any] | None:
+    """The state behind a draft; None for a context of its own."""
+    try:
+        state: Mapping[str, Any] = object.__getattribute__(context, "_read_from")
+    except AttributeError:
+        return None
+    return state
+
+
+def loaded(context: PipelineContext) -> PipelineContext:
+    """``context`` with every field read."""
+    if source(context) is not None:
+        values = {name: getattr(context, name) for name in type(context).model_fields}
+        vars(context).clear()
+        vars(context).update(values)  # in the order of declaration, as pydantic compares and dumps them
+    return context
