@@ -121,7 +121,7 @@ class Flujo(Generic[In, Out, Ctx]):
         for address, step in leaves:
             _check_surroundings(address, step, kind, resources)
         self._program = Program(
-            bound, [Leaf(step, address) for address, step in leaves], host.hooks, kind, resources, host.model
+            bound, [Leaf(step, address) for address, step in leaves], host.hooks, kind, resources, host
         )
         self._store = store_of(store) if isinstance(store, str) else store
         self._owns_store = isinstance(store, str)

@@ -29,17 +29,14 @@ from flujo_core.errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from flujo_core.model.agent import AgentReply, Usage, model_name
+from flujo_core.model.agent import AgentReply, ModelSource, Usage, model_name
 
 OnText: TypeAlias = Callable[[str], Awaitable[None]]
 """Gets each piece of text that the model gives, as it comes."""
 
-ModelLookup: TypeAlias = Callable[[str], Any]
-"""Gives the model of a name that a plugin's prefix claims, or None."""
-
 
 async def ask(
-    agent: AbstractAgent[Any, Any], prompt: str, *, deps: Any, lookup: ModelLookup, on_text: OnText | None
+    agent: AbstractAgent[Any, Any], prompt: str, *, deps: Any, models: ModelSource, on_text: OnText | None
 ) -> AgentReply[Any]:
     """Runs a pydantic-ai agent.
 
@@ -47,7 +44,7 @@ async def ask(
         agent: The agent; a name of a model is resolved now.
         prompt: The user prompt.
         deps: The agent's dependencies.
-        lookup: Finds the models of plugins.
+        models: Where plugins' models are found.
         on_text: Gets the text as it comes; None: the model is not asked to stream.
 
     Raises:
@@ -58,19 +55,19 @@ async def ask(
             prompt,
             deps=deps,
             infer_name=False,
-            capabilities=[ResolveModelId(_resolver(lookup))],
+            capabilities=[ResolveModelId(_resolver(models))],
             event_stream_handler=None if on_text is None else _handler(on_text),
         )
     except (ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded, RunTimedOut) as error:
         raise _translated(error, agent) from error
     except (UserError, ImportError) as error:
-        raise ModelNotConfigured(f"the model '{model_name(agent.model)}' cannot be used: {_sentence(error)}") from error
+        raise ModelNotConfigured(_not_configured(agent, error, models)) from error
     return AgentReply(result.output, _usage(result))
 
 
-def _resolver(lookup: ModelLookup) -> Callable[[ModelResolutionContext[Any], str], Model | None]:
+def _resolver(models: ModelSource) -> Callable[[ModelResolutionContext[Any], str], Model | None]:
     def resolve(context: ModelResolutionContext[Any], model_id: str) -> Model | None:
-        model: Model | None = lookup(model_id)
+        model: Model | None = models.find_model(model_id)
         return model
 
     return resolve
@@ -119,5 +116,11 @@ def _wanted(agent: AbstractAgent[Any, Any]) -> str:
     return f"'{agent.output_type.__name__}'" if isinstance(agent.output_type, type) else "output"
 
 
-def _sentence(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+def _not_configured(agent: AbstractAgent[Any, Any], error: Exception, models: ModelSource) -> str:
+    """A set-up error of pydantic-ai in one sentence, and what plugins offer where the name is unknown."""
+    name = model_name(agent.model)
+    text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    if name and text.startswith("Unknown model"):
+        offered = ", ".join(f"'{prefix}:...'" for prefix in models.model_prefixes()) or "none (no plugin adds any)"
+        text = f"pydantic-ai does not know the name, and the names that plugins add are {offered}"
+    return f"the model '{name}' cannot be used: {text}"

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from flujo_core.backend.local import workers
 from flujo_core.engine.journal import Journal
 from flujo_core.model.action import AgentAction, FunctionAction
-from flujo_core.model.agent import AgentProtocol, AgentReply, ModelAgent, Usage, model_name
+from flujo_core.model.agent import AgentProtocol, AgentReply, ModelAgent, ModelSource, Usage, model_name
 from flujo_core.model.signature import Resources, RunInfo
 from flujo_core.model.step import Step
 from flujo_core.model.template import Template
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
-
-ModelLookup: TypeAlias = Callable[[str], Any]
-"""Gives the model that a plugin has for a model name, or None."""
 
 
 class Surroundings(Protocol):
@@ -26,10 +23,7 @@ class Surroundings(Protocol):
     journal: Journal
     resources: Resources | None
 
-    @property
-    def find_model(self) -> ModelLookup:
-        """Finds the models of plugins."""
-        ...
+    models: ModelSource
 
 
 class Turn(NamedTuple):
@@ -149,7 +143,7 @@ class AskModelAgent:
             self._agent,
             await self._prompt_text(turn),
             deps=None if self._deps is None else await self._deps.call(turn),
-            lookup=turn.run.find_model,
+            models=turn.run.models,
             on_text=None if journal.listener is None else on_text,
         )
         return reply.output, reply.usage

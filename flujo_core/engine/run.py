@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flujo_core.engine.action import ModelLookup
 from flujo_core.engine.call import Leaf, Stopped, told
 from flujo_core.engine.journal import Journal, now
 from flujo_core.errors import InvalidValue, PluginError, StoreError
 from flujo_core.hooks.call import RunEnd, RunStart
 from flujo_core.hooks.dispatch import Hooks
+from flujo_core.model.agent import ModelSource
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import State, draft, state_of
 from flujo_core.model.event import RunEnded, RunStarted, RunStatus
@@ -36,7 +36,7 @@ class Program(NamedTuple):
         hooks: The plugins' hooks.
         context_type: The class of the context.
         resources: What steps get as their resources.
-        find_model: Finds the models of plugins.
+        models: Where plugins' models are found.
     """
 
     pipeline: Node[Any, Any]
@@ -44,13 +44,13 @@ class Program(NamedTuple):
     hooks: Hooks
     context_type: type[PipelineContext]
     resources: Resources | None
-    find_model: ModelLookup
+    models: ModelSource
 
 
 class LiveRun:
     """One run while it goes on."""
 
-    __slots__ = ("bare", "context_type", "find_model", "hooks", "journal", "resources", "state")
+    __slots__ = ("bare", "context_type", "hooks", "journal", "models", "resources", "state")
 
     def __init__(self, program: Program, journal: Journal, state: State) -> None:
         self.journal = journal
@@ -58,7 +58,7 @@ class LiveRun:
         self.bare = not journal.live and program.hooks.pre is None and program.hooks.post is None
         self.context_type = program.context_type
         self.resources = program.resources
-        self.find_model: ModelLookup = program.find_model
+        self.models = program.models
         self.state = state
 
 

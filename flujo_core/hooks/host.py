@@ -79,10 +79,14 @@ class Host:
         self._register()
         self.hooks: Hooks = compile_hooks({hook: self._chain(hook) for hook in LIFECYCLE})
 
-    def model(self, name: str) -> Any:
+    def find_model(self, name: str, /) -> Any:
         """The model that a plugin has for a model name such as ``local:smollm2``, or None if no plugin claims it."""
         prefix, colon, rest = name.partition(":")
         return self.models.get(prefix)(rest) if colon and self.models.find(prefix) else None
+
+    def model_prefixes(self) -> Sequence[str]:
+        """The prefixes of the model names that plugins claim."""
+        return [entry.name.partition("/")[2] for entry in self.models.entries()]
 
     def _register(self) -> None:
         registries: Mapping[str, Registry[Any]] = {"register_agents": self.agents, "register_models": self.models}

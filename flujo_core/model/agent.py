@@ -67,6 +67,18 @@ class AgentReply(Generic[Out]):
         return f"AgentReply(..., usage={self.usage!r})"
 
 
+class ModelSource(Protocol):
+    """Where the models are found that plugins have for model names."""
+
+    def find_model(self, name: str, /) -> Any:
+        """The pydantic-ai ``Model`` for a name such as ``local:smollm2``, or None if no plugin claims the name."""
+        ...
+
+    def model_prefixes(self) -> Sequence[str]:
+        """The prefixes of the names that plugins claim."""
+        ...
+
+
 @runtime_checkable
 class AgentProtocol(Protocol[In, Out]):
     """Anything that answers: one coroutine method. pydantic-ai agents need no wrapping; other libraries' do."""
