@@ -1,0 +1,102 @@
+"""``flujo``: the commands put together, and what an error becomes: one sentence on stderr, and an exit code.
+
+0: done. 1: the run failed. 2: the command or the configuration is wrong. 3: a plugin or a policy refused.
+130: interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from flujo_core.cli import demo, plugins, run, runs
+from flujo_core.cli.session import Session
+from flujo_core.errors import ConfigurationError, DefinitionError, FlujoError, InvalidValue, StoreRefused, UnknownRun
+from flujo_core.model.run import RunRefused
+
+app = typer.Typer(name="flujo", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("demo")(demo.demo)
+app.command("run")(run.run)
+app.command("check")(run.check)
+app.add_typer(runs.app, name="runs")
+app.add_typer(plugins.app, name="plugins")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flujo-core {version('flujo-core')}")
+        raise typer.Exit
+
+
+@app.callback()
+def flujo(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    plugin: Annotated[
+        list[str] | None, typer.Option("-P", metavar="no:NAME", help="Leave an installed plugin's distribution out.")
+    ] = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Runs pipelines of steps and agents, and shows what became of them."""
+    context.obj = Session(debug=debug, without=plugin or [])
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = app(arguments, standalone_mode=False)
+    except TyperException as error:
+        print(_usage(error.format_message()), file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        else:
+            print(f"flujo: {_sentence(error)}", file=sys.stderr)
+        return _exit_code(error)
+    return code if isinstance(code, int) else 0
+
+
+def _usage(message: str) -> str:
+    """A wrong command line in one sentence; the help of a command that was given nothing, as it is."""
+    return message if "\n" in message else f"flujo: {message.rstrip('.')}; 'flujo --help' says what there is"
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, FlujoError):
+        return " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}; run it again with 'flujo --debug ...' to see where"
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, RunRefused):
+        return 3
+    if isinstance(error, ConfigurationError | DefinitionError | UnknownRun | StoreRefused):
+        return 2
+    if type(error) is InvalidValue:  # the input of a run that did not begin
+        return 2
+    below = error.__cause__
+    return 2 if below is not None and _is_set_up(below) else 1
+
+
+def _is_set_up(error: BaseException) -> bool:
+    return isinstance(error, ConfigurationError) or (error.__cause__ is not None and _is_set_up(error.__cause__))

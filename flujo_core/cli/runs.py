@@ -1,0 +1,185 @@
+"""``flujo runs``: what is in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from flujo_core.cli.run import StoreUrl
+from flujo_core.cli.session import DEFAULT_STORE, readable_store
+from flujo_core.cli.text import MARKS, STYLES, cost, moment, span, tokens
+from flujo_core.errors import StoreError, UnknownRun
+from flujo_core.model.agent import Usage
+from flujo_core.model.run import RunState, StepResult, fold
+from flujo_core.store.codec import decode
+from flujo_core.store.protocol import RunSummary, Store
+
+app = typer.Typer(no_args_is_help=True, help="The runs in the journal.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def runs() -> None:
+    """The runs in the journal."""
+
+
+@app.command("list")
+def list_runs(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 20,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")] = None,
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Lists runs, the latest first."""
+    found = asyncio.run(_listed(store, limit, tenant))
+    if as_json:
+        typer.echo(json.dumps([_summary(run) for run in found]))
+        return
+    console = Console(highlight=False)
+    for run in found:
+        line = Text.assemble((f"{MARKS[run.status]} {run.status:<10}", STYLES[run.status]), f" {run.run_id}  ")
+        console.print(
+            line.append(f"{moment(run.started_at)}  {span(run.updated_at - run.started_at):>10}"), soft_wrap=True
+        )
+    if not found:
+        typer.echo("no runs")
+
+
+@app.command("show")
+def show_run(
+    run_id: Annotated[str, typer.Argument(help="The run's id.")],
+    values: Annotated[bool, typer.Option("--values", help="Show the input and the outputs too.")] = False,
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Shows a run: its steps as a tree, with timings, tokens and cost."""
+    state = asyncio.run(_state(store, run_id))
+    if as_json:
+        typer.echo(json.dumps(_details(state, values)))
+    else:
+        Console(highlight=False).print(_tree(state, values), soft_wrap=True)
+
+
+async def _listed(url: str, limit: int, tenant: str | None) -> list[RunSummary]:
+    store = readable_store(url)
+    if store is None:
+        return []
+    try:
+        return list(await store.runs(limit=limit, tenant=tenant))
+    finally:
+        await store.close()
+
+
+async def _state(url: str, run_id: str) -> RunState:
+    store = readable_store(url)
+    if store is None:
+        raise UnknownRun(f"there is no run '{run_id}': the store {url} does not exist yet")
+    try:
+        return await _read_state(store, run_id)
+    finally:
+        await store.close()
+
+
+async def _read_state(store: Store, run_id: str) -> RunState:
+    records = await store.read(run_id)
+    if not records:
+        raise UnknownRun(f"there is no run '{run_id}' in the store; 'flujo runs list' shows those that there are")
+    try:
+        return fold(decode(record) for record in records)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"the journal of run '{run_id}' cannot be read ({type(error).__name__})") from error
+
+
+def _tree(state: RunState, values: bool) -> Tree:
+    spent = None if state.ended_at is None else state.ended_at - state.started_at
+    facts = [span(spent), tokens(state.usage), cost(state.usage)]
+    head = Text.assemble((f"{MARKS[state.status]} {state.status}", STYLES[state.status]), f"  run {state.run_id}")
+    tree = Tree(head.append("".join(f"  {fact}" for fact in facts if fact)))
+    tree.add(Text(f"{state.pipeline}, begun {moment(state.started_at)} UTC"))
+    for reason in (state.error, state.reason):
+        if reason is not None:
+            tree.add(Text(str(reason), STYLES[state.status]))
+    scopes = {"": tree}
+    for step in state.steps.values():
+        _scope(scopes, step.address.rpartition("/")[0]).add(_line(step, values))
+    if values:
+        tree.add(Text(f"input {_json(state.input)}"))
+        tree.add(Text(f"output {_json(state.output)}"))
+    return tree
+
+
+def _scope(scopes: dict[str, Tree], path: str) -> Tree:
+    """The branch of the tree for the steps of a scope."""
+    if path not in scopes:
+        above, _, name = path.rpartition("/")
+        scopes[path] = _scope(scopes, above).add(Text(name))
+    return scopes[path]
+
+
+def _line(step: StepResult, values: bool) -> Text:
+    name = step.address.rpartition("/")[2]
+    tries = f"{step.attempts} attempts" if step.attempts > 1 else ""
+    facts = [span(step.duration), tries, tokens(step.usage), cost(step.usage), str(step.error or "")]
+    line = Text.assemble((f"{MARKS[step.status]} ", STYLES[step.status]), f"{name:<18}")
+    line.append("".join(f"  {fact}" for fact in facts if fact))
+    return line.append(f"\n    {_json(step.output)}") if values and step.status == "completed" else line
+
+
+def _summary(run: RunSummary) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "status": run.status,
+        "tenant": run.tenant,
+        "started_at": _iso(run.started_at),
+        "updated_at": _iso(run.updated_at),
+        "records": run.records,
+    }
+
+
+def _details(state: RunState, values: bool) -> dict[str, Any]:
+    details = {
+        "run_id": state.run_id,
+        "status": state.status,
+        "tenant": state.tenant,
+        "pipeline": state.pipeline,
+        "started_at": _iso(state.started_at),
+        "ended_at": None if state.ended_at is None else _iso(state.ended_at),
+        "error": None if state.error is None else str(state.error),
+        "reason": state.reason,
+        "usage": _usage(state.usage),
+        "steps": [_step(step, values) for step in state.steps.values()],
+    }
+    return details | {"input": state.input, "output": state.output} if values else details
+
+
+def _step(step: StepResult, values: bool) -> dict[str, Any]:
+    details = {
+        "address": step.address,
+        "status": step.status,
+        "attempts": step.attempts,
+        "started_at": _iso(step.started_at),
+        "duration": step.duration,
+        "usage": None if step.usage is None else _usage(step.usage),
+        "error": None if step.error is None else str(step.error),
+    }
+    return details | {"output": step.output} if values else details
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return usage._asdict() | {"cost_usd": None if usage.cost_usd is None else str(usage.cost_usd)}
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

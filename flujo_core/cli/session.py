@@ -1,0 +1,68 @@
+"""What all commands share: the global options, the default store, the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import typer
+
+from flujo_core.config import Settings, load_settings
+from flujo_core.errors import ConfigurationError
+from flujo_core.store.protocol import Store
+from flujo_core.store.url import store_of
+
+FOLDER = Path(".flujo")
+DEFAULT_STORE = "sqlite:///.flujo/runs.db"
+
+
+@dataclass
+class Session:
+    """The global options.
+
+    Attributes:
+        debug: Whether errors show their traceback.
+        without: What ``-P`` said: ``no:NAME``.
+    """
+
+    debug: bool
+    without: list[str]
+
+    def settings(self) -> Settings:
+        """The configuration, with the command line's word on plugins.
+
+        Raises:
+            ConfigurationError: ``-P`` says something else than ``no:NAME``.
+        """
+        settings = load_settings()
+        names = []
+        for word in self.without:
+            no, _, name = word.partition(":")
+            if no != "no" or not name:
+                raise ConfigurationError(f"'-P {word}' means nothing; write '-P no:NAME' to leave a distribution out")
+            names.append(name)
+        return replace(settings, plugins=settings.plugins.without(names))
+
+
+def session(context: typer.Context) -> Session:
+    """The session that a command is part of."""
+    found = context.find_object(Session)
+    return found or Session(debug=False, without=[])
+
+
+def writable_store(url: str) -> Store:
+    """The store that a URL names; the default one's folder is made, and hidden from git."""
+    if url == DEFAULT_STORE:
+        FOLDER.mkdir(exist_ok=True)
+        ignore = FOLDER / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    return store_of(url)
+
+
+def readable_store(url: str) -> Store | None:
+    """The store that a URL names, or None if that is a file which is not there: reading makes no files."""
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).exists():
+        return None
+    return store_of(url)

@@ -1,0 +1,95 @@
+"""Targets: pipelines named on the command line as ``module:attr`` or ``file.py:attr``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from flujo_core.errors import ConfigurationError, FlujoError, did_you_mean
+from flujo_core.model.action import FunctionAction
+from flujo_core.model.context import PipelineContext
+from flujo_core.model.flow import Node, walk
+from flujo_core.model.step import Step
+
+
+def load_target(target: str) -> Node[Any, Any]:
+    """The pipeline that a target names.
+
+    Raises:
+        ConfigurationError: It names none; the message says what was found.
+    """
+    place, colon, name = target.rpartition(":")
+    if not colon or not place or not name:
+        raise ConfigurationError(f"'{target}' names no pipeline; write 'module:attr' or 'path/to/file.py:attr'")
+    module = _load_module(place)
+    if not hasattr(module, name):
+        known = [attr for attr, value in vars(module).items() if isinstance(value, Node)]
+        raise ConfigurationError(f"'{place}' has no '{name}'{did_you_mean(name, known)}")
+    found = getattr(module, name)
+    if not isinstance(found, Node):
+        raise ConfigurationError(f"'{target}' is a {type(found).__name__!r}, not a pipeline or a step")
+    return found
+
+
+def context_of(node: Node[Any, Any]) -> type[PipelineContext]:
+    """The class of context that the steps of a pipeline take: the most derived one.
+
+    Raises:
+        ConfigurationError: There is no class that suits all of them.
+    """
+    wanted = [kind for _, step in walk(node) if isinstance(step, Step) for kind in _contexts(step)]
+    for kind in wanted:
+        if all(issubclass(kind, other) for other in wanted):
+            return kind
+    if wanted:
+        names = ", ".join(sorted({f"'{kind.__name__}'" for kind in wanted}))
+        raise ConfigurationError(f"the steps take contexts of types that no one class suits ({names})")
+    return PipelineContext
+
+
+def _contexts(step: Step[Any, Any]) -> Sequence[type[PipelineContext]]:
+    action = step.action
+    parts = [action] if isinstance(action, FunctionAction) else [action.prompt, action.deps]
+    found = [part.signature.context for part in parts if isinstance(part, FunctionAction)]
+    return [kind for kind in found if kind is not None]
+
+
+def _load_module(place: str) -> ModuleType:
+    try:
+        return _load_file(Path(place)) if place.endswith(".py") else _load_named(place)
+    except FlujoError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"'{place}' cannot be imported: it raised {type(error).__name__}: {error}; 'flujo --debug ...' shows where"
+        ) from error
+
+
+def _load_named(place: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name and (place == error.name or place.startswith(f"{error.name}.")):
+            raise ConfigurationError(
+                f"there is no module '{place}'; write one that can be imported from here, or 'path/to/file.py:attr'"
+            ) from error
+        raise
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigurationError(f"there is no file '{path}'")
+    sys.path.insert(0, str(path.parent.absolute()))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # it ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

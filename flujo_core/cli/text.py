@@ -1,0 +1,44 @@
+"""How values are written for people: times, amounts, costs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from flujo_core.model.agent import Usage
+
+MARKS = {
+    "completed": "✓", "skipped": "↷", "failed": "✗", "refused": "✗", "cancelled": "■", "stopped": "■", "running": "…",
+}  # fmt: skip
+"""The mark of each status."""
+
+STYLES = {
+    "completed": "green", "skipped": "cyan", "failed": "red", "refused": "red", "cancelled": "yellow",
+    "stopped": "yellow", "running": "blue",
+}  # fmt: skip
+"""The colour of each status."""
+
+
+def moment(at: float) -> str:
+    """A time, to the second, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def span(seconds: float | None) -> str:
+    """A duration: ``12 ms``, ``3.4 s``, ``2 min 05 s``."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+
+
+def tokens(usage: Usage | None) -> str:
+    """What an agent read and wrote: ``412 → 96 tokens``."""
+    return f"{usage.input_tokens} → {usage.output_tokens} tokens" if usage and usage.requests else ""
+
+
+def cost(usage: Usage | None) -> str:
+    """What an agent cost, in US dollars; of a model without a known price, that."""
+    if usage is None or not usage.requests:
+        return ""
+    return "no known price" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
