@@ -260,11 +260,12 @@ class Leaf:
         return InvalidValue(f"its output is not a '{type_name(self._gives)}': {found}")
 
     def _patch(self, run: Run, looked_at: State) -> Patch:
-        patch = changes(looked_at, run.state)
+        fields = patch_adapter(run.context_type)
+        patch = changes(looked_at, run.state, fields.growing)
         if not patch:
             return NO_PATCH
         try:
-            return patch_adapter(run.context_type).validate(patch)
+            return fields.validate(patch)
         except ValidationError as error:
             found = flaws(error, run.context_type)
             raise InvalidValue(f"it set a field of its context to a value that does not fit: {found}") from error

@@ -45,6 +45,8 @@ def draft(kind: type[PipelineContext], state: Mapping[str, Any]) -> PipelineCont
     put(made, "__pydantic_extra__", None)
     put(made, "__pydantic_private__", None)
     put(made, "_read_from", state)
+    if kind.model_config.get("validate_assignment"):  # pydantic looks at all fields then
+        return loaded(made)
     return made
 
 
@@ -55,7 +57,14 @@ def touched(made: PipelineContext) -> State:
 
 def own(value: Any) -> Any:
     """``value`` itself where it cannot change, else a copy of its own."""
-    return value if type(value) in ATOMS else deepcopy(value)
+    kind = type(value)
+    if kind in ATOMS:
+        return value
+    if kind is list and ATOMS.issuperset(map(type, value)):
+        return value.copy()
+    if kind is dict and ATOMS.issuperset(map(type, value)) and ATOMS.issuperset(map(type, value.values())):
+        return value.copy()
+    return deepcopy(value)
 
 
 def source(context: PipelineContext) -> Mapping[str, Any] | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_origin
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from flujo_core.model.check import bare
 from flujo_core.model.draft import State
+from flujo_core.model.value import same
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
@@ -41,13 +43,18 @@ Patch: TypeAlias = dict[str, Change]
 NO_PATCH: Patch = {}
 
 
-def changes(touched: Mapping[str, Any], state: Mapping[str, Any]) -> Patch:
-    """What differs between the fields that a draft owns and the state that it was made from."""
+def changes(touched: Mapping[str, Any], state: Mapping[str, Any], growing: frozenset[str]) -> Patch:
+    """What differs between the fields that a draft owns and the state that it was made from.
+
+    Args:
+        touched: What the draft owns; names that are no fields are passed over.
+        state: The state.
+        growing: The fields whose changes are told as deltas.
+    """
     found: Patch = {}
     for name, value in touched.items():
-        before = state[name]
-        if value is not before and (type(value) is not type(before) or value != before):
-            found[name] = _change(before, value)
+        if name in state and not same(value, before := state[name]):
+            found[name] = _change(before, value) if name in growing else Set(value)
     return found
 
 
@@ -64,13 +71,12 @@ def apply(state: State, patch: Patch) -> None:
 
 
 def _change(before: Any, after: Any) -> Change:
-    if type(before) is type(after) is list and len(after) > len(before) and after[: len(before)] == before:
+    """The change of a field that is declared as a list or a dict."""
+    if type(before) is type(after) is list and len(after) > len(before) and same(after[: len(before)], before):
         return Extend(after[len(before) :])
     if type(before) is type(after) is dict:
-        update = Update(
-            {k: v for k, v in after.items() if k not in before or type(v) is not type(before[k]) or v != before[k]},
-            [k for k in before if k not in after],
-        )
+        put = {key: value for key, value in after.items() if key not in before or not same(value, before[key])}
+        update = Update(put, [key for key in before if key not in after])
         if list(_updated(before, update)) == list(after):  # an order that an update cannot give is set as a whole
             return update
     return Set(after)
@@ -86,10 +92,15 @@ class PatchAdapter:
 
     In JSON a patch is an object with one entry a field: ``{"set": value}``, ``{"extend": [...]}``, or
     ``{"put": [[key, value], ...], "drop": [key, ...]}``.
+
+    Attributes:
+        growing: The fields whose changes are told as deltas: those declared as a list or a dict.
     """
 
     def __init__(self, kind: type[PipelineContext]) -> None:
-        fields = {name: _change_type(name, info.rebuild_annotation()) for name, info in kind.model_fields.items()}
+        hints = {name: info.rebuild_annotation() for name, info in kind.model_fields.items()}
+        fields = {name: _change_type(name, hint) for name, hint in hints.items()}
+        self.growing = frozenset(name for name, hint in hints.items() if _container(hint) in (list, dict))
         self._adapter: TypeAdapter[Any] = TypeAdapter(TypedDict("Patch", fields, total=False))  # type: ignore[operator]
 
     def validate(self, patch: Patch) -> Patch:
@@ -144,14 +155,17 @@ def from_plain(plain: Mapping[str, Any]) -> Patch:
 
 def _change_type(name: str, hint: Any) -> Any:
     """The type of a field's change in plain form."""
-    bare = hint
-    while get_origin(bare) is Annotated:
-        bare = get_args(bare)[0]
-    parameters = get_args(bare)
+    parameters = get_args(bare(hint))
     shape: dict[str, Any] = {"set": hint}
-    if (get_origin(bare) or bare) is list:
+    if _container(hint) is list:
         shape["extend"] = list[parameters[0]] if parameters else list[Any]  # type: ignore[valid-type]
-    if (get_origin(bare) or bare) is dict:
+    if _container(hint) is dict:
         key, value = parameters or (Any, Any)
         shape |= {"put": list[tuple[key, value]], "drop": list[key]}  # type: ignore[valid-type]
     return TypedDict(f"Change_{name}", shape, total=False)  # type: ignore[operator]
+
+
+def _container(hint: Any) -> Any:
+    """``list`` or ``dict`` for a field declared as one; something else for any other."""
+    hint = bare(hint)
+    return get_origin(hint) or hint

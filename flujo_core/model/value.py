@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
@@ -13,6 +13,9 @@ from pydantic_core import PydanticSerializationError
 
 from flujo_core.errors import InvalidValue
 from flujo_core.model.check import bare, members, type_name
+
+PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
+"""Types whose equal values are the same."""
 
 
 @cache
@@ -53,6 +56,11 @@ def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
     return data, restored
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal down to the types of their parts: ``[1]`` is not ``[True]``, NaN is NaN."""
+    return one is other or _difference(one, other) is None
+
+
 def difference(one: Any, other: Any) -> str | None:
     """Where two values differ in type or content, as `` at 'a.b'``; None where they do not."""
     path = _difference(one, other)
@@ -70,34 +78,30 @@ def flaws(error: ValidationError, hint: Any) -> str:
 def _difference(one: Any, other: Any) -> list[str] | None:
     if type(one) is not type(other):
         return []
-    if isinstance(one, BaseModel) or is_dataclass(one):
-        return _parts_differ(vars(one) if hasattr(one, "__dict__") else _slots(one), other)
     if isinstance(one, dict):
-        if list(one) != list(other) or any(type(a) is not type(b) for a, b in zip(one, other, strict=True)):
+        if _parts_differ(list(one), list(other)) is not None:
             return []
-        return _first_difference("...", one.values(), other.values())  # a key may be a value of the run
+        return _parts_differ(list(one.values()), list(other.values()), ["..."] * len(one))  # a key may be a value
     if isinstance(one, (list, tuple)):
-        return [] if len(one) != len(other) else _first_difference("", one, other)
+        return _parts_differ(one, other)
+    if isinstance(one, BaseModel):
+        return _parts_differ(list(vars(one).values()), list(vars(other).values()), list(vars(one)))
+    if is_dataclass(one) and not isinstance(one, type):
+        names = [field.name for field in fields(one)]
+        return _parts_differ([getattr(one, name) for name in names], [getattr(other, name) for name in names], names)
     if isinstance(one, float) and math.isnan(one):
         return None if math.isnan(other) else []
     return None if one == other else []
 
 
-def _slots(value: Any) -> dict[str, Any]:
-    return {f.name: getattr(value, f.name) for f in fields(value)}
-
-
-def _parts_differ(parts: Mapping[str, Any], other: Any) -> list[str] | None:
-    for name, part in parts.items():
-        if (below := _difference(part, getattr(other, name, None))) is not None:
-            return [name, *below]
-    return None
-
-
-def _first_difference(label: str, ones: Iterable[Any], others: Iterable[Any]) -> list[str] | None:
+def _parts_differ(ones: Sequence[Any], others: Sequence[Any], names: Sequence[str] | None = None) -> list[str] | None:
+    if len(ones) != len(others):
+        return []
+    if ones == others and PLAIN.issuperset(map(type, ones)) and [*map(type, ones)] == [*map(type, others)]:
+        return None  # as most are, and seen at once
     for index, (a, b) in enumerate(zip(ones, others, strict=True)):
         if (below := _difference(a, b)) is not None:
-            return [label or str(index), *below]
+            return [names[index] if names else str(index), *below]
     return None
 
 

@@ -1,0 +1,22 @@
+"""Measures what the README and the docs claim of performance: ``python tests/benchmarks [imports] [steps]``."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sys
+
+import imports
+import steps
+
+GROUPS = {"imports": imports.measure, "steps": steps.measure}
+
+
+async def main(names: list[str]) -> None:
+    print(f"Python {platform.python_version()}; ours, the baseline, their ratio, and what it is meant to stay within")
+    for name in names or list(GROUPS):
+        for ratio in await GROUPS[name]():
+            print(ratio)
+
+
+asyncio.run(main(sys.argv[1:]))
