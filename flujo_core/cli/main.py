@@ -48,25 +48,22 @@ def flujo(
     context.obj = Session(debug=debug, without=plugin or [])
 
 
-def main() -> None:
-    """The console script."""
-    sys.exit(run_command(sys.argv[1:]))
-
-
 def run_command(arguments: list[str]) -> int:
     """Runs one command.
 
     Returns:
         The exit code.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
     """
     try:
         code = app(arguments, standalone_mode=False)
     except TyperException as error:
         print(_usage(error.format_message()), file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, Abort):
-        print("interrupted", file=sys.stderr)
-        return 130
+    except Abort:
+        raise KeyboardInterrupt from None
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()

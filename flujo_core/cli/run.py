@@ -18,7 +18,7 @@ from flujo_core.cli.session import DEFAULT_STORE, session, writable_store
 from flujo_core.cli.target import context_of, load_target
 from flujo_core.cli.text import cost, span, tokens
 from flujo_core.errors import ConfigurationError, InvalidValue
-from flujo_core.flujo import Flujo
+from flujo_core.flujo import Flujo, new_run_id
 from flujo_core.model.check import type_name
 from flujo_core.model.flow import Node, walk
 from flujo_core.model.run import PipelineResult, RunFailed
@@ -76,8 +76,12 @@ def run_and_report(flujo: Flujo[Any, Any, Any], value: Any, store: str, as_json:
     Raises:
         RunFailed: The run failed; what it came to was printed.
     """
+    keywords["run_id"] = run_id = keywords.get("run_id") or new_run_id()
     try:
         result = asyncio.run(_run_and_show(flujo, value, as_json, **keywords))
+    except KeyboardInterrupt:
+        typer.echo(f"run {run_id} is cancelled; see it again: flujo runs show {run_id}{_store_option(store)}", err=True)
+        raise
     except RunFailed as error:
         _report(error.result, store, as_json)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -43,7 +44,7 @@ def list_runs(
     if as_json:
         typer.echo(json.dumps([_summary(run) for run in found]))
         return
-    console = Console(highlight=False)
+    console = _console()
     for run in found:
         line = Text.assemble((f"{MARKS[run.status]} {run.status:<10}", STYLES[run.status]), f" {run.run_id}  ")
         console.print(
@@ -65,7 +66,12 @@ def show_run(
     if as_json:
         typer.echo(json.dumps(_details(state, values)))
     else:
-        Console(highlight=False).print(_tree(state, values), soft_wrap=True)
+        _console().print(_tree(state, values), soft_wrap=True)
+
+
+def _console() -> Console:
+    """A console that cuts no line where its width is not that of a terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 
 async def _listed(url: str, limit: int, tenant: str | None) -> list[RunSummary]:

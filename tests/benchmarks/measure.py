@@ -35,7 +35,12 @@ class Ratio(NamedTuple):
 
 
 async def compare(
-    what: str, ours: Callable[[], Awaitable[object]], baseline: Callable[[], Awaitable[object]], *, per: int, limit: float
+    what: str,
+    ours: Callable[[], Awaitable[object]],
+    baseline: Callable[[], Awaitable[object]],
+    *,
+    per: int,
+    limit: float,
 ) -> Ratio:
     """Compares two coroutine functions.
 
@@ -47,7 +52,9 @@ async def compare(
         limit: The most that the ratio is meant to be.
     """
     loops = [await _loops(side) for side in (ours, baseline)]
-    rounds = [[await _seconds(side, n) / per for side, n in zip((ours, baseline), loops, strict=True)] for _ in range(ROUNDS)]
+    rounds = [
+        [await _seconds(side, n) / per for side, n in zip((ours, baseline), loops, strict=True)] for _ in range(ROUNDS)
+    ]
     return Ratio(what, median(r[0] for r in rounds), median(r[1] for r in rounds), limit)
 
 

@@ -32,5 +32,7 @@ def test_dir_lists_the_public_names() -> None:
 
 def test_every_public_class_and_function_has_a_docstring() -> None:
     public = [getattr(flujo_core, name) for name in flujo_core.__all__]
-    bare = [thing for thing in public if (inspect.isclass(thing) or inspect.isfunction(thing)) and not inspect.getdoc(thing)]
+    bare = [
+        thing for thing in public if (inspect.isclass(thing) or inspect.isfunction(thing)) and not inspect.getdoc(thing)
+    ]
     assert bare == []

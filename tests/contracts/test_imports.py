@@ -8,7 +8,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DEAR = ["beartype", "genai_prices", "hvac", "importlib_metadata", "pydantic_ai", "rich", "sqlite3", "structlog", "typer"]
+DEAR = [
+    "beartype",
+    "genai_prices",
+    "hvac",
+    "importlib_metadata",
+    "pydantic_ai",
+    "rich",
+    "sqlite3",
+    "structlog",
+    "typer",
+]
 
 
 def _loaded(code: str) -> set[str]:
