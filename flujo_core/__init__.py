@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from flujo_core.model.flow import Node, Pipeline
     from flujo_core.model.outcome import Skip, Stop, Veto
-    from flujo_core.model.policy import Retry
+    from flujo_core.model.policy import Retry, StepPolicy
     from flujo_core.model.run import NoOutput, PipelineResult, RunFailed, RunRefused, RunState, StepResult
     from flujo_core.model.signature import Resources, RunInfo
     from flujo_core.model.step import Step, step
@@ -76,7 +76,7 @@ _WHERE = {
     ),
     "model.flow": ("Node", "Pipeline"),
     "model.outcome": ("Skip", "Stop", "Veto"),
-    "model.policy": ("Retry",),
+    "model.policy": ("Retry", "StepPolicy"),
     "model.run": ("NoOutput", "PipelineResult", "RunFailed", "RunRefused", "RunState", "StepResult"),
     "model.signature": ("Resources", "RunInfo"),
     "model.step": ("Step", "step"),
@@ -93,8 +93,8 @@ __all__ = [
     "PipelineResult", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Record", "Registry", "Resources",
     "Retry", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunRefused", "RunStart",
     "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "Settings", "SignatureError", "Skip", "Step",
-    "StepCall", "StepCompleted", "StepError", "StepFailed", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store",
-    "StoreError", "StoreRefused", "UnknownRun", "Usage", "Veto", "hookimpl", "step",
+    "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout",
+    "Stop", "Store", "StoreError", "StoreRefused", "UnknownRun", "Usage", "Veto", "hookimpl", "step",
 ]  # fmt: skip
 
 

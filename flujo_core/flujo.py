@@ -206,8 +206,8 @@ class Flujo(Generic[In, Out, Ctx]):
         is slow makes the run wait; one that leaves the block early cancels it.
         """
         events: Events = asyncio.Queue(CAPACITY)
-        journal = self._journal(run_id, tenant, events)
-        return streamed(events, execute(self._program, journal, input, self._context(context)))
+        journal, begin = self._journal(run_id, tenant, events), self._context(context)
+        return streamed(events, lambda: execute(self._program, journal, input, begin))
 
     async def _run_alone(self, input: Any, **keywords: Any) -> PipelineResult[Any, Any]:
         async with self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, TypeAlias
 
-from pydantic_ai import AgentRunResult, RunContext
+from pydantic_ai import AgentRunResult, RunContext, exceptions
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import ResolveModelId
 from pydantic_ai.exceptions import (
@@ -30,6 +30,9 @@ from flujo_core.errors import (
     ModelUnavailable,
 )
 from flujo_core.model.agent import AgentReply, ModelSource, Usage, model_name
+
+CUT_OFF: type[Exception] = getattr(exceptions, "OutputTokenLimitExceeded", exceptions.IncompleteToolCall)
+"""What pydantic-ai raises for a reply that its limit of tokens cut off; before 2.68 only for a tool's arguments."""
 
 OnText: TypeAlias = Callable[[str], Awaitable[None]]
 """Gets each piece of text that the model gives, as it comes."""
@@ -95,6 +98,8 @@ def _translated(error: Exception, agent: AbstractAgent[Any, Any]) -> ModelError:
     """What a pydantic-ai error means for the step. Its own text is left out: it may quote what was sent."""
     who = f"the model '{model_name(agent.model)}'"
     match error:
+        case _ if isinstance(error, CUT_OFF):
+            return ModelMisbehaved(f"{who} was cut off by its limit of tokens; raise 'max_tokens', or bound the output")
         case UnexpectedModelBehavior():
             return ModelMisbehaved(f"{who} answered, but never with a valid {_wanted(agent)} ({type(error).__name__})")
         case UsageLimitExceeded():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -18,12 +19,20 @@ if TYPE_CHECKING:
 
 
 class Surroundings(Protocol):
-    """What an action must know of the run that it is part of."""
+    """What an action must know of the run that it is part of.
+
+    Attributes:
+        journal: The run's journal.
+        resources: What steps get as their resources.
+        models: Where plugins' models are found.
+        threads: The threads that attempts which were cancelled or timed out have left at work, by address.
+    """
 
     journal: Journal
     resources: Resources | None
 
     models: ModelSource
+    threads: dict[str, asyncio.Future[Any]]
 
 
 class Turn(NamedTuple):
@@ -95,7 +104,16 @@ class Call:
         injected = {name: self._injected(kind, turn) for kind, name in signature.injected.items()}
         if signature.is_async:
             return cast(Awaitable[Any], self._function(*arguments, **injected))
-        return workers.submit(self._function, *arguments, **injected)
+        return self._call_in_thread(turn, workers.submit(self._function, *arguments, **injected))
+
+    async def _call_in_thread(self, turn: Turn, thread: asyncio.Future[Any]) -> Any:
+        """The result of a thread; one that is not waited for any more is remembered, and its result dropped."""
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            turn.run.threads[self._address] = thread
+            thread.add_done_callback(lambda late: late.exception())
+            raise
 
     def _injected(self, kind: str, turn: Turn) -> Any:
         if kind == "context":

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from flujo_core.engine.action import Surroundings, Turn, action_of, direct_call
 from flujo_core.engine.journal import now
-from flujo_core.errors import FlujoError, InvalidValue, PluginError, StepError, StepTimeout, StoreError
+from flujo_core.errors import FlujoError, InvalidValue, PluginError, StepError, StepTimeout
 from flujo_core.hooks.call import StepCall
 from flujo_core.hooks.dispatch import Hooks
 from flujo_core.model.agent import Usage
 from flujo_core.model.check import type_name
-from flujo_core.model.draft import State, draft, touched
+from flujo_core.model.draft import State, draft, own, touched
 from flujo_core.model.event import AttemptFailed, ErrorInfo, StepCompleted, StepFailed, StepStarted
 from flujo_core.model.outcome import Skip, Stop, Veto
 from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
@@ -51,7 +51,7 @@ class Run(Surroundings, Protocol):
     context_type: type[PipelineContext]
 
 
-PASSING = (Veto, PluginError, StoreError)
+PASSING = (Veto, PluginError)
 """What goes through a step as it is: no attempt of the step failed, the run is not to go on."""
 
 
@@ -59,8 +59,9 @@ class Yield(NamedTuple):
     """What a leaf has to commit.
 
     Attributes:
-        output: The output, as it would come back from the journal.
-        patch: What changes in the context, likewise.
+        output: The output, validated.
+        restored: The output as it comes back from the journal: what the next step gets.
+        patch: What changes in the context, as it comes back from the journal.
         touched: The context's fields that were looked at.
         attempt: The number of the attempt that gave it; 0 if the step was skipped.
         usage: What the agent used, or None.
@@ -69,6 +70,7 @@ class Yield(NamedTuple):
     """
 
     output: Any
+    restored: Any
     patch: Patch
     touched: State
     attempt: int
@@ -85,13 +87,14 @@ class Leaf:
         address: Its address.
     """
 
-    __slots__ = ("_action", "_direct", "_gives", "_name", "_retry", "_timeout", "_validate", "address")
+    __slots__ = ("_action", "_direct", "_gives", "_name", "_retry", "_takes", "_timeout", "_validate", "address")
 
     def __init__(self, step: Step[Any, Any], address: str) -> None:
         self.address = address
         self._name = step.name
         self._retry = step.policies.retry
         self._timeout = step.policies.timeout
+        self._takes = step.takes
         self._gives = step.gives
         self._validate = adapter(step.gives).validator.validate_python
         self._action = action_of(step, address)
@@ -122,7 +125,7 @@ class Leaf:
         else:
             made = await self._hooked(run, value, started)
         self._commit(run, made, started)
-        return made.output
+        return made.restored
 
     async def _run_direct(self, run: Run, function: Callable[[Any], Awaitable[Any]], value: Any, started: float) -> Any:
         """The short way of a step that only calls an async function, in a run that only keeps its events in memory."""
@@ -175,22 +178,32 @@ class Leaf:
             with self._failing(run, 0, started):
                 made = self._made(run, before.output, touched(context), 0, None)
         else:
-            call = before
-            made = await self._attempts(run, call.step_input, started, touched(context))
-        return made if hooks.post is None else await self._after(run, call, made, started)
+            if before.step_input is not value:
+                with self._failing(run, 0, started):
+                    value = self._changed_input(before.step_input)
+            made = await self._attempts(run, value, started, touched(context))
+        return made if hooks.post is None else await self._after(run, call._replace(step_input=value), made, started)
+
+    def _changed_input(self, value: Any) -> Any:
+        try:
+            return adapter(self._takes).validate_python(value)
+        except ValidationError as error:
+            found = flaws(error, self._takes)
+            raise InvalidValue(f"a hook gave it an input that is not a '{type_name(self._takes)}': {found}") from error
 
     async def _after(self, run: Run, call: StepCall, made: Yield, started: float) -> Yield:
         """The post hooks; what they changed is validated again."""
         assert run.hooks.post is not None
         context = draft(run.context_type, ChainMap(made.touched, run.state))
+        call = call._replace(context=context)
         result = StepResult(
             self.address, "completed" if made.attempt else "skipped", made.attempt, started,
             now() - started, made.usage, None, made.output,
         )  # fmt: skip
-        after = await run.hooks.post(call.replace(context=context), result)
+        after = await run.hooks.post(call, result)
         if isinstance(after, Stop):
             raise Stopped(after)
-        if after.output is made.output and not touched(context):
+        if after is result and not touched(context):
             return made
         with self._failing(run, made.attempt, started):
             return self._made(run, after.output, made.touched | touched(context), made.attempt, made.usage)
@@ -200,7 +213,7 @@ class Leaf:
         attempt = 1
         while True:
             try:
-                return await self._attempt(run, value, attempt, hooks_touched)
+                return await self._attempt(run, self._input(value), attempt, hooks_touched)
             except PASSING:
                 raise
             except Exception as error:
@@ -208,6 +221,15 @@ class Leaf:
                     raise self._failed(run, error, attempt, started) from error
                 await self._wait(run, error, attempt, self._retry.wait(attempt, chance()))
             attempt += 1
+
+    def _input(self, value: Any) -> Any:
+        """The input of an attempt: a copy of its own where there may be another one."""
+        if self._retry is None or self._retry.attempts == 1:
+            return value
+        try:
+            return own(value)
+        except Exception as error:
+            raise InvalidValue("its input cannot be copied, as a step that may be tried again needs it") from error
 
     async def _attempt(self, run: Run, value: Any, attempt: int, hooks_touched: State | None) -> Yield:
         context = None
@@ -247,13 +269,12 @@ class Leaf:
             raise self._misfit(error) from error
         patch = self._patch(run, looked_at) if looked_at else NO_PATCH
         if run.journal.store is None:
-            return Yield(output, patch, looked_at, attempt, usage)
-        value, output = encoded(output, self._gives, "its output")
+            return Yield(output, output, patch, looked_at, attempt, usage)
+        value, restored = encoded(output, self._gives, "its output")
         if not patch:
-            return Yield(output, patch, looked_at, attempt, usage, value)
-        fields = patch_adapter(run.context_type)
-        state = fields.encode(patch)
-        return Yield(output, fields.decode(state), looked_at, attempt, usage, value, state)
+            return Yield(output, restored, patch, looked_at, attempt, usage, value)
+        state, patch = patch_adapter(run.context_type).encoded(patch)
+        return Yield(output, restored, patch, looked_at, attempt, usage, value, state)
 
     def _misfit(self, error: ValidationError) -> InvalidValue:
         found = flaws(error, self._gives)
@@ -262,13 +283,7 @@ class Leaf:
     def _patch(self, run: Run, looked_at: State) -> Patch:
         fields = patch_adapter(run.context_type)
         patch = changes(looked_at, run.state, fields.growing)
-        if not patch:
-            return NO_PATCH
-        try:
-            return fields.validate(patch)
-        except ValidationError as error:
-            found = flaws(error, run.context_type)
-            raise InvalidValue(f"it set a field of its context to a value that does not fit: {found}") from error
+        return fields.validate(patch) if patch else NO_PATCH
 
     async def _wait(self, run: Run, error: Exception, attempt: int, seconds: float) -> None:
         """Records that an attempt failed, and waits until the next one begins."""
@@ -282,6 +297,8 @@ class Leaf:
         if journal.live:
             await journal.flush()
         await asyncio.sleep(seconds)
+        if (thread := run.threads.pop(self.address, None)) is not None:
+            await asyncio.wait([thread])
         journal.stage(StepStarted(journal.run_id, journal.tenant, journal.next(), now(), self.address, attempt + 1))
         if journal.live:
             await journal.flush()

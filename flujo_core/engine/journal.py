@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from time import perf_counter, time
+from typing import Any, TypeVar
 
 from flujo_core.model.event import Chunk, JournaledEvent, RunEvent
 from flujo_core.store.codec import encode
 from flujo_core.store.protocol import Record, Store
+
+T = TypeVar("T")
 
 EPOCH = time() - perf_counter()
 """Added to ``perf_counter()``, gives seconds since the epoch that never run backwards within a process."""
@@ -16,6 +20,25 @@ EPOCH = time() - perf_counter()
 def now() -> float:
     """The time, in seconds since the epoch."""
     return EPOCH + perf_counter()
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Does ``work`` to its end, whoever is cancelled meanwhile, so that it is not left half done.
+
+    Raises:
+        asyncio.CancelledError: There was a cancellation meanwhile; what the work gave or raised is dropped.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.exception()
+        raise cancelled
+    return task.result()
 
 
 NULL = b"null"
@@ -78,7 +101,7 @@ class Journal:
         """
         if self._records and self.store is not None:
             records, self._records = self._records, []
-            await self.store.append(records)
+            await uninterrupted(self.store.append(records))
         if self._unheard and self.listener is not None:
             heard, self._unheard = self._unheard, []
             for event in heard:

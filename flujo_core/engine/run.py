@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from flujo_core.engine.call import Leaf, Stopped, told
-from flujo_core.engine.journal import Journal, now
+from flujo_core.engine.journal import Journal, now, uninterrupted
 from flujo_core.errors import InvalidValue, PluginError, StoreError
 from flujo_core.hooks.call import RunEnd, RunStart
 from flujo_core.hooks.dispatch import Hooks
@@ -50,7 +50,7 @@ class Program(NamedTuple):
 class LiveRun:
     """One run while it goes on."""
 
-    __slots__ = ("bare", "context_type", "hooks", "journal", "models", "resources", "state")
+    __slots__ = ("bare", "context_type", "hooks", "journal", "models", "resources", "state", "threads")
 
     def __init__(self, program: Program, journal: Journal, state: State) -> None:
         self.journal = journal
@@ -60,6 +60,7 @@ class LiveRun:
         self.resources = program.resources
         self.models = program.models
         self.state = state
+        self.threads: dict[str, asyncio.Future[Any]] = {}
 
 
 class Ending(NamedTuple):
@@ -98,25 +99,16 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
     try:
         ending = await _advance(program, run, start)
         ending = await _end_hooks(program, run, start, ending)
-        result = _result(run, ending)
-        await _record_end(program, run, ending, result)
-    except asyncio.CancelledError:
-        await _record_cancellation(program, run)
+        return await _record_end(program, run, ending)
+    except asyncio.CancelledError as cancelled:
+        await _record_cancellation(program, run, cancelled)
         raise
-    if ending.cause is None:
-        return result
-    kind = RunRefused if ending.status == "refused" else RunFailed
-    text = str(told(ending.cause))
-    raise kind(f"run '{journal.run_id}' {ending.status}: {text}", result) from ending.cause
 
 
 async def _advance(program: Program, run: LiveRun, start: RunStart) -> Ending:
     """Runs from the start to the end, or to what ends it early."""
     try:
-        if program.hooks.start is not None:
-            start = await _start_hooks(program, run, start)
-        _begin(program, run, start)
-        value = start.initial_input
+        value = await _begin(program, run, start)
         for leaf in program.leaves:
             value = await leaf.run(run, value)
         return Ending("completed", value)
@@ -130,31 +122,42 @@ async def _advance(program: Program, run: LiveRun, start: RunStart) -> Ending:
         return Ending("failed", cause=error)
 
 
-async def _start_hooks(program: Program, run: LiveRun, start: RunStart) -> RunStart:
-    """What the plugins make of the start. If they let it not begin, its input is not recorded."""
-    assert program.hooks.start is not None
+async def _begin(program: Program, run: LiveRun, start: RunStart) -> Any:
+    """Records the start, as the plugins leave it; of a run that they do not let begin, without its input.
+
+    Returns:
+        The input, as it comes back from the journal.
+    """
     try:
-        changed = await program.hooks.start(start)
-        if isinstance(changed, Stop):
-            raise Stopped(changed)
-        return changed.replace(initial_input=_input(program, changed.initial_input))
+        if program.hooks.start is not None:
+            start = await _start_hooks(program, start)
+        run.state = state_of(start.context)
+        if run.journal.store is None:
+            _stage_start(run, start.pipeline, start.initial_input, run.state, b"null", b"{}")
+            return start.initial_input
+        value, restored = encoded(start.initial_input, program.pipeline.takes, "the input")
+        fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
+        run.state = {}
         _stage_start(run, start.pipeline, None, {}, b"null", b"{}")
         raise
+    run.state = state_of(context)
+    _stage_start(run, start.pipeline, start.initial_input, run.state, value, fields)
+    return restored
 
 
-def _begin(program: Program, run: LiveRun, start: RunStart) -> None:
-    """Records the start; the state and the input are what a journal would give back."""
-    state = state_of(start.context)
-    if run.journal.store is None:
-        _stage_start(run, start.pipeline, start.initial_input, state, b"null", b"{}")
-    else:
-        what = f"the input of pipeline '{start.pipeline}'"
-        value, _ = encoded(start.initial_input, program.pipeline.takes, what)
-        fields, restored = encoded(start.context, program.context_type, "the context")
-        state = state_of(restored)
-        _stage_start(run, start.pipeline, start.initial_input, state, value, fields)
-    run.state = state
+async def _start_hooks(program: Program, start: RunStart) -> RunStart:
+    """What the plugins make of the start, validated again; the context that they see is not the caller's."""
+    assert program.hooks.start is not None
+    changed = await program.hooks.start(start._replace(context=start.context.model_copy(deep=True)))
+    if isinstance(changed, Stop):
+        raise Stopped(changed)
+    kind = program.context_type
+    try:
+        context = kind.model_validate(dict(changed.context), by_alias=False, by_name=True)
+    except ValidationError as error:
+        raise InvalidValue(f"'on_pipeline_start' left a context that is not valid: {flaws(error, kind)}") from error
+    return start._replace(initial_input=_input(program, changed.initial_input), context=context)
 
 
 def _stage_start(run: LiveRun, pipeline: str, value: Any, state: State, encoded: bytes, fields: bytes) -> None:
@@ -177,20 +180,20 @@ async def _end_hooks(program: Program, run: LiveRun, start: RunStart, ending: En
     """What the plugins make of the end; one that fails or refuses makes it a refusal."""
     if program.hooks.end is None:
         return ending
+    if run.journal.live:
+        await run.journal.flush()
     result = _result(run, ending)
     try:
         end = await program.hooks.end(start, RunEnd(result, result.context))
     except (Veto, PluginError) as error:
         return Ending("refused", cause=error)
-    if ending.status != "completed" or end.pipeline_result.output is ending.output:
+    if ending.status != "completed" or end.pipeline_result is result:
         return ending
+    gives = program.pipeline.gives
     try:
-        return ending._replace(output=adapter(program.pipeline.gives).validate_python(end.pipeline_result.output))
+        return ending._replace(output=adapter(gives).validate_python(end.pipeline_result.output))
     except ValidationError as error:
-        gives = program.pipeline.gives
-        wrong = InvalidValue(
-            f"'on_pipeline_end' gave an output that is not a '{type_name(gives)}': {flaws(error, gives)}"
-        )
+        wrong = InvalidValue(f"the output of 'on_pipeline_end' is not a '{type_name(gives)}': {flaws(error, gives)}")
         wrong.__cause__ = error
         return Ending("failed", cause=wrong)
 
@@ -205,20 +208,41 @@ def _result(run: LiveRun, ending: Ending) -> PipelineResult[Any, Any]:
     return PipelineResult(journal.events, end, draft(run.context_type, run.state))
 
 
-async def _record_end(program: Program, run: LiveRun, ending: Ending, result: PipelineResult[Any, Any]) -> None:
+async def _record_end(program: Program, run: LiveRun, ending: Ending) -> PipelineResult[Any, Any]:
+    """Records the end; an output that cannot be recorded makes it a failure.
+
+    Returns:
+        The result of a run that completed, was stopped or was cancelled.
+
+    Raises:
+        RunFailed: The run failed, or was refused.
+    """
     journal = run.journal
     value = b"null"
     if journal.store is not None and ending.status == "completed":
-        value, _ = encoded(ending.output, program.pipeline.gives, "the output of the run")
+        try:
+            value, _ = encoded(ending.output, program.pipeline.gives, "the output of the run")
+        except InvalidValue as error:
+            ending = Ending("failed", cause=error)
+    result = _result(run, ending)
     journal.next()
     journal.stage(result.end, value)
     if journal.live:
         await journal.flush()
+    if ending.cause is None:
+        return result
+    kind = RunRefused if ending.status == "refused" else RunFailed
+    raise kind(f"run '{journal.run_id}' {ending.status}: {told(ending.cause)}", result) from ending.cause
 
 
-async def _record_cancellation(program: Program, run: LiveRun) -> None:
-    """Records that the run was cancelled, whatever it was doing; the stream, if there was one, has gone."""
+async def _record_cancellation(program: Program, run: LiveRun, cancelled: asyncio.CancelledError) -> None:
+    """Records that the run was cancelled, unless it had ended; the stream, if there was one, has gone."""
     journal = run.journal
     journal.listener = None
-    ending = Ending("cancelled")
-    await asyncio.shield(_record_end(program, run, ending, _result(run, ending)))
+    try:
+        if journal.events and isinstance(journal.events[-1], RunEnded):
+            await uninterrupted(journal.flush())
+        else:
+            await uninterrupted(_record_end(program, run, Ending("cancelled")))
+    except StoreError as error:
+        cancelled.add_note(f"that the run '{journal.run_id}' was cancelled could not be recorded: {error}")

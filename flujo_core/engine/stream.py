@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
@@ -21,6 +21,9 @@ Ctx = TypeVar("Ctx", bound="PipelineContext", default="PipelineContext", covaria
 
 Events: TypeAlias = asyncio.Queue[Any]
 """Events, and None after the last one."""
+
+Execution: TypeAlias = Callable[[], Coroutine[Any, Any, PipelineResult[Any, Any]]]
+"""Runs a pipeline once."""
 
 CAPACITY = 64
 """Events that may wait for a slow consumer before the run waits too."""
@@ -58,20 +61,20 @@ class RunStream(Generic[Out, Ctx]):
         """
         if not self._task.done():
             raise FlujoError("the run has not ended; iterate over its events to the last one, then ask for its result")
+        if self._task.cancelled():
+            raise FlujoError("the run has no result: it was cancelled, as its events were not awaited to the last one")
         self._ended = True
         return self._task.result()
 
 
 @asynccontextmanager
-async def streamed(
-    events: Events, running: Coroutine[Any, Any, PipelineResult[Any, Any]]
-) -> AsyncIterator[RunStream[Any, Any]]:
+async def streamed(events: Events, run: Execution) -> AsyncIterator[RunStream[Any, Any]]:
     """Runs while the block lasts; leaving it before the run's end cancels the run and waits until it is.
 
     Raises:
         RunFailed: The run failed, and nobody who iterated or asked for the result has heard of it.
     """
-    task = asyncio.create_task(_driven(events, running))
+    task = asyncio.create_task(_driven(events, run))
     stream: RunStream[Any, Any] = RunStream(events, task)
     try:
         yield stream
@@ -85,9 +88,9 @@ async def streamed(
         raise unheard
 
 
-async def _driven(events: Events, running: Coroutine[Any, Any, PipelineResult[Any, Any]]) -> PipelineResult[Any, Any]:
+async def _driven(events: Events, run: Execution) -> PipelineResult[Any, Any]:
     try:
-        result = await running
+        result = await run()
     except Exception:
         await events.put(None)
         raise

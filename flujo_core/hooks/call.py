@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
 
 
+UNCHANGED: Any = object()
+"""Stands for a field that stays as it is."""
+
+
 class RunStart(NamedTuple):
     """A run that is about to begin.
 
@@ -29,9 +33,12 @@ class RunStart(NamedTuple):
     context: PipelineContext
     resumed: bool
 
-    def replace(self, **changes: Any) -> Self:
-        """A copy with other fields: ``run.replace(initial_input=...)``."""
-        return self._replace(**changes)
+    def replace(self, *, initial_input: Any = UNCHANGED, context: PipelineContext | None = None) -> Self:
+        """A copy with another input or context: ``run.replace(initial_input=...)``; both are validated again."""
+        return self._replace(
+            initial_input=self.initial_input if initial_input is UNCHANGED else initial_input,
+            context=context or self.context,
+        )
 
     def __repr__(self) -> str:
         return f"<RunStart '{self.run_id}'>"
@@ -48,9 +55,9 @@ class RunEnd(NamedTuple):
     pipeline_result: PipelineResult[Any, Any]
     context: PipelineContext
 
-    def replace(self, **changes: Any) -> Self:
-        """A copy with other fields: ``end.replace(pipeline_result=...)``."""
-        return self._replace(**changes)
+    def replace(self, *, pipeline_result: PipelineResult[Any, Any]) -> Self:
+        """A copy with another result: ``end.replace(pipeline_result=end.pipeline_result.replace(output=...))``."""
+        return self._replace(pipeline_result=pipeline_result)
 
     def __repr__(self) -> str:
         return f"<RunEnd '{self.pipeline_result.run_id}'>"
@@ -77,9 +84,9 @@ class StepCall(NamedTuple):
     context: PipelineContext
     model: str | None
 
-    def replace(self, **changes: Any) -> Self:
-        """A copy with other fields: ``call.replace(step_input=...)``."""
-        return self._replace(**changes)
+    def replace(self, *, step_input: Any) -> Self:
+        """A copy with another input, which is validated against what the step takes."""
+        return self._replace(step_input=step_input)
 
     def __repr__(self) -> str:
         return f"<StepCall '{self.address}'>"

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, TypeAlias
 from flujo_core.errors import PluginError
 from flujo_core.hooks.call import RunEnd, RunStart, StepCall
 from flujo_core.model.check import type_name
+from flujo_core.model.draft import ContextBase
 from flujo_core.model.outcome import Skip, Stop, Veto
-from flujo_core.model.run import StepResult
+from flujo_core.model.run import PipelineResult, StepResult
 
 
 class Implementation(NamedTuple):
@@ -65,14 +66,30 @@ class Refusal(Veto):
 def compile_hooks(found: dict[str, Sequence[Implementation]]) -> Hooks:
     """Compiles the implementations of each lifecycle hook, given in calling order."""
     return Hooks(
-        start=_first(found["on_pipeline_start"], RunStart, (Stop,)),
+        start=_first(found["on_pipeline_start"], RunStart, (Stop,), _start_is_whole),
         pre=_first(found["pre_step_execution"], StepCall, (Stop, Skip)),
         post=_second(found["post_step_execution"], StepResult, (Stop,)),
-        end=_second(found["on_pipeline_end"], RunEnd, ()),
+        end=_second(found["on_pipeline_end"], RunEnd, (), _end_is_whole),
     )
 
 
-def _first(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...]) -> Any:
+Whole: TypeAlias = Callable[[Any], bool]
+"""Whether a changed copy still has what must be in it."""
+
+
+def _whole(answer: Any) -> bool:
+    return True
+
+
+def _start_is_whole(answer: RunStart) -> bool:
+    return isinstance(answer.context, ContextBase)
+
+
+def _end_is_whole(answer: RunEnd) -> bool:
+    return isinstance(answer.pipeline_result, PipelineResult)
+
+
+def _first(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...], whole: Whole = _whole) -> Any:
     """A hook that transforms its only argument."""
     if not chain:
         return None
@@ -85,7 +102,7 @@ def _first(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ..
                 raise _attributed(error, one, _step_of(given)) from error
             if answer is None:
                 continue
-            if type(answer) is not kind:
+            if type(answer) is not kind or not whole(answer):
                 if isinstance(answer, outcomes):
                     return answer
                 raise one.failed(_wrong(answer, kind, outcomes), _step_of(given))
@@ -95,7 +112,7 @@ def _first(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ..
     return call
 
 
-def _second(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...]) -> Any:
+def _second(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...], whole: Whole = _whole) -> Any:
     """A hook that transforms its second argument."""
     if not chain:
         return None
@@ -108,7 +125,7 @@ def _second(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, .
                 raise _attributed(error, one, _step_of(about)) from error
             if answer is None:
                 continue
-            if type(answer) is not kind:
+            if type(answer) is not kind or not whole(answer):
                 if isinstance(answer, outcomes):
                     return answer
                 raise one.failed(_wrong(answer, kind, outcomes), _step_of(about))

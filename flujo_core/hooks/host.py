@@ -104,12 +104,16 @@ class Host:
                     registry.open_for(None)
 
     def _chain(self, hook: str) -> list[Implementation]:
-        implementations = getattr(self._manager.hook, hook).get_hookimpls()  # the last one is called first
-        chain = [
-            Implementation(impl.function, hook, impl.plugin_name, *self._loaded[impl.plugin_name][1:])
-            for impl in reversed(implementations)
-        ]
+        found = sorted(
+            getattr(self._manager.hook, hook).get_hookimpls(),
+            key=lambda impl: (impl.trylast - impl.tryfirst, impl.plugin_name),
+        )
+        chain = [self._implementation(hook, impl.plugin_name) for impl in found]
         return chain[::-1] if hook in ("post_step_execution", "on_pipeline_end") else chain
+
+    def _implementation(self, hook: str, name: str) -> Implementation:
+        one = self._loaded[name]
+        return Implementation(getattr(one.plugin, hook), hook, name, one.distribution, one.version)
 
 
 @cache
@@ -128,27 +132,41 @@ class _Manager(pluggy.PluginManager):
     """pluggy's manager, for which a plugin's overridden methods are its hook implementations."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        if name not in HOOKS or _overridden(plugin, name) is None:
+        if name not in HOOKS or not isinstance(plugin, _Overrides):
             return None
-        marked = super().parse_hookimpl_opts(plugin, name)
         unmarked: pluggy.HookimplOpts = {
             "wrapper": False, "hookwrapper": False, "optionalhook": False,
             "tryfirst": False, "trylast": False, "specname": None,
         }  # fmt: skip
-        return marked or unmarked
+        return super().parse_hookimpl_opts(plugin.methods, name) or unmarked
+
+
+class _Overrides:
+    """What pluggy sees of a plugin: the hooks that it overrides, whatever it calls their parameters."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.methods = plugin
+        for hook in HOOKS:
+            if (method := _overridden(plugin, hook)) is not None:
+                setattr(self, hook, _by_position(method))
+
+
+def _by_position(method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: method(*arguments)
 
 
 def _manager(loaded: Sequence[Loaded]) -> pluggy.PluginManager:
     manager = _Manager(PROJECT)
     manager.add_hookspecs(Plugin)
-    for one in sorted(loaded, key=lambda one: _checked(one).plugin.name, reverse=True):  # the last one is called first
+    known: dict[str, Loaded] = {}
+    for one in map(_checked, loaded):
         name = one.plugin.name
-        if manager.has_plugin(name):
-            raise _refused(one, f"is named '{name}', as another plugin is; a plugin's name is unique")
-        try:
-            manager.register(one.plugin, name=name)
-        except pluggy.PluginValidationError as error:
-            raise _refused(one, f"does not fit its hook: {str(error).splitlines()[-1].strip()}") from error
+        if name in known:
+            raise _refused(
+                one, f"is named '{name}', as is the plugin of {_origin(known[name])}; a plugin's name is unique"
+            )
+        known[name] = one
+        manager.register(_Overrides(one.plugin), name=name)
     return manager
 
 
@@ -158,7 +176,7 @@ def _load(found: Installed) -> Loaded:
         plugin = found.load()
         if callable(plugin):
             plugin = plugin()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginLoadError(
             f"{where} cannot be loaded from '{found.target}' ({type(error).__name__}: {error}); mend it, uninstall it,"
             f" or deny it: '[plugins] deny = [\"{found.distribution}\"]' in flujo.toml"
@@ -175,7 +193,9 @@ def _checked(one: Loaded) -> Loaded:
         raise PluginLoadError(f"'plugins' was given a {type(plugin).__name__!r}, not an instance of a 'Plugin' class")
     name = getattr(plugin, "name", None)
     if not isinstance(name, str) or not name or "/" in name:
-        raise PluginLoadError(f"plugin class '{type(plugin).__name__}' needs a 'name', a text without '/'")
+        raise PluginLoadError(
+            f"plugin class '{type(plugin).__name__}' of {_origin(one)} needs a 'name', a text without '/'"
+        )
     for hook in _unknown_hooks(plugin):
         raise _refused(one, f"has a method '{hook}', which is no hook{did_you_mean(hook, HOOKS)}")
     for hook in HOOKS:
@@ -208,6 +228,10 @@ def _overridden(plugin: object, name: str) -> Callable[..., Any] | None:
 def _unknown_hooks(plugin: Plugin) -> list[str]:
     prefixes = ("on_", "pre_", "post_", "register_", "around_")
     return [name for name in dir(type(plugin)) if name.startswith(prefixes) and name not in HOOKS]
+
+
+def _origin(one: Loaded) -> str:
+    return f"'{one.distribution} {one.version}'" if one.distribution else "'Flujo(plugins=...)'"
 
 
 def _refused(one: Loaded, what: str) -> PluginLoadError:

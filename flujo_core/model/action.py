@@ -88,7 +88,8 @@ def agent_action(name: str, agent: Any, input: Any, prompt: Any, deps: Any, scop
     takes = _input_type(name, input, made)
     makes_deps = None if deps is None else function_action(deps, f"{name} (deps)", scope)
     if isinstance(agent, str):
-        return AgentAction(agent, takes, Any, made, makes_deps)
+        takes_any = prompt is None and input is None  # an agent of another kind may take what it likes
+        return AgentAction(agent, Any if takes_any else takes, Any, made, makes_deps)
     check_deps(name, agent, makes_deps)
     return AgentAction(agent, takes, output_type(agent.output_type), made, makes_deps)
 
@@ -102,6 +103,8 @@ def check_deps(name: str, agent: ModelAgent, deps: FunctionAction | None) -> Non
 
 
 def protocol_action(name: str, agent: Any, extra: Any, scope: Mapping[str, Any]) -> AgentAction:
+    if isinstance(agent, type):
+        raise DefinitionError(f"the agent of step '{name}' is the class '{agent.__name__}'; give an instance of it")
     if not isinstance(agent, AgentProtocol):
         raise DefinitionError(
             f"step '{name}' was given {type(agent).__name__!r} as its agent; give a pydantic-ai agent, an object with"
@@ -135,6 +138,4 @@ def _input_type(name: str, input: Any, made: Template | FunctionAction | None) -
         raise DefinitionError(
             f"step '{name}' has no prompt, so its input is 'str'; give 'prompt=', or leave 'input' out"
         )
-    if made is None:
-        return str
-    return Any if input is None else input
+    return (str if made is None else Any) if input is None else input

@@ -4,13 +4,49 @@ from __future__ import annotations
 
 import types
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    NotRequired,
+    Required,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from typing_extensions import TypeAliasType, get_protocol_members, is_protocol
 
 from flujo_core.errors import DefinitionError, EdgeError
 
 PROMOTIONS = {(int, float), (int, complex), (float, complex), (bytearray, bytes), (memoryview, bytes)}
 """Pairs of classes that type checkers let pass although neither is a subclass of the other (PEP 484)."""
+
+
+READ_ONLY = (
+    Iterable, Iterator, Collection, Sequence, Mapping, Set, frozenset, type,
+    AsyncIterable, AsyncIterator, Awaitable, Coroutine,
+)  # fmt: skip
+"""Generic classes that only give what they hold, so that a container of less is one of more."""
+
+BUILT_IN = (list, tuple, dict, set, frozenset, Sequence, Mapping, Set, Collection, Iterable)
+"""Generic classes whose parameters say what one finds when one looks into them."""
 
 
 def fits(given: Any, wanted: Any) -> bool:
@@ -19,18 +55,26 @@ def fits(given: Any, wanted: Any) -> bool:
     What cannot be decided (``Any``, a type variable, an unparameterised generic) fits, as it does for type checkers.
     """
     given, wanted = bare(given), bare(wanted)
-    if given is wanted or wanted in (Any, object) or given is Any or isinstance(given, TypeVar):
+    if given is wanted or wanted in (Any, object) or given is Any or TypeVar in (type(given), type(wanted)):
         return True
-    if isinstance(given, type) and isinstance(wanted, type) and not is_generic(given) and not is_generic(wanted):
-        return _class_fits(given, wanted)
-    return _generic_fits(given, wanted)
+    if type(given) is type and type(wanted) is type:  # as most are
+        return issubclass(given, wanted) or (given, wanted) in PROMOTIONS
+    if len(alternatives := _alternatives(given)) > 1:
+        return all(fits(one, wanted) for one in alternatives)
+    if len(alternatives := members(wanted)) > 1:
+        return any(fits(given, one) for one in alternatives)
+    return _one_fits(given, wanted)
 
 
 def bare(hint: Any) -> Any:
-    """``hint`` without ``Annotated`` around it, and with None spelled as its type."""
-    while get_origin(hint) is Annotated:
-        hint = get_args(hint)[0]
-    return type(None) if hint is None else hint
+    """``hint`` without ``Annotated`` around it, type aliases resolved, and None spelled as its type."""
+    while True:
+        if get_origin(hint) is Annotated:
+            hint = get_args(hint)[0]
+        elif isinstance(hint, TypeAliasType):
+            hint = hint.__value__
+        else:
+            return type(None) if hint is None else hint
 
 
 def is_generic(hint: Any) -> bool:
@@ -90,35 +134,114 @@ def check_unique(names: Sequence[str], where: str) -> None:
         )
 
 
+def _alternatives(given: Any) -> tuple[Any, ...]:
+    """The types that a value of type ``given`` may have: those of a union, or each value of a literal."""
+    if get_origin(given) is Literal:
+        return tuple(Literal[value] for value in get_args(given))
+    return members(given)
+
+
+def _one_fits(given: Any, wanted: Any) -> bool:
+    """``fits`` for what is neither a union nor undecided."""
+    if isinstance(wanted, NewType):
+        return False  # only itself is
+    if isinstance(given, NewType):
+        return fits(given.__supertype__, wanted)
+    if get_origin(given) is Literal and get_origin(wanted) is not Literal:
+        return fits(type(get_args(given)[0]), wanted)
+    if is_typeddict(given) or is_typeddict(wanted):
+        return _typed_dict_fits(given, wanted)
+    if is_protocol(get_origin(wanted) or wanted):
+        return _has_members(get_origin(given) or given, get_origin(wanted) or wanted)
+    if not is_generic(wanted) and isinstance(wanted, type) and isinstance(get_origin(given) or given, type):
+        return _class_fits(get_origin(given) or given, wanted)
+    return _generic_fits(given, wanted)
+
+
 def _class_fits(given: type, wanted: type) -> bool:
-    if is_typeddict(wanted):
-        return is_typeddict(given) and _typed_dict_fits(given, wanted)
-    if is_typeddict(given):
-        return issubclass(dict, wanted)
-    return issubclass(given, wanted) or (given, wanted) in PROMOTIONS
+    if issubclass(given, wanted) or (given, wanted) in PROMOTIONS:
+        return True
+    ones, others = (vars(kind).get("__pydantic_generic_metadata__") or {} for kind in (given, wanted))
+    if not ones.get("origin") or ones["origin"] is not others.get("origin"):
+        return False
+    return _parameters_fit(ones["origin"], ones["args"], others["args"])
 
 
-def _typed_dict_fits(given: type, wanted: type) -> bool:
-    has, needs = get_type_hints(given), get_type_hints(wanted)
-    return all(key in has and fits(has[key], needs[key]) for key in needs)
+def _typed_dict_fits(given: Any, wanted: Any) -> bool:
+    if not is_typeddict(wanted):  # a TypedDict is a mapping of text to objects, and nothing more
+        if (get_origin(wanted) or wanted) not in (Mapping, Iterable, Collection):
+            return False
+        return _items_fit((str, object), get_args(wanted))
+    if not is_typeddict(given):
+        return False
+    has, needs = _keys(given), _keys(wanted)
+    return all(key in has and fits(has[key][0], hint) and has[key][1] >= sure for key, (hint, sure) in needs.items())
+
+
+def _keys(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """The type of each key of a TypedDict, and whether it is sure to be there."""
+    keys = {}
+    for key, hint in get_type_hints(kind, include_extras=True).items():
+        marked = get_origin(hint) in (Required, NotRequired)
+        sure = get_origin(hint) is Required if marked else key in kind.__required_keys__
+        keys[key] = (get_args(hint)[0] if marked else hint, sure)
+    return keys
+
+
+def _has_members(given: Any, wanted: Any) -> bool:
+    """Whether a class has what a protocol names; the types of its members are left to type checkers."""
+    annotated = {name for kind in getattr(given, "__mro__", ()) for name in getattr(kind, "__annotations__", {})}
+    return all(name in annotated or hasattr(given, name) for name in get_protocol_members(wanted))
 
 
 def _generic_fits(given: Any, wanted: Any) -> bool:
-    if len(alternatives := members(given)) > 1:
-        return all(fits(one, wanted) for one in alternatives)
-    if len(alternatives := members(wanted)) > 1:
-        return any(fits(given, one) for one in alternatives)
-    origin = get_origin(wanted)
-    if isinstance(given, type) and not is_generic(given) and isinstance(origin, type):
-        return _bare_class_fits(given, origin)
+    """``fits`` for a parameterised ``wanted``."""
+    origin, whole = get_origin(wanted), get_origin(given) or given
+    if not isinstance(origin, type) or not isinstance(whole, type):
+        return _is_subhint(given, wanted)
+    if not issubclass(whole, origin):
+        return False
+    if not is_generic(given):
+        return not issubclass(whole, (str, bytes)) or _items_fit((whole,), get_args(wanted))
+    if origin is tuple:
+        return _tuple_fits(get_args(given), get_args(wanted))
+    if origin in READ_ONLY and whole in BUILT_IN:
+        return _items_fit(_items(whole, get_args(given), len(get_args(wanted))), get_args(wanted))
+    if whole is origin:
+        return _parameters_fit(origin, get_args(given), get_args(wanted))
     return _is_subhint(given, wanted)
 
 
-def _bare_class_fits(given: type, origin: type) -> bool:
-    """A class without parameters where a parameterised one is wanted: what it holds is unknown, so it may fit."""
-    if is_typeddict(given):
-        return origin in (dict, Mapping) or issubclass(dict, origin)
-    return issubclass(given, origin)
+def _items(whole: type, arguments: tuple[Any, ...], wanted: int) -> tuple[Any, ...]:
+    """What one finds in a built-in container: the keys and values of a dict, or the union of a tuple's items."""
+    if issubclass(whole, Mapping):
+        return arguments[:wanted]
+    return (union(one for one in arguments if one is not ...) if arguments else Any,)
+
+
+def _items_fit(given: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    return all(fits(one, other) for one, other in zip(given, wanted, strict=False))
+
+
+def _tuple_fits(given: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    if wanted[-1:] == (...,):
+        return all(fits(one, wanted[0]) for one in given if one is not ...)
+    return given[-1:] != (...,) and len(given) == len(wanted) and _items_fit(given, wanted)
+
+
+def _parameters_fit(origin: Any, given: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    """The parameters of one generic class, by the variance that it declares; invariant where it declares none."""
+    variables = getattr(origin, "__parameters__", ()) or (None,) * len(wanted)
+    for variable, one, other in zip(variables, given, wanted, strict=False):
+        if getattr(variable, "__covariant__", False) or origin in READ_ONLY:
+            fine = fits(one, other)
+        elif getattr(variable, "__contravariant__", False):
+            fine = fits(other, one)
+        else:
+            fine = Any in (bare(one), bare(other)) or (fits(one, other) and fits(other, one))
+        if not fine:
+            return False
+    return True
 
 
 def _is_subhint(given: Any, wanted: Any) -> bool:

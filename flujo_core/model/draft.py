@@ -52,7 +52,8 @@ def draft(kind: type[PipelineContext], state: Mapping[str, Any]) -> PipelineCont
 
 def touched(made: PipelineContext) -> State:
     """The fields that a draft has read or set, with their values."""
-    return vars(made)
+    fields = type(made).__pydantic_fields__
+    return {name: value for name, value in vars(made).items() if name in fields}
 
 
 def own(value: Any) -> Any:

@@ -73,6 +73,7 @@ class Pipeline(Node[In, Out]):
     nodes: tuple[Node[Any, Any], ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", tuple(part for node in self.nodes for part in parts_of(node)))
         if not self.nodes:
             raise DefinitionError("a pipeline needs at least one step")
         for left, right in zip(self.nodes, self.nodes[1:], strict=False):

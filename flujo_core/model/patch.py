@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_origin
 
-from pydantic import TypeAdapter
-from typing_extensions import TypedDict
+from pydantic import ValidationError
+from pydantic_core import to_json
 
+from flujo_core.errors import InvalidValue
 from flujo_core.model.check import bare
 from flujo_core.model.draft import State
-from flujo_core.model.value import same
+from flujo_core.model.value import adapter, encoded, flaws, same
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
@@ -91,33 +93,57 @@ class PatchAdapter:
     """Validates, encodes and decodes the patches of one context class.
 
     In JSON a patch is an object with one entry a field: ``{"set": value}``, ``{"extend": [...]}``, or
-    ``{"put": [[key, value], ...], "drop": [key, ...]}``.
+    ``{"put": {key: value, ...}, "drop": {key: null, ...}}``: keys are written as JSON writes those of any dict.
 
     Attributes:
-        growing: The fields whose changes are told as deltas: those declared as a list or a dict.
+        growing: The fields whose changes are told as deltas: those declared as a list or a dict, without bounds, which
+            only the whole can be checked against.
     """
 
     def __init__(self, kind: type[PipelineContext]) -> None:
-        hints = {name: info.rebuild_annotation() for name, info in kind.model_fields.items()}
-        fields = {name: _change_type(name, hint) for name, hint in hints.items()}
-        self.growing = frozenset(name for name, hint in hints.items() if _container(hint) in (list, dict))
-        self._adapter: TypeAdapter[Any] = TypeAdapter(TypedDict("Patch", fields, total=False))  # type: ignore[operator]
+        fields = kind.model_fields.items()
+        self._parts = {name: _part_types(info.rebuild_annotation()) for name, info in fields}
+        self.growing = frozenset(name for name, info in fields if not info.metadata and len(self._parts[name]) > 1)
 
     def validate(self, patch: Patch) -> Patch:
-        """The patch with its values validated against the types of the fields.
+        """The patch with its values validated against the types of the fields, and owned by nobody else.
 
         Raises:
-            pydantic.ValidationError: A value does not fit.
+            InvalidValue: A value does not fit.
         """
-        return from_plain(self._adapter.validate_python(to_plain(patch)))
+        return {name: self._validated(name, change) for name, change in patch.items()}
 
-    def encode(self, patch: Patch) -> bytes:
-        """The patch as JSON."""
-        return self._adapter.dump_json(to_plain(patch))
+    def encoded(self, patch: Patch) -> tuple[bytes, Patch]:
+        """The patch as JSON, and the patch that comes back from that; the two are the same.
 
-    def decode(self, encoded: bytes) -> Patch:
-        """The patch that ``encode`` made ``encoded`` from."""
-        return from_plain(self._adapter.validate_json(encoded))
+        Raises:
+            InvalidValue: It cannot be written, or another one would come back.
+        """
+        texts, restored = [], {}
+        for name, change in patch.items():
+            text, restored[name] = self._encoded(name, change)
+            texts.append(to_json(name) + b":" + text)
+        return b"{" + b",".join(texts) + b"}", restored
+
+    def _validated(self, name: str, change: Change) -> Change:
+        types = self._parts[name]
+        parts = {}
+        for part, value in _parts_of(change).items():
+            try:
+                parts[part] = deepcopy(adapter(types[part]).validate_python(value))
+            except ValidationError as error:
+                found = flaws(error, types[part])
+                raise InvalidValue(
+                    f"it set field '{name}' of its context to a value that does not fit: {found}"
+                ) from error
+        return _change_of(parts)
+
+    def _encoded(self, name: str, change: Change) -> tuple[bytes, Change]:
+        texts, parts = [], {}
+        for part, value in _parts_of(change).items():
+            text, parts[part] = encoded(value, self._parts[name][part], f"what it set in field '{name}' of its context")
+            texts.append(to_json(part) + b":" + text)
+        return b"{" + b",".join(texts) + b"}", _change_of(parts)
 
 
 @cache
@@ -126,46 +152,36 @@ def patch_adapter(kind: type[PipelineContext]) -> PatchAdapter:
     return PatchAdapter(kind)
 
 
-def to_plain(patch: Patch) -> dict[str, Any]:
-    """A patch as plain dicts and lists."""
-    plain: dict[str, Any] = {}
-    for name, change in patch.items():
-        match change:
-            case Set(value):
-                plain[name] = {"set": value}
-            case Extend(items):
-                plain[name] = {"extend": items}
-            case Update(put, drop):
-                plain[name] = {"put": [*put.items()], "drop": drop}
-    return plain
+def plain_patch(decoded: Mapping[str, Any]) -> Patch:
+    """A patch from its JSON, where the types of the fields are not known."""
+    return {name: _change_of(parts) for name, parts in decoded.items()}
 
 
-def from_plain(plain: Mapping[str, Any]) -> Patch:
-    """The patch that ``to_plain`` made ``plain`` from."""
-    patch: Patch = {}
-    for name, change in plain.items():
-        if "set" in change:
-            patch[name] = Set(change["set"])
-        elif "extend" in change:
-            patch[name] = Extend(change["extend"])
-        else:
-            patch[name] = Update({key: value for key, value in change["put"]}, change["drop"])
-    return patch
+def _parts_of(change: Change) -> dict[str, Any]:
+    match change:
+        case Set(value):
+            return {"set": value}
+        case Extend(items):
+            return {"extend": items}
+        case Update(put, drop):
+            return {"put": put, "drop": dict.fromkeys(drop)}
 
 
-def _change_type(name: str, hint: Any) -> Any:
-    """The type of a field's change in plain form."""
-    parameters = get_args(bare(hint))
-    shape: dict[str, Any] = {"set": hint}
-    if _container(hint) is list:
-        shape["extend"] = list[parameters[0]] if parameters else list[Any]  # type: ignore[valid-type]
-    if _container(hint) is dict:
+def _change_of(parts: Mapping[str, Any]) -> Change:
+    if "set" in parts:
+        return Set(parts["set"])
+    if "extend" in parts:
+        return Extend(parts["extend"])
+    return Update(parts["put"], [*parts["drop"]])
+
+
+def _part_types(hint: Any) -> dict[str, Any]:
+    """The types of the parts that a change of a field may have in plain form."""
+    plain = bare(hint)
+    container, parameters = get_origin(plain) or plain, get_args(plain)
+    if container is list:
+        return {"set": hint, "extend": list[parameters[0]] if parameters else list[Any]}  # type: ignore[valid-type]
+    if container is dict:
         key, value = parameters or (Any, Any)
-        shape |= {"put": list[tuple[key, value]], "drop": list[key]}  # type: ignore[valid-type]
-    return TypedDict(f"Change_{name}", shape, total=False)  # type: ignore[operator]
-
-
-def _container(hint: Any) -> Any:
-    """``list`` or ``dict`` for a field declared as one; something else for any other."""
-    hint = bare(hint)
-    return get_origin(hint) or hint
+        return {"set": hint, "put": dict[key, value], "drop": dict[key, None]}  # type: ignore[valid-type]
+    return {"set": hint}

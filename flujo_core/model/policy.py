@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from flujo_core.errors import ConfigurationError, DefinitionError
+from flujo_core.errors import ConfigurationError, DefinitionError, ModelRejected
+
+HOPELESS = (ConfigurationError, ModelRejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Retry:
         factor: How much longer each further wait is.
         max_backoff: The longest wait, in seconds.
         jitter: A share from 0 to 1.
-        on: The exceptions after which the step is tried again. A ``ConfigurationError`` never is.
+        on: The exceptions after which the step is tried again; but never after a ``ConfigurationError`` or a
+            ``ModelRejected``, which the same again would meet again.
 
     Raises:
         DefinitionError: A number is out of its range.
@@ -40,14 +43,14 @@ class Retry:
                 f"'attempts' of a Retry counts the first attempt too; it is {self.attempts}, not >= 1"
             )
         for name in ("backoff", "max_backoff"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:  # so that NaN is refused too
                 raise DefinitionError(f"'{name}' of a Retry is in seconds; it is {getattr(self, name)}, not >= 0")
-        if self.factor < 1 or not 0 <= self.jitter <= 1:
+        if not self.factor >= 1 or not 0 <= self.jitter <= 1:
             raise DefinitionError("'factor' of a Retry is at least 1, and 'jitter' between 0 and 1")
 
     def wants(self, error: Exception, attempt: int) -> bool:
         """Whether there is to be another attempt after ``error`` in attempt number ``attempt``."""
-        return attempt < self.attempts and isinstance(error, self.on) and not isinstance(error, ConfigurationError)
+        return attempt < self.attempts and isinstance(error, self.on) and not isinstance(error, HOPELESS)
 
     def wait(self, attempt: int, chance: float) -> float:
         """Seconds between attempt number ``attempt`` and the next one.
@@ -56,7 +59,10 @@ class Retry:
             attempt: From 1.
             chance: A random number from 0 to 1.
         """
-        seconds = min(self.backoff * self.factor ** (attempt - 1), self.max_backoff)
+        try:
+            seconds = min(self.backoff * self.factor ** (attempt - 1), self.max_backoff)
+        except OverflowError:
+            seconds = self.max_backoff if self.backoff else 0.0
         return seconds * (1 + self.jitter * (2 * chance - 1))
 
 
@@ -76,7 +82,7 @@ class StepPolicy:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and self.timeout <= 0:
+        if self.timeout is not None and not self.timeout > 0:
             raise DefinitionError(f"'timeout' is in seconds and above 0, not {self.timeout}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from flujo_core.errors import SignatureError
@@ -111,6 +112,9 @@ def without_outcomes(hint: Any) -> Any:
 
 
 def _annotated(function: Callable[..., Any]) -> Any:
+    """What has the annotations of a callable."""
+    while isinstance(function, partial):
+        function = function.func
     plain = inspect.isfunction(function) or inspect.ismethod(function)
     return function if plain else type(function).__call__
 

@@ -254,9 +254,10 @@ def with_agent(step: Step[Any, Any], agent: Any) -> Step[Any, Any]:
     """
     action = step.action
     assert isinstance(action, AgentAction)
-    if not isinstance(agent, ModelAgent | AgentProtocol) and callable(agent):
+    if isinstance(agent, type) or (not isinstance(agent, ModelAgent | AgentProtocol) and callable(agent)):
         agent = agent()
     if isinstance(agent, ModelAgent):
         check_deps(step.name, agent, action.deps)
-        return replace(step, action=replace(action, agent=agent, gives=output_type(agent.output_type)))
+        takes = str if action.prompt is None else action.takes
+        return replace(step, action=replace(action, agent=agent, takes=takes, gives=output_type(agent.output_type)))
     return replace(step, action=protocol_action(step.name, agent, action.prompt or action.deps, {}))

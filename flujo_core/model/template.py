@@ -14,7 +14,7 @@ from flujo_core.errors import DefinitionError, did_you_mean
 from flujo_core.model.check import bare, members, type_name
 
 PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
-PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
+PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ def _fields(hint: Any) -> Mapping[str, Any] | None:
         if is_typeddict(hint) or is_dataclass(hint):
             hints = get_type_hints(hint)
             return {f.name: hints[f.name] for f in fields(hint)} if is_dataclass(hint) else hints
-        return _properties(hint) | dict.fromkeys(getattr(hint, "__annotations__", {}), Any)
+        return _properties(hint) | {
+            name: Any for kind in hint.__mro__ for name in vars(kind).get("__annotations__", {})
+        }
     return dict.fromkeys((), None) if get_args(hint) else None
 
 

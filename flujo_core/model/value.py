@@ -18,9 +18,16 @@ PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 """Types whose equal values are the same."""
 
 
-@cache
 def adapter(hint: Any) -> TypeAdapter[Any]:
     """The pydantic adapter of a type; made once. Classes that pydantic does not know are checked by ``isinstance``."""
+    try:
+        return _adapter(hint)
+    except TypeError:  # a hint that cannot be hashed, as its metadata cannot
+        return _adapter.__wrapped__(hint)
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(hint)
     except PydanticSchemaGenerationError:
@@ -42,8 +49,8 @@ def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
     """
     kind = adapter(hint)
     try:
-        data = kind.dump_json(value)
-        restored = kind.validate_json(data)
+        data = kind.dump_json(value, round_trip=True, warnings="none")  # a warning would show the value
+        restored = kind.validate_json(data, by_alias=False, by_name=True)
     except PydanticSerializationError as error:
         raise InvalidValue(f"{what} cannot be written to the journal as '{type_name(hint)}'") from error
     except ValidationError as error:
@@ -85,13 +92,21 @@ def _difference(one: Any, other: Any) -> list[str] | None:
     if isinstance(one, (list, tuple)):
         return _parts_differ(one, other)
     if isinstance(one, BaseModel):
-        return _parts_differ(list(vars(one).values()), list(vars(other).values()), list(vars(one)))
+        below = _parts_differ(list(vars(one).values()), list(vars(other).values()), list(vars(one)))
+        return _parts_differ(_hidden(one), _hidden(other)) if below is None else below
+    if isinstance(one, (set, frozenset)):
+        return None if {part: type(part) for part in one} == {part: type(part) for part in other} else []
     if is_dataclass(one) and not isinstance(one, type):
         names = [field.name for field in fields(one)]
         return _parts_differ([getattr(one, name) for name in names], [getattr(other, name) for name in names], names)
     if isinstance(one, float) and math.isnan(one):
         return None if math.isnan(other) else []
     return None if one == other else []
+
+
+def _hidden(model: BaseModel) -> list[Any]:
+    """What a model holds beside its fields."""
+    return [model.__pydantic_extra__, model.__pydantic_private__]
 
 
 def _parts_differ(ones: Sequence[Any], others: Sequence[Any], names: Sequence[str] | None = None) -> list[str] | None:
@@ -110,12 +125,12 @@ def _path(location: tuple[int | str, ...], hint: Any) -> str:
     names = []
     for part in location:
         known = _field_types(hint)
-        if isinstance(part, int):
+        if isinstance(part, int) and not _is_mapping(hint):
             names.append(str(part))
             hint = _item_type(hint)
         elif known is not None and part in known:
-            names.append(part)
-            hint = known[part]
+            names.append(str(part))
+            hint = known[str(part)]
         else:
             names.append("...")
             hint = _item_type(hint)
@@ -130,6 +145,11 @@ def _field_types(hint: Any) -> Mapping[str, Any] | None:
             if is_typeddict(one) or is_dataclass(one):
                 return get_type_hints(one)
     return None
+
+
+def _is_mapping(hint: Any) -> bool:
+    kinds = (get_origin(one) or one for one in map(bare, members(bare(hint))))
+    return any(isinstance(kind, type) and issubclass(kind, Mapping) for kind in kinds)
 
 
 def _item_type(hint: Any) -> Any:

@@ -18,7 +18,7 @@ from flujo_core.model.event import (
     StepFailed,
     StepStarted,
 )
-from flujo_core.model.patch import from_plain
+from flujo_core.model.patch import plain_patch
 from flujo_core.store.protocol import Record
 
 
@@ -63,7 +63,7 @@ def decode(record: Record) -> JournaledEvent:
             return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"])
         case StepCompleted.kind:
             usage = _usage(facts["usage"])
-            return StepCompleted(*head, facts["attempt"], value, from_plain(state), facts["duration"], usage)
+            return StepCompleted(*head, facts["attempt"], value, plain_patch(state), facts["duration"], usage)
         case StepFailed.kind if error:
             return StepFailed(*head, facts["attempt"], error, facts["duration"])
         case RunEnded.kind:

@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 APPLICATION_ID = 0x464C554A  # "FLUJ", in the file's header
 SCHEMA_VERSION = 1
+HEADER_SIZE = 100
+"""Bytes of the header of every SQLite database that is not empty."""
+
 SCHEMA = """
 create table run (
     run_id text primary key,
@@ -100,7 +103,8 @@ class SQLiteStore:
         with self._lock:
             if self._jobs is None:
                 self._jobs = queue.SimpleQueue()
-                threading.Thread(target=_write, args=(self._path, self._jobs), name="flujo-sqlite", daemon=True).start()
+                writer = _Writer(self._path, self._jobs)
+                threading.Thread(target=writer.serve, name="flujo-sqlite", daemon=True).start()
                 self._finalizer = weakref.finalize(self, self._jobs.put, _Job(None, False, _ignore))
             return self._jobs
 
@@ -132,70 +136,76 @@ def _ignore(result: Any, error: Exception | None) -> None:
     """Nobody waits."""
 
 
-def _write(path: Path, jobs: queue.SimpleQueue[_Job]) -> None:
-    """The writer thread: opens the file at the first job, and serves until it is told to end."""
-    connection: sqlite3.Connection | None = None
-    while True:
-        batch = _waiting(jobs)
+class _Writer:
+    """The writer thread's work: opens the file at the first job, and serves until it is told to end."""
+
+    def __init__(self, path: Path, jobs: queue.SimpleQueue[_Job]) -> None:
+        self._path = path
+        self._jobs = jobs
+        self._connection: sqlite3.Connection | None = None
+
+    def serve(self) -> None:
+        while True:
+            batch = self._waiting()
+            try:
+                self._connection = self._connection or _open(self._path)
+            except StoreError as error:
+                for job in batch:
+                    job.done(None, None if job.work is None else error)
+            else:
+                self._commit(self._connection, [job for job in batch if job.work])
+            if (last := batch[-1]).work is None:
+                if self._connection:
+                    self._connection.close()
+                last.done(None, None)
+                return
+
+    def _waiting(self) -> list[_Job]:
+        """What has piled up, at least one job; ends with the job that says to end, if there is one."""
+        batch = [self._jobs.get()]
+        while batch[-1].work is not None and not self._jobs.empty():
+            batch.append(self._jobs.get())
+        return batch
+
+    def _commit(self, connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
+        """Does a batch in one transaction; a job that fails is undone alone, and nobody hears before it is durable."""
+        outcomes: list[tuple[_Job, Any, Exception | None]] = []
         try:
-            connection = connection or _open(path)
-        except StoreError as error:
-            for job in batch:
-                job.done(None, None if job.work is None else error)
-        else:
-            _commit(connection, [job for job in batch if job.work])
-        if (last := batch[-1]).work is None:
-            if connection:
-                connection.close()
-            last.done(None, None)
-            return
+            if any(job.writes for job in batch):
+                connection.execute("begin immediate")
+            outcomes += [(job, *self._attempt(connection, job)) for job in batch]
+            if connection.in_transaction:
+                connection.execute("commit")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            outcomes = [(job, None, self._failure(error)) for job in batch]
+        for job, result, failure in outcomes:
+            job.done(result, failure)
 
+    def _attempt(self, connection: sqlite3.Connection, job: _Job) -> tuple[Any, Exception | None]:
+        assert job.work is not None
+        try:
+            if job.writes:
+                connection.execute("savepoint job")
+            return job.work(connection), None
+        except Exception as error:  # whatever it is, it belongs to the job, not to the writer
+            if job.writes and connection.in_transaction:
+                connection.execute("rollback to job")
+            return None, error if isinstance(error, StoreError) else self._failure(error)
 
-def _waiting(jobs: queue.SimpleQueue[_Job]) -> list[_Job]:
-    """What has piled up, at least one job; ends with the job that says to end, if there is one."""
-    batch = [jobs.get()]
-    while batch[-1].work is not None and not jobs.empty():
-        batch.append(jobs.get())
-    return batch
-
-
-def _commit(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
-    """Does a batch in one transaction; a job that fails is undone alone, and nobody hears before it is durable."""
-    outcomes: list[tuple[_Job, Any, Exception | None]] = []
-    try:
-        if any(job.writes for job in batch):
-            connection.execute("begin immediate")
-        outcomes += [(job, *_attempt(connection, job)) for job in batch]
-        if connection.in_transaction:
-            connection.execute("commit")
-    except sqlite3.Error as error:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        outcomes = [(job, None, _failure(error)) for job in batch]
-    for job, result, failure in outcomes:
-        job.done(result, failure)
-
-
-def _attempt(connection: sqlite3.Connection, job: _Job) -> tuple[Any, Exception | None]:
-    assert job.work is not None
-    try:
-        if job.writes:
-            connection.execute("savepoint job")
-        return job.work(connection), None
-    except (sqlite3.Error, StoreError) as error:
-        if connection.in_transaction:
-            connection.execute("rollback to job")
-        return None, error if isinstance(error, StoreError) else _failure(error)
-
-
-def _failure(error: sqlite3.Error) -> StoreError:
-    made = StoreError(f"the store could not do its work: {error}")
-    made.__cause__ = error
-    return made
+    def _failure(self, error: Exception) -> StoreError:
+        damaged = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        kind, what = (StoreRefused, "is damaged") if damaged else (StoreError, "could not do its work")
+        made = kind(f"the store {self._path} {what} ({type(error).__name__}: {error})")
+        made.__cause__ = error
+        return made
 
 
 def _open(path: Path) -> sqlite3.Connection:
     """Opens the file, or makes it; one that is not ours is left as it is."""
+    if path.is_file() and 0 < path.stat().st_size < HEADER_SIZE:
+        raise StoreRefused(f"{path} is no SQLite database; it was left as it is")  # SQLite would write over it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -214,8 +224,11 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute("pragma application_id").fetchone()[0] != APPLICATION_ID:
+    owner = connection.execute("pragma application_id").fetchone()[0]
+    if owner == 0:
         _create(connection, path)
+    elif owner != APPLICATION_ID:
+        raise StoreRefused(f"{path} is a database of another application; give the store a file of its own")
     version = connection.execute("pragma user_version").fetchone()[0]
     if version != SCHEMA_VERSION:
         raise StoreRefused(

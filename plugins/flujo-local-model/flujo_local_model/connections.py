@@ -1,7 +1,9 @@
 """The open connections of an HTTP client, so that all can be cut at once from outside its event loop."""
 
 import socket
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 import httpx2
@@ -21,6 +23,8 @@ class Connections:
     """Remembers the sockets that requests open; give ``watch`` to the client as a request hook."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_cut = False
         self._open: list[_Socket] = []
 
     async def watch(self, request: httpx2.Request) -> None:
@@ -33,14 +37,20 @@ class Connections:
 
     def _remember(self, stream: _Stream) -> None:
         found: _Socket = stream.get_extra_info("socket")  # type: ignore[assignment]
-        self._open = [*(known for known in self._open if known.fileno() != -1), found]
+        with self._lock:
+            self._open = [*(known for known in self._open if known.fileno() != -1), found]
+            if self._is_cut:
+                _shut(found)
 
     def cut(self) -> None:
-        """Shut every open connection down, from any thread; the other side sees its end at once."""
-        for known in self._open:
-            if known.fileno() != -1:
-                try:
-                    known.shutdown(socket.SHUT_RDWR)
-                except OSError:  # closed by its owner since the line above: what was wanted
-                    continue
-        self._open.clear()
+        """Shut every connection down, open or to come, from any thread; the other side sees its end at once."""
+        with self._lock:
+            self._is_cut = True
+            for known in self._open:
+                _shut(known)
+
+
+def _shut(known: _Socket) -> None:
+    if known.fileno() != -1:
+        with suppress(OSError):  # closed by its owner since the line above: what was wanted
+            known.shutdown(socket.SHUT_RDWR)

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from flujo_core import ConfigurationError
 from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -13,7 +13,7 @@ from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import RequestUsage
 
-from flujo_local_model.errors import InputTooLong
+from flujo_local_model.errors import room_for_reply
 from flujo_local_model.schema import bounded
 from flujo_local_model.server import default_threads, require_engine, shared_server
 from flujo_local_model.weights import weights_of
@@ -31,11 +31,8 @@ except ImportError as error:
 DEFAULT_MAX_TOKENS: Final = 1024
 """Tokens that a reply may have, unless the model settings say otherwise."""
 
-SMALLEST_REPLY: Final = 256
-"""Tokens of the window that an input must leave free for a reply that may be as long or longer."""
-
-AGAINST_LOOPS: Final = {"dry_multiplier": 0.8}
-"""What llama.cpp is told for a reply in plain text: not to repeat itself; a reply with a schema has bounds instead."""
+AGAINST_LOOPS: Final = ({"dry_multiplier": 0.8}, {"repeat_penalty": 1.05})
+"""What keeps llama.cpp from repeating itself, in plain text and in JSON; ``extra_body`` of the settings replaces it."""
 
 _DEFAULTS: Final = ModelSettings(max_tokens=DEFAULT_MAX_TOKENS, temperature=0.0, seed=0)
 
@@ -59,7 +56,7 @@ class LocalModel(OpenAIChatModel):
 
     Args:
         name: The name after ``local:``.
-        threads: Threads that compute; by default ``FLUJO_LOCAL_MODEL_THREADS``, or one for each usable core.
+        threads: Threads that compute; by default ``FLUJO_LOCAL_MODEL_THREADS``, or one less than the usable cores.
         settings: Model settings to use instead of the defaults, one by one.
 
     Raises:
@@ -147,21 +144,15 @@ class LocalModel(OpenAIChatModel):
     ) -> ModelSettings:
         """The settings with a ``max_tokens`` that fits the window beside these messages."""
         counted = await self.count_tokens(messages, model_settings, model_request_parameters)
-        settings = ModelSettings(**(model_settings or {}))
-        wanted = settings.get("max_tokens") or (self.settings or _DEFAULTS).get("max_tokens") or DEFAULT_MAX_TOKENS
-        free = self._window - counted.input_tokens
-        needed = min(wanted, SMALLEST_REPLY)
-        if free < needed:
-            raise InputTooLong(
-                f"{self.system}:{self.model_name}",
-                found=counted.input_tokens,
-                limit=self._window - needed,
-                window=self._window,
-            )
-        settings["max_tokens"] = min(wanted, free)
-        if model_request_parameters.output_object is None:
-            settings.setdefault("extra_body", AGAINST_LOOPS)
-        return settings
+        steadying = AGAINST_LOOPS[model_request_parameters.output_object is not None]
+        chosen: dict[str, Any] = {"extra_body": steadying, **(self.settings or {}), **(model_settings or {})}
+        chosen["max_tokens"] = room_for_reply(
+            f"{self.system}:{self.model_name}",
+            found=counted.input_tokens,
+            wanted=chosen.get("max_tokens") or DEFAULT_MAX_TOKENS,
+            window=self._window,
+        )
+        return cast(ModelSettings, chosen)
 
     def _refuse_tools(self, parameters: ModelRequestParameters) -> None:
         if parameters.function_tools or parameters.output_mode == "tool":

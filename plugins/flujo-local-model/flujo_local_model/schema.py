@@ -56,11 +56,13 @@ def bounded(schema: Mapping[str, Any]) -> Schema:
 
 def _bound_parts(schema: Schema) -> None:
     for key in _SCHEMA_MAPS:
-        if isinstance(parts := schema.get(key), Mapping):
-            schema[key] = {name: _bounded_part(part) for name, part in parts.items()}
+        if key in schema:
+            named: Mapping[str, Any] = schema[key]
+            schema[key] = {name: _bounded_part(part) for name, part in named.items()}
     for key in _SCHEMA_LISTS:
-        if isinstance(parts := schema.get(key), list):
-            schema[key] = [_bounded_part(part) for part in parts]
+        if key in schema:
+            listed: list[Any] = schema[key]
+            schema[key] = [_bounded_part(part) for part in listed]
     for key in _SCHEMAS:
         if key in schema:
             schema[key] = _bounded_part(schema[key])
@@ -68,9 +70,7 @@ def _bound_parts(schema: Schema) -> None:
 
 def _bounded_part(part: Any) -> Any:
     """``True`` allows anything, like ``{}``; ``False`` allows nothing and is kept."""
-    if part is True:
-        return bounded({})
-    return bounded(part) if isinstance(part, Mapping) else part
+    return part if part is False else bounded({} if part is True else part)
 
 
 def _kinds(schema: Schema) -> set[str]:

@@ -35,6 +35,8 @@ class _Handle(Protocol):
     @property
     def listening_address(self) -> str: ...
 
+    def handle_metrics(self) -> object: ...
+
 
 class _Threads(Protocol):
     n_threads: int
@@ -61,6 +63,7 @@ class _Parameters(Protocol):
     n_gpu_layers: int
     cache_prompt: bool
     cache_ram_mib: int
+    endpoint_metrics: bool
     endpoint_slots: bool
     ui: bool
     verbosity: int
@@ -109,6 +112,7 @@ class LocalServer:
             self.connections.cut()
             self._address = None
             self._handle = None  # the last reference: llama.cpp ends its threads here
+            self.connections = Connections()
 
     def _load(self) -> tuple[_Handle, Address]:
         key = secrets.token_urlsafe(32)
@@ -121,6 +125,7 @@ class LocalServer:
                 f"llama.cpp cannot load the weights of 'local:{self._weights.name}'; "
                 f"run '{self._weights.install}' again"
             ) from error
+        handle.handle_metrics()  # answered by the main loop: a server deleted before its loop runs would never end
         return handle, Address(f"{handle.listening_address}/v1", key)
 
     def _forget(self) -> None:
@@ -142,6 +147,7 @@ def _configured(parameters: _Parameters, weights: Weights, threads: int, key: st
     parameters.n_gpu_layers = 0
     # A prompt taken from the cache is computed in other batches, and may give another reply; and the cache keeps input.
     parameters.cache_prompt, parameters.cache_ram_mib = False, 0
+    parameters.endpoint_metrics = True
     parameters.endpoint_slots = parameters.ui = parameters.warmup = False
     parameters.verbosity = -1
     return parameters
@@ -158,14 +164,18 @@ def require_engine() -> None:
 
 
 def default_threads() -> int:
-    """The number in ``FLUJO_LOCAL_MODEL_THREADS``, or the number of cores this process may use.
+    """The number in ``FLUJO_LOCAL_MODEL_THREADS``, or one less than the cores this process may use, at least 1.
+
+    The threads wait for each other by spinning: if one has to share its core, with the program's own work, say, all
+    get several times slower. A core that is left to others costs less than that.
 
     Raises:
         ConfigurationError: The variable does not hold a whole number of at least 1.
     """
     text = os.environ.get(THREADS_VARIABLE, "")
     if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, usable - 1)
     if not text.isdecimal() or int(text) < 1:
         raise ConfigurationError(f"the environment variable '{THREADS_VARIABLE}' must be a whole number of at least 1")
     return int(text)

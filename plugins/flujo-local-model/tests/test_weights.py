@@ -49,11 +49,11 @@ _WITHOUT = dedent(
     import sys
     from importlib.machinery import PathFinder
 
-    class Without:
+    class Without(PathFinder):
         # A path finder to which one package does not exist.
         @classmethod
         def find_spec(cls, name, path=None, target=None):
-            return None if name.partition(".")[0] == "{0}" else PathFinder.find_spec(name, path, target)
+            return None if name.partition(".")[0] == "{0}" else super().find_spec(name, path, target)
 
     sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
     from flujo_core import ConfigurationError

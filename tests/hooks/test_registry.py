@@ -1,0 +1,67 @@
+"""Names that plugins contribute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flujo_core import ConfigurationError, PluginLoadError, Registry
+
+
+def registry(**plugins: dict[str, Any]) -> Registry[Any]:
+    made: Registry[Any] = Registry("agent")
+    for plugin, names in plugins.items():
+        made.open_for(plugin)
+        for name, target in names.items():
+            made.add(name, target)
+    made.open_for(None)
+    return made
+
+
+def test_a_name_is_found_in_full_and_while_it_is_unique_in_short() -> None:
+    made = registry(acme={"mask": 1, "other": 2}, umbrella={"mask": 3})
+    assert made.get("acme/mask") == 1 and made.get("umbrella/mask") == 3 and made.get("other") == 2
+    assert [entry.name for entry in made.entries()] == ["acme/mask", "acme/other", "umbrella/mask"]
+
+
+def test_a_short_name_of_two_plugins_is_refused_and_both_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"acme/mask.*umbrella/mask"):
+        registry(acme={"mask": 1}, umbrella={"mask": 3}).get("mask")
+
+
+def test_an_unknown_name_is_refused_with_a_close_match() -> None:
+    with pytest.raises(ConfigurationError, match=r"no agent is named 'maks'.*'mask'"):
+        registry(acme={"mask": 1}).get("maks")
+    with pytest.raises(ConfigurationError, match="there is none"):
+        registry().get("x")
+
+
+def test_find_gives_none_for_what_is_not_there() -> None:
+    assert registry().find("x") is None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "/"])
+def test_an_odd_name_is_refused(name: str) -> None:
+    with pytest.raises(PluginLoadError, match="acme"):
+        registry(acme={name: 1})
+
+
+def test_a_name_twice_from_one_plugin_is_refused() -> None:
+    made = registry(acme={"mask": 1})
+    made.open_for("acme")
+    with pytest.raises(PluginLoadError, match="twice"):
+        made.add("mask", 2)
+
+
+def test_a_target_may_be_a_path_that_is_imported_on_first_use() -> None:
+    from collections import OrderedDict
+
+    made = registry(acme={"a": "collections:OrderedDict", "b": "collections:OrderedDict.fromkeys", "c": "nowhere_x:y"})
+    assert made.get("a") is OrderedDict and made.get("b") == OrderedDict.fromkeys
+
+
+@pytest.mark.parametrize("target", ["nowhere_x:y", "collections:Nothing", "collections", ":x", "collections:"])
+def test_a_path_that_cannot_be_imported_is_refused_with_the_path(target: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"acme/a"):
+        registry(acme={"a": target}).get("a")

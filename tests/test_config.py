@@ -1,0 +1,113 @@
+"""The configuration: files, the nearest of which counts, and the environment over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flujo_core import ConfigurationError, PluginSettings
+from flujo_core.config import load_settings, normalised
+
+
+def test_without_a_file_every_plugin_is_allowed_and_none_required(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, {})
+    assert settings.plugins == PluginSettings() and settings.plugins.allows("anything")
+
+
+def test_the_nearest_file_upwards_counts(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    (tmp_path / "flujo.toml").write_text('[plugins]\ndeny = ["far"]\n')
+    (tmp_path / "a" / "flujo.toml").write_text('[plugins]\ndeny = ["near"]\n')
+    settings = load_settings(deep, {})
+    assert settings.plugins.deny == ("near",) and settings.source == tmp_path / "a" / "flujo.toml"
+
+
+def test_a_pyproject_with_a_table_counts_as_a_file_and_one_without_does_not(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "pyproject.toml").write_text('[tool.flujo.plugins]\nrequired = ["audit"]\n')
+    (inner / "pyproject.toml").write_text("[tool.other]\nx = 1\n")
+    settings = load_settings(inner, {})
+    assert settings.plugins.required == ("audit",) and settings.source == tmp_path / "pyproject.toml"
+
+
+def test_flujo_toml_comes_before_pyproject_in_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.flujo.plugins]\ndeny = ["b"]\n')
+    (tmp_path / "flujo.toml").write_text('[plugins]\ndeny = ["a"]\n')
+    assert load_settings(tmp_path, {}).plugins.deny == ("a",)
+
+
+def test_an_empty_file_still_counts(tmp_path: Path) -> None:
+    (tmp_path / "flujo.toml").write_text('[plugins]\ndeny = ["a"]\n')
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "flujo.toml").touch()
+    assert load_settings(inner, {}).plugins.deny == ()
+
+
+def test_the_working_directory_is_where_it_begins(away_from_home: Path) -> None:
+    (away_from_home / "flujo.toml").write_text('[plugins]\ndeny = ["a"]\n')
+    assert load_settings().plugins.deny == ("a",)
+
+
+def test_the_environment_overrides_allow_and_adds_to_deny(tmp_path: Path) -> None:
+    (tmp_path / "flujo.toml").write_text('[plugins]\nallow = ["a"]\ndeny = ["x"]\nrequired = ["r"]\n')
+    plugins = load_settings(tmp_path, {"FLUJO_PLUGINS": " b , c,", "FLUJO_DISABLE": "y"}).plugins
+    assert plugins == PluginSettings(allow=("b", "c"), deny=("x", "y"), required=("r",))
+
+
+def test_an_empty_list_of_plugins_in_the_environment_allows_none(tmp_path: Path) -> None:
+    assert not load_settings(tmp_path, {"FLUJO_PLUGINS": ""}).plugins.allows("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[plugin]\ndeny = ["a"]\n', "did you mean 'plugins'"),
+        ('[plugins]\nallowed = ["a"]\n', "did you mean 'allow'"),
+        ('[plugins]\ndeny = "a"\n', "plugins.deny"),
+        ("[plugins]\ndeny = [1]\n", "plugins.deny"),
+        ('plugins = "a"\n', "plugins"),
+        ("[plugins\n", "cannot be read"),
+    ],
+)
+def test_what_the_file_may_not_say_is_refused_with_the_file(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "flujo.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(tmp_path, {})
+    assert said in str(refused.value) and "flujo.toml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[tool]\nflujo = 3\n", "tool = 1\n", "[tool]\nflujo = []\n", "[tool.flujo]\nplugins = 1\n"]
+)
+def test_an_odd_pyproject_is_refused_or_passed_over_but_never_a_raw_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    try:
+        assert load_settings(tmp_path, {}).plugins == PluginSettings()
+    except ConfigurationError as refused:
+        assert "pyproject.toml" in str(refused)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "flujo.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match=r"flujo\.toml"):
+        load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize("spelling", ["acme-audit", "Acme_Audit", "ACME.audit", "acme--audit", "acme-_.audit"])
+def test_names_of_distributions_are_compared_as_installers_do(spelling: str) -> None:
+    assert normalised(spelling) == "acme-audit"
+    assert not PluginSettings(deny=(spelling,)).allows("acme-audit")
+    assert PluginSettings(allow=(spelling,)).allows("Acme.Audit")
+
+
+@given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True))
+def test_deny_wins_over_allow_for_any_name(name: str) -> None:
+    assert PluginSettings(allow=(name,)).allows(name)
+    assert not PluginSettings(allow=(name,), deny=(name.upper(),)).allows(name)
+    assert not PluginSettings(allow=(name,)).without([name]).allows(name)
