@@ -70,9 +70,7 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
     """
     source, table = _nearest((start or Path.cwd()).absolute())
     _check_keys(table, ("plugins",), source, "")
-    plugins = table.get("plugins", {})
-    if not isinstance(plugins, dict):
-        raise ConfigurationError(f"'plugins' in {source} is a table; write '[plugins]'")
+    plugins = _table(table.get("plugins", {}), "plugins", source)
     return Settings(_from_environment(_plugin_settings(plugins, source), environ), source)
 
 
@@ -81,10 +79,16 @@ def _nearest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
         if (own := place / "flujo.toml").is_file():
             return own, _read(own)
         if (shared := place / "pyproject.toml").is_file():
-            table = _read(shared).get("tool", {}).get("flujo")
-            if table is not None:
-                return shared, table
+            tool = _read(shared).get("tool", {})
+            if isinstance(tool, dict) and "flujo" in tool:
+                return shared, _table(tool["flujo"], "tool.flujo", shared)
     return None, {}
+
+
+def _table(value: Any, name: str, source: Path | None) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"'{name}' in {source} is a table; write '[{name}]'")
+    return value
 
 
 def _read(file: Path) -> dict[str, Any]:

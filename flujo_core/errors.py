@@ -31,6 +31,7 @@ A message says what was found, where, and what would work. It never holds a step
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class FlujoError(Exception):
@@ -102,6 +103,7 @@ class PluginError(FlujoError):
     """A plugin's hook raised, or gave back something that it must not.
 
     Attributes:
+        what: What it did: ``raised ValueError``.
         plugin: The plugin's name.
         distribution: The distribution that brought it, or None when it was given to ``Flujo`` directly.
         version: That distribution's version.
@@ -115,11 +117,22 @@ class PluginError(FlujoError):
         origin = f" ({distribution} {version})" if distribution else ""
         place = f" at step '{step}'" if step else ""
         super().__init__(f"plugin '{plugin}'{origin} {what} in '{hook}'{place}")
+        self.what = what
         self.plugin = plugin
         self.distribution = distribution
         self.version = version
         self.hook = hook
         self.step = step
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _plugin_error, (self.what, self.plugin, self.distribution, self.version, self.hook, self.step)
+
+
+def _plugin_error(
+    what: str, plugin: str, distribution: str | None, version: str | None, hook: str, step: str | None
+) -> PluginError:
+    """The error again, in another process."""
+    return PluginError(what, plugin=plugin, distribution=distribution, version=version, hook=hook, step=step)
 
 
 class StoreError(FlujoError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from pydantic_ai import AgentRunResult, RunContext, exceptions
@@ -11,6 +11,7 @@ from pydantic_ai.capabilities import ResolveModelId
 from pydantic_ai.exceptions import (
     ModelAPIError,
     ModelConnectionError,
+    ModelHTTPError,
     ModelRateLimitError,
     ModelServerError,
     ModelUnavailableError,
@@ -20,7 +21,7 @@ from pydantic_ai.exceptions import (
     UserError,
 )
 from pydantic_ai.messages import AgentStreamEvent, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
-from pydantic_ai.models import Model, ModelResolutionContext
+from pydantic_ai.models import Model, ModelResolutionContext, infer_model
 
 from flujo_core.errors import (
     ModelError,
@@ -33,6 +34,9 @@ from flujo_core.model.agent import AgentReply, ModelSource, Usage, model_name
 
 CUT_OFF: type[Exception] = getattr(exceptions, "OutputTokenLimitExceeded", exceptions.IncompleteToolCall)
 """What pydantic-ai raises for a reply that its limit of tokens cut off; before 2.68 only for a tool's arguments."""
+
+TRY_AGAIN = (408, 409, 425, 429)
+"""HTTP statuses below 500 that say that the same request may succeed later."""
 
 OnText: TypeAlias = Callable[[str], Awaitable[None]]
 """Gets each piece of text that the model gives, as it comes."""
@@ -53,25 +57,41 @@ async def ask(
     Raises:
         ModelError: The model gave nothing that can be used.
     """
+    known = _resolved(agent, models)
     try:
         result = await agent.run(
             prompt,
             deps=deps,
             infer_name=False,
-            capabilities=[ResolveModelId(_resolver(models))],
+            capabilities=[ResolveModelId(_resolver(known, models))],
             event_stream_handler=None if on_text is None else _handler(on_text),
         )
     except (ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded, RunTimedOut) as error:
         raise _translated(error, agent) from error
-    except (UserError, ImportError) as error:
-        raise ModelNotConfigured(_not_configured(agent, error, models)) from error
     return AgentReply(result.output, _usage(result))
 
 
-def _resolver(models: ModelSource) -> Callable[[ModelResolutionContext[Any], str], Model | None]:
+def _resolved(agent: AbstractAgent[Any, Any], models: ModelSource) -> dict[str, Model]:
+    """The agent's model by its name, found before the agent runs, so that an error in it is known to be the model's.
+
+    Empty for an agent that has a model, and for one that resolves names by itself.
+    """
+    name = agent.model
+    if not isinstance(name, str) or agent.root_capability.has_resolve_model_id:
+        return {}
+    try:
+        model = models.find_model(name)
+        return {name: infer_model(name) if model is None else model}
+    except (UserError, ImportError) as error:
+        raise ModelNotConfigured(_not_configured(name, error, models)) from error
+
+
+def _resolver(
+    known: Mapping[str, Model], models: ModelSource
+) -> Callable[[ModelResolutionContext[Any], str], Model | None]:
     def resolve(context: ModelResolutionContext[Any], model_id: str) -> Model | None:
-        model: Model | None = models.find_model(model_id)
-        return model
+        found: Model | None = known.get(model_id) or models.find_model(model_id)
+        return found
 
     return resolve
 
@@ -108,24 +128,24 @@ def _translated(error: Exception, agent: AbstractAgent[Any, Any]) -> ModelError:
             return ModelUnavailable(f"{who} did not answer ({_reason(error)}); try again later")
         case RunTimedOut():
             return ModelUnavailable(f"{who} did not answer in the time that the agent allows")
+        case ModelHTTPError(status_code=status) if status in TRY_AGAIN or status >= 500:
+            return ModelUnavailable(f"{who} did not answer ({_reason(error)}); try again later")
     return ModelRejected(f"{who} refused the request ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:
-    status = getattr(error, "status_code", None)
     name = type(error).__name__.removeprefix("_HTTP")
-    return f"{name}, HTTP status {status}" if status else name
+    return f"{name}, HTTP status {error.status_code}" if isinstance(error, ModelHTTPError) else name
 
 
 def _wanted(agent: AbstractAgent[Any, Any]) -> str:
     return f"'{agent.output_type.__name__}'" if isinstance(agent.output_type, type) else "output"
 
 
-def _not_configured(agent: AbstractAgent[Any, Any], error: Exception, models: ModelSource) -> str:
+def _not_configured(name: str, error: Exception, models: ModelSource) -> str:
     """A set-up error of pydantic-ai in one sentence, and what plugins offer where the name is unknown."""
-    name = model_name(agent.model)
     text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    if name and text.startswith("Unknown model"):
+    if text.startswith("Unknown model"):
         offered = ", ".join(f"'{prefix}:...'" for prefix in models.model_prefixes()) or "none (no plugin adds any)"
         text = f"pydantic-ai does not know the name, and the names that plugins add are {offered}"
     return f"the model '{name}' cannot be used: {text}"

@@ -28,10 +28,9 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
 
-from typing_extensions import TypeAliasType, get_protocol_members, is_protocol
+from typing_extensions import TypeAliasType, get_protocol_members, is_protocol, is_typeddict
 
 from flujo_core.errors import DefinitionError, EdgeError
 

@@ -239,6 +239,9 @@ class RunFailed(FlujoError):
         super().__init__(message)
         self.result = result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)
+
 
 class RunRefused(RunFailed):
     """A plugin or a policy refused the run."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from pydantic_core import to_json
+from typing_extensions import is_typeddict
 
 from flujo_core.errors import DefinitionError, did_you_mean
 from flujo_core.model.check import bare, members, type_name

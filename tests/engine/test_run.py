@@ -296,7 +296,6 @@ def test_events_hold_the_run_and_its_tenant() -> None:
 def test_the_fold_of_the_decoded_records_is_the_fold_of_what_the_caller_got(end: str) -> None:
     class Rich(PipelineContext):
         by_number: dict[int, str] = {1: "a", 2: "b"}
-        by_pair: dict[tuple[int, int], str] = {}
         names: list[str] = []
 
     @step
@@ -304,7 +303,6 @@ def test_the_fold_of_the_decoded_records_is_the_fold_of_what_the_caller_got(end:
         context.by_number[1] = "changed"
         context.by_number[3] = "c"
         del context.by_number[2]
-        context.by_pair[1, 2] = "x"
         context.names.append("n")
         return value
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType, TypedDict
 
-from flujo_core import PipelineContext
+from flujo_core import InvalidValue, PipelineContext
 from flujo_core.model.draft import State, draft, state_of, touched
 from flujo_core.model.patch import Extend, Patch, Set, Update, apply, changes, patch_adapter
 
@@ -245,17 +245,26 @@ def test_a_list_that_grows_or_a_dict_that_changes_is_committed_under_whatever_hi
 
 
 class Keyed(PipelineContext):
-    by_pair: dict[tuple[int, int], str] = {}
     by_day: dict[date, int] = {}
+    by_flag: dict[bool, int] = {}
+    by_pair: dict[tuple[int, int], str] = {}
 
 
 def test_entries_with_keys_that_are_no_text_survive_the_round_trip() -> None:
-    base = state_of(Keyed())
+    base = state_of(Keyed(by_flag={True: 1}))
 
     def edit(context: Keyed) -> None:
-        context.by_pair[1, 2] = "x"
         context.by_day[date(2026, 1, 2)] = 3
+        context.by_flag[False] = 2
+        del context.by_flag[True]
 
     patch = _changed(Keyed, edit, base)
-    adapter = patch_adapter(Keyed)
-    assert adapter.encoded(patch)[1] == patch
+    assert patch_adapter(Keyed).encoded(patch)[1] == patch
+
+
+def test_entries_with_keys_that_json_cannot_give_back_are_refused() -> None:
+    def edit(context: Keyed) -> None:
+        context.by_pair[1, 2] = "x"
+
+    with pytest.raises(InvalidValue, match="by_pair"):
+        patch_adapter(Keyed).encoded(_changed(Keyed, edit))

@@ -54,7 +54,7 @@ def test_outcomes_beside_the_output_are_no_part_of_its_type() -> None:
         return ""
 
     @step
-    async def may_stop_or_none(a: int) -> str | None | Stop:
+    async def may_stop_or_none(a: int) -> str | Stop | None:
         return ""
 
     @step

@@ -6,13 +6,13 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, cast
 
-from flujo_core import ConfigurationError
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import ModelRequestParameters, StreamedResponse
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import RequestUsage
 
+from flujo_core import ConfigurationError
 from flujo_local_model.errors import room_for_reply
 from flujo_local_model.schema import bounded
 from flujo_local_model.server import default_threads, require_engine, shared_server

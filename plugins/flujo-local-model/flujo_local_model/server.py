@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from typing import Final, NamedTuple, Protocol, cast
 
 from flujo_core import ConfigurationError
-
 from flujo_local_model.connections import Connections
 from flujo_local_model.weights import Weights
 

@@ -1,7 +1,6 @@
 """One model for all tests: it is loaded once, as in any process."""
 
 import pytest
-
 from flujo_local_model import LocalModel
 
 

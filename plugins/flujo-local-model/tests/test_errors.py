@@ -1,11 +1,10 @@
 """The window's rule: a reply gets what is wanted and free, an input that leaves too little is refused."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from flujo_local_model import InputTooLong
 from flujo_local_model.errors import room_for_reply
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

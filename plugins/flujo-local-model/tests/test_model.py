@@ -6,14 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from flujo_core import ConfigurationError
+from flujo_local_model import InputTooLong, LocalModel
 from pydantic import BaseModel
 from pydantic_ai import Agent, AgentRunResult, PromptedOutput, ToolOutput
 from pydantic_ai.messages import AgentStreamEvent, ModelRequest, PartDeltaEvent, TextPartDelta
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
-from flujo_local_model import InputTooLong, LocalModel
+from flujo_core import ConfigurationError
 
 LONG_REPLY = ModelSettings(max_tokens=3000, extra_body={"ignore_eos": True})
 TEXT = ModelRequestParameters()

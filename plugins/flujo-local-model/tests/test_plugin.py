@@ -3,9 +3,9 @@
 import subprocess
 import sys
 
-from flujo_core import Plugin
-
 from flujo_local_model.plugin import LocalModelPlugin
+
+from flujo_core import Plugin
 
 
 class RecordingRegistry:

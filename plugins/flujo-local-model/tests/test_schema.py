@@ -4,12 +4,11 @@ import json
 from typing import Any, Literal
 
 import pytest
+from flujo_local_model import bounded
+from flujo_local_model.schema import MAX_ITEMS, MAX_LENGTH
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
-
-from flujo_local_model import bounded
-from flujo_local_model.schema import MAX_ITEMS, MAX_LENGTH
 
 SCALAR = {"anyOf": [{"type": "string", "maxLength": MAX_LENGTH}, *({"type": k} for k in ("number", "boolean", "null"))]}
 

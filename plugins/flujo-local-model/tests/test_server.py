@@ -12,7 +12,6 @@ from textwrap import dedent
 
 import httpx2
 import pytest
-
 from flujo_local_model import LocalModel
 from flujo_local_model.server import LocalServer, shared_server
 from flujo_local_model.weights import weights_of

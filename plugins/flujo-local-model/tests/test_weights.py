@@ -5,10 +5,10 @@ import sys
 from textwrap import dedent
 
 import pytest
-from flujo_core import ConfigurationError
-
 from flujo_local_model import local_model
 from flujo_local_model.server import THREADS_VARIABLE, default_threads
+
+from flujo_core import ConfigurationError
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
