@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pydantic import ValidationError
 
 from flujo_core.engine.action import Surroundings, Turn, action_of, direct_call
-from flujo_core.engine.journal import now
+from flujo_core.engine.journal import Journal, now
 from flujo_core.errors import FlujoError, InvalidValue, PluginError, StepError, StepTimeout
 from flujo_core.hooks.call import StepCall
 from flujo_core.hooks.dispatch import Hooks
@@ -141,30 +141,23 @@ class Leaf:
             output = self._validate(output)
         except ValidationError as error:
             raise self._failed(run, self._misfit(error), 1, started) from error
-        journal = run.journal
-        ended = now()
-        journal.sequence = sequence = journal.sequence + 1
-        journal.stage(
-            StepCompleted(
-                journal.run_id, journal.tenant, sequence, ended, self.address,
-                1, output, NO_PATCH, ended - started, None,
-            )
-        )  # fmt: skip
+        run.journal.stage(self._completed(run.journal, started, 1, output, NO_PATCH))
         return output
 
     def _commit(self, run: Run, made: Yield, started: float) -> None:
-        journal = run.journal
-        ended = now()
-        journal.stage(
-            StepCompleted(
-                journal.run_id, journal.tenant, journal.next(), ended, self.address,
-                made.attempt, made.output, made.patch, ended - started, made.usage,
-            ),
-            made.value,
-            made.state,
-        )  # fmt: skip
+        event = self._completed(run.journal, started, made.attempt, made.output, made.patch)
+        event.usage = made.usage
+        run.journal.stage(event, made.value, made.state)
         if made.patch:
             apply(run.state, made.patch)
+
+    def _completed(self, journal: Journal, started: float, attempt: int, output: Any, patch: Patch) -> StepCompleted:
+        ended = now()
+        journal.sequence = sequence = journal.sequence + 1
+        duration = ended - started
+        return StepCompleted(
+            journal.run_id, journal.tenant, sequence, ended, self.address, attempt, output, patch, duration, None
+        )
 
     async def _hooked(self, run: Run, value: Any, started: float) -> Yield:
         """The attempts between the pre and the post hooks."""
@@ -321,10 +314,15 @@ class Leaf:
             )
         )
         tries = f" after {attempt} attempts" if attempt > 1 else ""
-        kind = type(error) if isinstance(error, StepError) else StepError
-        failure = kind(f"step '{self.address}' failed{tries}: {told(error)}")
+        failure = _kind(error)(f"step '{self.address}' failed{tries}: {told(error)}")
         failure.address = self.address
         return failure
+
+
+def _kind(error: Exception) -> type[StepError]:
+    """The class of the error that says that a step failed: that of the cause, if a message is all that it takes."""
+    plain = (k for k in type(error).__mro__ if issubclass(k, StepError) and k.__init__ is StepError.__init__)
+    return next(plain, StepError)
 
 
 def told(error: BaseException) -> ErrorInfo:

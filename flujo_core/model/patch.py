@@ -68,7 +68,7 @@ def apply(state: State, patch: Patch) -> None:
                 state[name] = value
             case Extend(items):
                 state[name] = [*state[name], *items]
-            case Update():
+            case _:
                 state[name] = _updated(state[name], change)
 
 
@@ -163,8 +163,8 @@ def _parts_of(change: Change) -> dict[str, Any]:
             return {"set": value}
         case Extend(items):
             return {"extend": items}
-        case Update(put, drop):
-            return {"put": put, "drop": dict.fromkeys(drop)}
+        case _:
+            return {"put": change.put, "drop": dict.fromkeys(change.drop)}
 
 
 def _change_of(parts: Mapping[str, Any]) -> Change:

@@ -84,7 +84,7 @@ def _facts(event: JournaledEvent) -> dict[str, Any]:
             return {"attempt": event.attempt, "duration": event.duration, "usage": usage}
         case StepFailed():
             return {"attempt": event.attempt, "error": _error(event.error), "duration": event.duration}
-        case RunEnded():
+        case _:
             return {"reason": event.reason, "error": _error(event.error) if event.error else None}
 
 

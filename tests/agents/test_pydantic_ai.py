@@ -11,8 +11,11 @@ import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, NativeOutput, PromptedOutput, RunContext, TextOutput, ToolOutput
 from pydantic_ai.exceptions import (
+    IncompleteToolCall,
+    ModelAPIError,
     ModelHTTPError,
     ModelRetry,
+    RunTimedOut,
     UnexpectedModelBehavior,
     UsageLimitExceeded,
     UserError,
@@ -49,6 +52,8 @@ from flujo_core import (
     StepTimeout,
     step,
 )
+from flujo_core.model.run import fold
+from flujo_core.store.codec import decode
 
 ALONE = Settings(PluginSettings(allow=()))
 
@@ -220,9 +225,6 @@ def test_what_the_agent_used_is_in_the_result_and_in_the_journal() -> None:
     usage = result.steps[0].usage
     assert usage is not None and usage.requests == 1 and usage.input_tokens > 0 and usage.output_tokens > 0
     assert result.usage.requests == 2 and result.usage.cost_usd is None
-    from flujo_core.model.run import fold
-    from flujo_core.store.codec import decode
-
     assert fold(decode(one) for one in asyncio.run(store.read("r"))).usage == result.usage
 
 
@@ -284,6 +286,15 @@ def test_a_later_attempt_streams_anew_and_says_so() -> None:
     asyncio.run(main())
 
 
+def test_what_is_no_text_is_no_chunk() -> None:
+    async def main() -> None:
+        agent = Agent(TestModel(custom_output_args={"queue": "bug", "severity": 2}), output_type=Kind)
+        async with Flujo(Step.agent("ask", agent)).stream("x") as run:
+            assert [event for event in [event async for event in run] if isinstance(event, Chunk)] == []
+
+    asyncio.run(main())
+
+
 def test_without_a_stream_the_model_is_not_asked_to_stream() -> None:
     assert Flujo(Step.agent("ask", echo())).run("x").output == "x", "a model that cannot stream was asked to"
 
@@ -325,6 +336,9 @@ def test_leaving_the_stream_cancels_the_model() -> None:
         (ModelHTTPError(404, "m", body="CANARY"), ModelError),
         (UnexpectedModelBehavior("CANARY"), ModelMisbehaved),
         (UsageLimitExceeded("CANARY"), ModelRejected),
+        (ModelAPIError("m", "CANARY"), ModelError),
+        (IncompleteToolCall("CANARY"), ModelMisbehaved),
+        (RunTimedOut("CANARY"), ModelUnavailable),
     ],
     ids=lambda value: getattr(value, "__name__", None) or f"{type(value).__name__}{getattr(value, 'status_code', '')}",
 )

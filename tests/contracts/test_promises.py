@@ -351,6 +351,8 @@ def test_flujo_errors_can_cross_a_process() -> None:
         Flujo(plain, pre_step_execution=broken).run(1)
     error = failed.value.__cause__
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    back = pickle.loads(pickle.dumps(failed.value))
+    assert str(back) == str(failed.value) and back.result.status == "refused"
 
 
 def test_pay_for_what_you_use_no_agent_no_pydantic_ai() -> None:

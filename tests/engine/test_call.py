@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import math
 import threading
@@ -359,6 +360,24 @@ def test_the_first_steps_attempts_each_get_the_runs_input_unchanged(run: Way) ->
     assert run(flaky, Doc()).output == 0
 
 
+def test_an_input_that_cannot_be_copied_fails_a_step_that_may_be_tried_again_and_no_other(run: Way) -> None:
+    class Locked:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+    async def make() -> Any:
+        return Locked()
+
+    async def use(value: Any) -> bool:
+        return isinstance(value, Locked)
+
+    if run in (_run_stored, _run_all):
+        return  # with a store there is no such value
+    assert run(step(make) >> step(use)).output is True
+    with pytest.raises(RunFailed, match="'use'"):
+        run(step(make) >> step(retry=Retry(attempts=2))(use))
+
+
 def test_a_step_that_changes_its_input_does_not_change_the_record_of_the_step_before() -> None:
     """With a store, what a reader of the run sees is what the journal has."""
     store = MemoryStore()
@@ -391,7 +410,7 @@ def test_a_run_with_a_store_does_not_change_the_input_that_the_caller_holds() ->
     assert mine.text == "clean"
 
 
-# ---------------------------------------------------------------------------------------------------- live equals resumed
+# --------------------------------------------------------------------------------------------- live equals resumed
 
 
 class Animal(BaseModel):
@@ -438,6 +457,10 @@ def _hidden() -> Hidden:
     made = Hidden(name="a")
     made._note = "kept in memory only"
     return made
+
+
+def _name(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else type(value).__name__
 
 
 LOST: list[tuple[Any, Any]] = [
@@ -1073,8 +1096,6 @@ def test_missing_resources_are_found_before_anything_runs() -> None:
 
 
 def test_a_sync_step_sees_the_callers_context_variables(run: Way) -> None:
-    import contextvars
-
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
 
     @step
@@ -1105,6 +1126,49 @@ def test_whatever_an_async_step_raises_fails_the_run(run: Way, raised: Any) -> N
     with pytest.raises(RunFailed) as failed:
         run(bad, 1)
     assert failed.value.result.status == "failed" and "CANARY" not in str(failed.value)
+
+
+def test_an_outcome_of_a_derived_class_is_that_outcome_and_no_output(run: Way) -> None:
+    class TooLate(Stop):
+        pass
+
+    async def late(value: int) -> Any:
+        return TooLate("after midnight")
+
+    result = run(step(late), 1)
+    assert result.status == "stopped" and result.reason == "after midnight"
+
+
+def test_a_sync_function_that_gives_a_coroutine_does_not_complete_with_it(run: Way) -> None:
+    """As a plain decorator around an async function does: it is awaited, or told to be async; never an output."""
+
+    async def body(value: int) -> Any:
+        return value + 1
+
+    def wrapper(value: int) -> Any:
+        return body(value)
+
+    try:
+        assert run(step(wrapper), 1).output == 2
+    except RunFailed as failed:
+        assert "async" in str(failed) or "coroutine" in str(failed)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_step_that_exits_does_not_leave_a_run_that_seems_to_go_on(is_async: bool) -> None:
+    """``sys.exit`` in a step, as argument parsers do it; the process may well go on."""
+    store = MemoryStore()
+
+    async def leave(value: int) -> int:
+        raise SystemExit(3)
+
+    def leave_sync(value: int) -> int:
+        raise SystemExit(3)
+
+    function: Any = leave if is_async else leave_sync
+    with pytest.raises((SystemExit, RunFailed)):
+        Flujo(step(function), store=store).run(1)
+    assert asyncio.run(store.runs())[0].status in ("failed", "cancelled")
 
 
 def test_a_run_inside_a_step_that_fails_fails_the_outer_run_truthfully(run: Way) -> None:
@@ -1191,7 +1255,7 @@ def test_many_sync_steps_run_side_by_side() -> None:
     assert [result.output for result in asyncio.run(main())] == list(range(8))
 
 
-# ---------------------------------------------------------------------------------------------------- hooks and the transaction
+# --------------------------------------------------------------------------------------- hooks and the transaction
 
 
 def _hooks(**hooks: Callable[..., Coroutine[Any, Any, Any]]) -> dict[str, Any]:
@@ -1285,6 +1349,33 @@ def test_a_pre_hook_may_give_the_step_another_input(stored: dict[str, Any]) -> N
         return value
 
     assert Flujo(body, pre_step_execution=before, **stored).run(1).output == 11
+
+
+def test_an_input_of_a_pre_hook_that_does_not_fit_fails_the_step(stored: dict[str, Any]) -> None:
+    ran: list[int] = []
+
+    async def before(call: StepCall) -> StepCall:
+        return call.replace(step_input="CANARY")
+
+    @step(retry=Retry(attempts=3))
+    async def body(value: int) -> int:
+        ran.append(1)
+        return value
+
+    with pytest.raises(RunFailed, match="'body'") as failed:
+        Flujo(body, pre_step_execution=before, **stored).run(1)
+    assert ran == [] and "CANARY" not in str(failed.value) and failed.value.result.steps[0].status == "failed"
+
+
+def test_an_input_of_a_pre_hook_is_validated_as_the_steps_type_says(stored: dict[str, Any]) -> None:
+    async def before(call: StepCall) -> StepCall:
+        return call.replace(step_input={"text": "made by a hook"})
+
+    @step
+    async def body(doc: Doc) -> str:
+        return doc.text
+
+    assert Flujo(body, pre_step_execution=before, **stored).run(Doc()).output == "made by a hook"
 
 
 def test_a_post_hook_may_give_another_output_which_is_validated_again(stored: dict[str, Any]) -> None:

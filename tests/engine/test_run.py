@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -183,13 +183,16 @@ def test_a_stop_in_a_nested_pipeline_ends_the_whole_run() -> None:
     assert result.status == "stopped" and ran == [] and [one.address for one in result.steps][-1] == "outer/inner/halt"
 
 
-def test_a_veto_that_a_step_itself_raises_refuses_the_run_or_fails_it_but_is_never_swallowed() -> None:
-    @step(retry=Retry(attempts=3))
+@pytest.mark.parametrize("retry", [None, Retry(attempts=3)], ids=["once", "retried"])
+@pytest.mark.parametrize("store", [None, "memory://"])
+def test_a_veto_that_a_step_itself_raises_refuses_the_run_or_fails_it_but_is_never_swallowed(
+    retry: Retry | None, store: str | None
+) -> None:
     async def veto(value: int) -> int:
         raise Veto("no")
 
     with pytest.raises(RunFailed) as failed:
-        Flujo(veto).run(1)
+        Flujo(step(veto).policy(retry=retry), store=store).run(1)
     assert failed.value.result.status in ("refused", "failed")
 
 
@@ -574,10 +577,8 @@ def test_the_end_hook_is_called_however_the_run_ends(status: str) -> None:
         seen.append(f"{run.run_id} {end.pipeline_result.status}")
 
     flujo = Flujo(bad if status == "failed" else plain, post_step_execution=after, on_pipeline_end=end)
-    try:
+    with suppress(RunFailed):
         flujo.run(1, run_id="r")
-    except RunFailed:
-        pass
     assert seen == [f"r {status}"]
 
 
@@ -723,11 +724,10 @@ def test_a_run_cancelled_while_it_waits_for_the_next_attempt_ends_cancelled() ->
     store = MemoryStore()
 
     async def main() -> None:
-        task = asyncio.create_task(
-            Flujo(bad.policy(retry=Retry(attempts=2, backoff=60)), store=store).run_async(1, run_id="r")
-        )
-        while len(await store.read("r")) < 3:
-            await asyncio.sleep(0.001)
+        patient = bad.policy(retry=Retry(attempts=2, backoff=60))
+        task = asyncio.create_task(Flujo(patient, store=store).run_async(1, run_id="r"))
+        await asyncio.sleep(0.05)
+        assert [record.kind for record in await store.read("r")][-1] == "attempt_failed"
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
@@ -762,6 +762,28 @@ def test_a_cancelled_sync_step_drops_what_its_thread_does_later() -> None:
     events = _journal(store)
     check_journal(events, "cancelled")
     assert fold(events).context["count"] == 0
+
+
+def test_a_run_that_waits_for_a_stuck_thread_can_be_cancelled() -> None:
+    store = MemoryStore()
+    go = threading.Event()
+
+    @step(timeout=0.02, retry=Retry(attempts=2))
+    def stuck(value: int) -> int:
+        go.wait(10)
+        return value
+
+    async def main() -> None:
+        async with no_task_is_left():
+            task = asyncio.create_task(Flujo(stuck, store=store).run_async(1, run_id="r"))
+            await asyncio.sleep(0.2)
+            task.cancel()
+            await asyncio.wait([task], timeout=2)
+            assert task.cancelled()
+            go.set()
+
+    asyncio.run(main())
+    check_journal(_journal(store), "cancelled")
 
 
 def test_the_end_hook_is_not_called_for_a_cancelled_run() -> None:
@@ -826,5 +848,3 @@ def test_run_works_again_and_again_with_a_store_of_its_own() -> None:
     flujo = Flujo(plain, store="sqlite:///runs.db")
     assert [flujo.run(n).output for n in range(3)] == [1, 2, 3]
 
-
-Hook = Callable[..., Coroutine[Any, Any, Any]]

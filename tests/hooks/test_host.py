@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from flujo_core import (
     hookimpl,
     step,
 )
+from flujo_core.hooks.host import scan
 
 Install = Callable[..., None]
 Python = Callable[..., str]
@@ -141,58 +143,86 @@ def test_a_required_plugin_that_is_there_lets_the_start_go_on(install: Install, 
     assert python(PROGRAM) == "p"
 
 
+HEAD = "from flujo_core import Plugin\nclass It(Plugin):\n    name = 'p'\n"
 BROKEN = {
-    "import error": ("import nothing_of_that_name\n", "m:It"),
-    "syntax error": ("def broken(:\n", "m:It"),
-    "raises": ("raise RuntimeError('no licence')\n", "m:It"),
-    "exits": ("raise SystemExit(0)\n", "m:It"),
-    "no attribute": ("x = 1\n", "m:It"),
-    "no plugin": ("class It: pass\n", "m:It"),
-    "not callable": ("It = 5\n", "m:It"),
-    "factory raises": ("def It(): raise ValueError('x')\n", "m:It"),
-    "needs arguments": (
-        "from flujo_core import Plugin\nclass It(Plugin):\n    name = 'p'\n    def __init__(self, key): pass\n", "m:It",
-    ),
-    "no name": ("from flujo_core import Plugin\nclass It(Plugin): pass\n", "m:It"),
-    "sync hook": (
-        "from flujo_core import Plugin\nclass It(Plugin):\n    name = 'p'\n    def pre_step_execution(self, call): pass\n",
-        "m:It",
-    ),
-    "async registration": (
-        "from flujo_core import Plugin\nclass It(Plugin):\n    name = 'p'\n"
-        "    async def register_agents(self, registry): pass\n",
-        "m:It",
-    ),
-    "misspelt hook": (
-        "from flujo_core import Plugin\nclass It(Plugin):\n    name = 'p'\n    async def pre_step_exeution(self, call): pass\n",
-        "m:It",
-    ),
-    "too few parameters": (
-        "from flujo_core import Plugin\nclass It(Plugin):\n    name = 'p'\n    async def post_step_execution(self, call): pass\n",
-        "m:It",
-    ),
-    "too many parameters": (
-        "from flujo_core import Plugin\nclass It(Plugin):\n    name = 'p'\n"
-        "    async def pre_step_execution(self, call, result): pass\n",
-        "m:It",
-    ),
-    "registration raises": (
-        "from flujo_core import Plugin\nclass It(Plugin):\n    name = 'p'\n    def register_agents(self, r): 1 / 0\n", "m:It",
-    ),
-}  # fmt: skip
+    "import error": "import nothing_of_that_name\n",
+    "syntax error": "def broken(:\n",
+    "raises": "raise RuntimeError('no licence')\n",
+    "exits": "raise SystemExit(0)\n",
+    "no attribute": "x = 1\n",
+    "no plugin": "class It: pass\n",
+    "not callable": "It = 5\n",
+    "factory raises": "def It(): raise ValueError('x')\n",
+    "factory exits": "def It(): raise SystemExit(0)\n",
+    "factory gives nothing": "def It(): pass\n",
+    "needs arguments": HEAD + "    def __init__(self, key): pass\n",
+    "no name": "from flujo_core import Plugin\nclass It(Plugin): pass\n",
+    "sync hook": HEAD + "    def pre_step_execution(self, call): pass\n",
+    "async generator": HEAD + "    async def pre_step_execution(self, call): yield\n",
+    "async registration": HEAD + "    async def register_agents(self, registry): pass\n",
+    "misspelt hook": HEAD + "    async def pre_step_exeution(self, call): pass\n",
+    "too few parameters": HEAD + "    async def post_step_execution(self, call): pass\n",
+    "too many parameters": HEAD + "    async def pre_step_execution(self, call, result): pass\n",
+    "keyword only": HEAD + "    async def pre_step_execution(self, *, call): pass\n",
+    "registration raises": HEAD + "    def register_agents(self, registry): 1 / 0\n",
+    "odd contribution": HEAD + "    def register_agents(self, registry): registry.add('a/b', 1)\n",
+}
+
+
+@pytest.fixture
+def here(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The distributions in this process, and gone again afterwards."""
+    monkeypatch.syspath_prepend(str(site))
+    scan.cache_clear()
+    yield site
+    for name in [name for name in sys.modules if (site / f"{name}.py").exists()]:
+        del sys.modules[name]
+    scan.cache_clear()
+
+
+ACME = Settings(PluginSettings(allow=("acme-audit",)))
 
 
 @pytest.mark.parametrize("how", sorted(BROKEN))
 def test_an_allowed_plugin_that_cannot_be_loaded_refuses_the_start_and_is_named(
-    install: Install, python: Python, how: str
+    install: Install, here: Path, how: str
 ) -> None:
-    source, target = BROKEN[how]
-    install("acme-audit", "m", source, version="3.1", audit=target)
-    said = python(PROGRAM)
-    assert said.startswith("PluginLoadError") and "acme-audit" in said and "3.1" in said
-    assert len(said.splitlines()) == 1, "one sentence"
+    module = "acme_" + how.replace(" ", "_")
+    install("acme-audit", module, BROKEN[how], version="3.1", audit=f"{module}:It")
+    with pytest.raises(PluginLoadError) as refused:
+        Flujo(work, settings=ACME)
+    said = str(refused.value)
+    assert "acme-audit" in said and "3.1" in said and len(said.splitlines()) == 1, said
     if how == "misspelt hook":
         assert "did you mean 'pre_step_execution'" in said
+
+
+def test_a_module_that_is_not_there_refuses_the_start(install: Install, here: Path) -> None:
+    install("acme-audit", "acme_there", "", audit="acme_not_there:It")
+    with pytest.raises(PluginLoadError, match=r"acme-audit.*acme_not_there"):
+        Flujo(work, settings=ACME)
+
+
+def test_a_plugin_module_that_exits_does_not_end_the_process_as_if_all_were_well(
+    install: Install, python: Python
+) -> None:
+    install("acme-audit", "m", "raise SystemExit(0)\n", audit="m:It")
+    assert python(PROGRAM).startswith("PluginLoadError")
+
+
+def test_each_kind_of_target_loads_in_this_process(install: Install, here: Path) -> None:
+    for number, source in enumerate(["", "it = It()\n", "def make(): return It()\n"]):
+        target = ("It", "it", "make")[number]
+        install(f"acme-{number}", f"acme_kind_{number}", HEAD.replace("'p'", f"'p{number}'") + source,
+                p=f"acme_kind_{number}:{target}")  # fmt: skip
+    scan.cache_clear()
+    allowed = Settings(PluginSettings(allow=("acme-0", "acme-1", "acme-2"), required=("acme-0",)))
+    assert Flujo(work, settings=allowed).run(1).output == 1
+    denied = Settings(PluginSettings(deny=("acme-0",), required=("acme-0",)))
+    with pytest.raises(PluginLoadError, match=r"'acme-0' is denied"):
+        Flujo(work, settings=denied)
+    with pytest.raises(PluginLoadError, match=r"'acme-9' is not installed"):
+        Flujo(work, settings=Settings(PluginSettings(allow=(), required=("acme-9",))))
 
 
 def test_two_plugins_of_one_name_refuse_the_start_and_both_distributions_are_named(

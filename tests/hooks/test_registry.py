@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +39,17 @@ def test_an_unknown_name_is_refused_with_a_close_match() -> None:
         registry().get("x")
 
 
+@pytest.mark.parametrize("source", ["def broken(:", "raise RuntimeError('no')", "raise SystemExit(0)"])
+def test_a_module_that_breaks_when_imported_is_refused_with_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    name = f"broken_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigurationError, match=rf"acme/a.*{name}"):
+        registry(acme={"a": f"{name}:x"}).get("a")
+
+
 def test_find_gives_none_for_what_is_not_there() -> None:
     assert registry().find("x") is None
 
@@ -55,8 +68,6 @@ def test_a_name_twice_from_one_plugin_is_refused() -> None:
 
 
 def test_a_target_may_be_a_path_that_is_imported_on_first_use() -> None:
-    from collections import OrderedDict
-
     made = registry(acme={"a": "collections:OrderedDict", "b": "collections:OrderedDict.fromkeys", "c": "nowhere_x:y"})
     assert made.get("a") is OrderedDict and made.get("b") == OrderedDict.fromkeys
 

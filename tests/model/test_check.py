@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, Optional, Protocol, TypeVar
@@ -85,6 +86,22 @@ class Numbers(list[int]):
     pass
 
 
+Gives = TypeVar("Gives", covariant=True)
+Takes = TypeVar("Takes", contravariant=True)
+
+
+class Giver(Generic[Gives]):
+    pass
+
+
+class GiverOfDogs(Giver[Dog]):
+    pass
+
+
+class Taker(Generic[Takes]):
+    pass
+
+
 UserId = NewType("UserId", int)
 Ids = TypeAliasType("Ids", list[int])
 
@@ -144,6 +161,27 @@ CASES: list[tuple[Any, Any, bool]] = [
     (Color, int, False),
     (list[int], list[int], True),
     (list[int], list[str], False),
+    (list[bool], list[int], False),
+    (list[int], list[int | None], False),
+    (dict[str, int], dict[str, int | None], False),
+    (dict[str, int], Iterable[str], True),
+    (dict[str, int], Iterable[int], False),
+    (bytes, Sequence[int], True),
+    (str, Sequence[int], False),
+    (set[int], Iterable[int], True),
+    (set[int], Sequence[int], False),
+    (tuple[int, str], Sequence[int], False),
+    (tuple[()], tuple[int, ...], True),
+    (tuple[()], Sequence[int], True),
+    (tuple[int, ...], Sequence[float], True),
+    (Giver[Dog], Giver[Animal], True),
+    (Giver[Animal], Giver[Dog], False),
+    (Taker[Animal], Taker[Dog], True),
+    (Taker[Dog], Taker[Animal], False),
+    (Giver[Any], Giver[Dog], True),
+    (GiverOfDogs, Giver[Animal], True),
+    (Counter[str], dict[str, int], True),
+    (Counter[str], Mapping[str, float], True),
     (list[int], list[Any], True),
     (list[Any], list[int], True),
     (list[int], Sequence[int], True),

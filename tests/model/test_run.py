@@ -15,9 +15,11 @@ from flujo_core import (
     RunEnded,
     RunStarted,
     RunState,
+    Skip,
     StepCompleted,
     StepFailed,
     StepStarted,
+    Stop,
     Usage,
 )
 from flujo_core.model.patch import Set
@@ -118,5 +120,6 @@ def test_reprs_show_no_value() -> None:
         RunEnded("r", "t", 4, 15.0, "", "completed", secret),
     ]
     state = fold(things)
-    for thing in (*things, state, *state.steps.values(), ErrorInfo("E", secret)):
+    outcomes = (Stop(secret), Skip(secret))
+    for thing in (*things, state, *state.steps.values(), ErrorInfo("E", secret), *outcomes):
         assert secret not in repr(thing)

@@ -75,6 +75,15 @@ def test_an_agent_of_another_library_takes_its_input_as_it_is() -> None:
             Step.agent("echo", Echo(), **more)  # type: ignore[call-overload]
 
 
+def test_the_class_of_an_agent_is_no_agent() -> None:
+    with pytest.raises(DefinitionError, match=r"'ask'.*'Echo'"):
+        Step.agent("ask", Echo)  # type: ignore[call-overload]
+
+
+def test_a_reply_does_not_show_its_output() -> None:
+    assert "CANARY" not in repr(AgentReply("CANARY", Usage(requests=1)))
+
+
 @pytest.mark.parametrize("thing", [5, object(), lambda x: x])
 def test_what_is_no_agent_is_refused(thing: Any) -> None:
     with pytest.raises(DefinitionError, match="'odd'"):

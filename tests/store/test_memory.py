@@ -159,6 +159,13 @@ def test_a_store_that_was_closed_can_be_used_again(play: Play) -> None:
     play(scenario)
 
 
+def test_a_store_that_was_never_used_can_be_closed(play: Play) -> None:
+    async def scenario(store: Store) -> None:
+        await store.close()
+
+    play(scenario)
+
+
 def test_what_a_caller_does_to_what_it_read_does_not_change_the_store(play: Play) -> None:
     async def scenario(store: Store) -> None:
         mine = [record("r", 1)]

@@ -55,7 +55,7 @@ def running() -> None:
     flujo = Flujo(number, context=Ticket)
     flujo.run(5)  # type: ignore[arg-type]
     flujo.run("x").output.upper()  # type: ignore[attr-defined]
-    flujo.run("x").context.sevrity  # type: ignore[attr-defined]
+    print(flujo.run("x").context.sevrity)  # type: ignore[attr-defined]
     flujo.run()  # type: ignore[call-arg]
     Flujo(number, context=5)  # type: ignore[call-overload]
     Flujo(len)  # type: ignore[call-overload]
