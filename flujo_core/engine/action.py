@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from flujo_core.backend.local import workers
@@ -109,11 +110,12 @@ class Call:
     async def _call_in_thread(self, turn: Turn, thread: asyncio.Future[Any]) -> Any:
         """The result of a thread; one that is not waited for any more is remembered, and its result dropped."""
         try:
-            return await asyncio.shield(thread)
+            result = await asyncio.shield(thread)
         except asyncio.CancelledError:
             turn.run.threads[self._address] = thread
             thread.add_done_callback(lambda late: late.exception())
             raise
+        return await result if iscoroutine(result) else result  # a sync wrapper around an async function gives one
 
     def _injected(self, kind: str, turn: Turn) -> Any:
         if kind == "context":

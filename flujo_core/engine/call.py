@@ -55,6 +55,10 @@ PASSING = (Veto, PluginError)
 """What goes through a step as it is: no attempt of the step failed, the run is not to go on."""
 
 
+FAILING = (Exception, SystemExit, asyncio.CancelledError)
+"""What fails an attempt: a step ends neither the process nor, by what it awaits being cancelled, the task."""
+
+
 class Yield(NamedTuple):
     """What a leaf has to commit.
 
@@ -133,9 +137,10 @@ class Leaf:
             output = await function(value)
         except PASSING:
             raise
-        except Exception as error:
+        except FAILING as error:
+            _raise_cancellation(error)
             raise self._failed(run, error, 1, started) from error
-        if type(output) is Stop:
+        if isinstance(output, Stop):
             raise Stopped(output)
         try:
             output = self._validate(output)
@@ -209,7 +214,8 @@ class Leaf:
                 return await self._attempt(run, self._input(value), attempt, hooks_touched)
             except PASSING:
                 raise
-            except Exception as error:
+            except FAILING as error:
+                _raise_cancellation(error)
                 if self._retry is None or not self._retry.wants(error, attempt):
                     raise self._failed(run, error, attempt, started) from error
                 await self._wait(run, error, attempt, self._retry.wait(attempt, chance()))
@@ -233,7 +239,7 @@ class Leaf:
             output, usage = await self._action.act(Turn(run, value, context, attempt, None))
         else:
             output, usage = await self._act_within(self._timeout, run, value, context, attempt)
-        if type(output) is Stop:
+        if isinstance(output, Stop):
             raise Stopped(output)
         looked_at = {} if context is None else touched(context)
         return self._made(run, output, hooks_touched | looked_at if hooks_touched else looked_at, attempt, usage)
@@ -278,7 +284,7 @@ class Leaf:
         patch = changes(looked_at, run.state, fields.growing)
         return fields.validate(patch) if patch else NO_PATCH
 
-    async def _wait(self, run: Run, error: Exception, attempt: int, seconds: float) -> None:
+    async def _wait(self, run: Run, error: BaseException, attempt: int, seconds: float) -> None:
         """Records that an attempt failed, and waits until the next one begins."""
         journal = run.journal
         at = now()
@@ -304,7 +310,7 @@ class Leaf:
         except InvalidValue as error:
             raise self._failed(run, error, attempt, started) from error
 
-    def _failed(self, run: Run, error: Exception, attempt: int, started: float) -> StepError:
+    def _failed(self, run: Run, error: BaseException, attempt: int, started: float) -> StepError:
         """Records that the step failed for good, and gives the error that says so."""
         journal = run.journal
         at = now()
@@ -319,7 +325,14 @@ class Leaf:
         return failure
 
 
-def _kind(error: Exception) -> type[StepError]:
+def _raise_cancellation(error: BaseException) -> None:
+    """Lets a cancellation through that comes from outside the step."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+
+
+def _kind(error: BaseException) -> type[StepError]:
     """The class of the error that says that a step failed: that of the cause, if a message is all that it takes."""
     plain = (k for k in type(error).__mro__ if issubclass(k, StepError) and k.__init__ is StepError.__init__)
     return next(plain, StepError)

@@ -186,6 +186,8 @@ async def _end_hooks(program: Program, run: LiveRun, start: RunStart, ending: En
     try:
         end = await program.hooks.end(start, RunEnd(result, result.context))
     except (Veto, PluginError) as error:
+        if ending.cause is not None:
+            error.add_note(f"the run had {ending.status} before that: {told(ending.cause)}")
         return Ending("refused", cause=error)
     if ending.status != "completed" or end.pipeline_result is result:
         return ending

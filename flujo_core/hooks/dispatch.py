@@ -146,5 +146,7 @@ def _step_of(about: RunStart | StepCall) -> str | None:
 
 
 def _wrong(answer: object, kind: type, outcomes: tuple[type, ...]) -> str:
+    if type(answer) is kind:
+        return f"gave back a '{kind.__name__}' that is not whole: make it with 'replace'"
     allowed = ", ".join(f"'{type_name(one)}'" for one in (kind, *outcomes))
     return f"gave back {type(answer).__name__!r}, not {allowed} or None,"

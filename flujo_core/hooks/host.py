@@ -96,8 +96,8 @@ class Host:
                 registry.open_for(one.plugin.name)
                 try:
                     getattr(one.plugin, hook)(registry)
-                except PluginLoadError:
-                    raise
+                except PluginLoadError as error:
+                    raise _refused(one, f"contributes what cannot be: {error}") from error
                 except Exception as error:
                     raise _refused(one, f"raised {type(error).__name__} in '{hook}'") from error
                 finally:

@@ -102,7 +102,7 @@ def _load(target: object, what: str) -> object:
         loaded: object = import_module(module)
         for name in attribute.split("."):
             loaded = getattr(loaded, name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"{what} is registered as '{target}', which cannot be imported ({type(error).__name__}: {error})"
         ) from error

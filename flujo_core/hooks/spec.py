@@ -63,7 +63,8 @@ class Plugin:
 
         Returns:
             None to leave the call as it is, a changed copy (``call.replace(step_input=...)``), Skip with the output
-            that stands for the step's, or Stop.
+            that stands for the step's, or Stop. After a Skip or a Stop no other plugin is asked; the post hooks of all
+            plugins follow a Skip.
         """
 
     @hookspec
@@ -81,7 +82,7 @@ class Plugin:
 
         Returns:
             None to leave the end as it is, or a changed copy:
-            ``end.replace(pipeline_result=end.pipeline_result.replace(output=...))``.
+            ``end.replace(pipeline_result=end.pipeline_result.replace(output=...))``. The context is there to look at.
         """
 
 

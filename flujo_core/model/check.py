@@ -44,6 +44,9 @@ READ_ONLY = (
 )  # fmt: skip
 """Generic classes that only give what they hold, so that a container of less is one of more."""
 
+TEXT: dict[type, type] = {str: str, bytes: int}
+"""What one finds in the classes that are sequences without parameters."""
+
 BUILT_IN = (list, tuple, dict, set, frozenset, Sequence, Mapping, Set, Collection, Iterable)
 """Generic classes whose parameters say what one finds when one looks into them."""
 
@@ -201,7 +204,8 @@ def _generic_fits(given: Any, wanted: Any) -> bool:
     if not issubclass(whole, origin):
         return False
     if not is_generic(given):
-        return not issubclass(whole, (str, bytes)) or _items_fit((whole,), get_args(wanted))
+        items = TEXT.get(whole)
+        return items is None or _items_fit((items,), get_args(wanted))
     if origin is tuple:
         return _tuple_fits(get_args(given), get_args(wanted))
     if origin in READ_ONLY and whole in BUILT_IN:

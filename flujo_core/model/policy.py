@@ -48,7 +48,7 @@ class Retry:
         if not self.factor >= 1 or not 0 <= self.jitter <= 1:
             raise DefinitionError("'factor' of a Retry is at least 1, and 'jitter' between 0 and 1")
 
-    def wants(self, error: Exception, attempt: int) -> bool:
+    def wants(self, error: BaseException, attempt: int) -> bool:
         """Whether there is to be another attempt after ``error`` in attempt number ``attempt``."""
         return attempt < self.attempts and isinstance(error, self.on) and not isinstance(error, HOPELESS)
 

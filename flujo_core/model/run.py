@@ -117,14 +117,13 @@ def fold(events: Iterable[RunEvent]) -> RunState:
 
 def advance(state: RunState, event: RunEvent) -> None:
     """Folds one more event into ``state``."""
-    match event:
-        case StepStarted() | AttemptFailed() | StepCompleted() | StepFailed():
-            _advance_step(state, event)
-        case RunStarted():
-            state.run_id, state.tenant, state.pipeline = event.run_id, event.tenant, event.pipeline
-            state.started_at, state.input, state.context = event.at, event.input, dict(event.context)
-        case RunEnded():
-            _end(state, event)
+    if isinstance(event, StepStarted | AttemptFailed | StepCompleted | StepFailed):
+        _advance_step(state, event)
+    elif isinstance(event, RunStarted):
+        state.run_id, state.tenant, state.pipeline = event.run_id, event.tenant, event.pipeline
+        state.started_at, state.input, state.context = event.at, event.input, dict(event.context)
+    elif isinstance(event, RunEnded):
+        _end(state, event)
 
 
 def total(steps: Iterable[StepResult]) -> Usage:

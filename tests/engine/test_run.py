@@ -564,6 +564,16 @@ def test_an_end_hook_that_fails_refuses_a_completed_run(how: str) -> None:
     assert fold(_journal(store)).output is None
 
 
+def test_an_end_hook_that_fails_after_a_failure_does_not_hide_that_failure() -> None:
+    async def end(run: RunStart, end: RunEnd) -> None:
+        raise Veto("not like this")
+
+    with pytest.raises(RunRefused) as refused:
+        Flujo(bad, on_pipeline_end=end).run(1)
+    assert refused.value.__cause__ is not None
+    assert any("the run had failed before that: step 'bad' failed" in n for n in refused.value.__cause__.__notes__)
+
+
 @pytest.mark.parametrize("status", ["completed", "stopped", "failed", "refused"])
 def test_the_end_hook_is_called_however_the_run_ends(status: str) -> None:
     seen: list[str] = []
@@ -847,4 +857,3 @@ def test_a_flujo_that_was_closed_opens_again_when_it_is_used() -> None:
 def test_run_works_again_and_again_with_a_store_of_its_own() -> None:
     flujo = Flujo(plain, store="sqlite:///runs.db")
     assert [flujo.run(n).output for n in range(3)] == [1, 2, 3]
-

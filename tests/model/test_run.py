@@ -8,6 +8,7 @@ import pytest
 
 from flujo_core import (
     AttemptFailed,
+    Chunk,
     ErrorInfo,
     NoOutput,
     PipelineContext,
@@ -54,6 +55,10 @@ def test_a_completed_step_has_its_output_and_changes_the_context() -> None:
         11.0,
     )
     assert state.context == {"n": 1} and state.usage == Usage(1, 2, 3, 4, Decimal("0.5"))
+
+
+def test_a_chunk_is_no_part_of_the_state() -> None:
+    assert fold([STARTED, FIRST, Chunk("r", "t", 2, 11.5, "a", 1, "piece"), DONE]) == fold([STARTED, FIRST, DONE])
 
 
 def test_folding_leaves_the_events_as_they_are() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import queue
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from flujo_core import Flujo, Record, RunExists, SQLiteStore, StoreError, StoreRefused, step
+from flujo_core.store.sqlite import _create, _Job, _Writer
 
 
 def record(run_id: str, sequence: int, payload: bytes = b"{}") -> Record:
@@ -470,3 +472,34 @@ def test_a_pipeline_runs_a_hundred_times_side_by_side(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(main())
+
+
+def test_a_commit_that_fails_keeps_nothing_of_its_batch_and_the_writer_goes_on(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    connection.execute("pragma foreign_keys = on")
+    connection.execute("create table parent (id integer primary key)")
+    connection.execute("create table child (id integer references parent deferrable initially deferred)")
+    outcomes: list[tuple[Any, Exception | None]] = []
+
+    def job(statement: str) -> _Job:
+        return _Job(lambda c: c.execute(statement).fetchall(), True, lambda *outcome: outcomes.append(outcome))
+
+    writer = _Writer(tmp_path / "runs.db", queue.SimpleQueue())
+    writer._commit(connection, [job("insert into parent values (1)"), job("insert into child values (7)")])
+    assert [type(error) for _, error in outcomes] == [StoreError, StoreError]
+    assert connection.execute("select count(*) from parent").fetchone() == (0,)
+    outcomes.clear()
+    writer._commit(connection, [job("insert into parent values (1)")])
+    assert outcomes == [([], None)]
+    assert connection.execute("select count(*) from parent").fetchone() == (1,)
+    connection.close()
+
+
+def test_who_loses_the_race_to_make_the_tables_finds_them_made(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    keep(path)
+    before = path.read_bytes()
+    connection = sqlite3.connect(path, isolation_level=None)
+    _create(connection, path)
+    connection.close()
+    assert path.read_bytes() == before
