@@ -66,10 +66,10 @@ class Refusal(Veto):
 def compile_hooks(found: dict[str, Sequence[Implementation]]) -> Hooks:
     """Compiles the implementations of each lifecycle hook, given in calling order."""
     return Hooks(
-        start=_first(found["on_pipeline_start"], RunStart, (Stop,), _start_is_whole),
-        pre=_first(found["pre_step_execution"], StepCall, (Stop, Skip)),
-        post=_second(found["post_step_execution"], StepResult, (Stop,)),
-        end=_second(found["on_pipeline_end"], RunEnd, (), _end_is_whole),
+        start=_transform(found["on_pipeline_start"], RunStart, (Stop,), _start_is_whole),
+        pre=_transform(found["pre_step_execution"], StepCall, (Stop, Skip)),
+        post=_transform(found["post_step_execution"], StepResult, (Stop,)),
+        end=_transform(found["on_pipeline_end"], RunEnd, (), _end_is_whole),
     )
 
 
@@ -89,48 +89,26 @@ def _end_is_whole(answer: RunEnd) -> bool:
     return isinstance(answer.pipeline_result, PipelineResult)
 
 
-def _first(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...], whole: Whole = _whole) -> Any:
-    """A hook that transforms its only argument."""
+def _transform(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...], whole: Whole = _whole) -> Any:
+    """A hook that transforms its last argument; the others say what it is about."""
     if not chain:
         return None
 
-    async def call(given: Any) -> Any:
+    async def call(*given: Any) -> Any:
+        about, value = given[:-1], given[-1]
         for one in chain:
             try:
-                answer = await one.function(given)
+                answer = await one.function(*about, value)
             except Exception as error:
-                raise _attributed(error, one, _step_of(given)) from error
+                raise _attributed(error, one, _step_of(given[0])) from error
             if answer is None:
                 continue
             if type(answer) is not kind or not whole(answer):
                 if isinstance(answer, outcomes):
                     return answer
-                raise one.failed(_wrong(answer, kind, outcomes), _step_of(given))
-            given = answer
-        return given
-
-    return call
-
-
-def _second(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...], whole: Whole = _whole) -> Any:
-    """A hook that transforms its second argument."""
-    if not chain:
-        return None
-
-    async def call(about: Any, given: Any) -> Any:
-        for one in chain:
-            try:
-                answer = await one.function(about, given)
-            except Exception as error:
-                raise _attributed(error, one, _step_of(about)) from error
-            if answer is None:
-                continue
-            if type(answer) is not kind or not whole(answer):
-                if isinstance(answer, outcomes):
-                    return answer
-                raise one.failed(_wrong(answer, kind, outcomes), _step_of(about))
-            given = answer
-        return given
+                raise one.failed(_wrong(answer, kind, outcomes), _step_of(given[0]))
+            value = answer
+        return value
 
     return call
 
