@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from flujo_core.errors import ConfigurationError, did_you_mean
+
+Policy: TypeAlias = Literal["closed", "open"]
+"""What an error in a plugin means: the run ends, or it is logged and the run goes on."""
 
 
 def normalised(distribution: str) -> str:
@@ -27,11 +30,19 @@ class PluginSettings:
         allow: Only these; None: every installed one.
         deny: Not these, whatever ``allow`` says.
         required: The start is refused unless these are there.
+        order: These are called first, in this order; here and in ``policies``, a plugin that was given to ``Flujo``
+            directly goes by its own name.
+        policies: What an error in a plugin means: ``closed`` (the run ends), unless it is ``open`` (the error is logged
+            and the run goes on).
+        hook_timeout: How long one call of one plugin may take, in seconds.
     """
 
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    hook_timeout: float = 30.0
 
     def allows(self, distribution: str) -> bool:
         """Whether the plugins of ``distribution`` may be loaded."""
@@ -39,6 +50,16 @@ class PluginSettings:
         if name in map(normalised, self.deny):
             return False
         return self.allow is None or name in map(normalised, self.allow)
+
+    def rank(self, name: str) -> int:
+        """The place of a plugin in ``order``, by its distribution or its own name; the end if it is not there."""
+        listed = [normalised(one) for one in self.order]
+        return listed.index(normalised(name)) if normalised(name) in listed else len(listed)
+
+    def policy(self, name: str) -> Policy:
+        """What an error in a plugin means, by its distribution or its own name."""
+        named = [policy for one, policy in self.policies.items() if normalised(one) == normalised(name)]
+        return named[0] if named else "closed"
 
     def without(self, distributions: Sequence[str]) -> PluginSettings:
         """The same, with more denied."""
@@ -109,17 +130,48 @@ def _check_keys(table: Mapping[str, Any], known: Sequence[str], source: Path | N
 
 
 def _plugin_settings(table: Mapping[str, Any], source: Path | None) -> PluginSettings:
-    known = ("allow", "deny", "required")
-    _check_keys(table, known, source, "plugins.")
-    for key, value in table.items():
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            raise ConfigurationError(f"'plugins.{key}' in {source} is a list of distribution names")
-    return PluginSettings(**{key: tuple(value) for key, value in table.items()})
+    lists = ("allow", "deny", "required", "order")
+    _check_keys(table, (*lists, "policies", "hook_timeout"), source, "plugins.")
+    given: dict[str, Any] = {}
+    for key in lists:
+        if key in table:
+            given[key] = _list(table[key], f"'plugins.{key}' in {source}")
+    if "policies" in table:
+        given["policies"] = _policies(_table(table["policies"], "plugins.policies", source), source)
+    if "hook_timeout" in table:
+        given["hook_timeout"] = _seconds(table["hook_timeout"], f"'plugins.hook_timeout' in {source}")
+    return PluginSettings(**given)
+
+
+def _list(value: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ConfigurationError(f"{what} is a list of distribution names")
+    return tuple(value)
+
+
+def _policies(table: Mapping[str, Any], source: Path | None) -> dict[str, Policy]:
+    for name, policy in table.items():
+        if policy not in ("closed", "open"):
+            raise ConfigurationError(f"the policy of '{name}' in {source} is 'closed' or 'open', not {policy!r}")
+    return dict(table)
+
+
+def _seconds(value: Any, what: str) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigurationError(f"{what} is a number of seconds above 0")
+    return seconds
 
 
 def _from_environment(plugins: PluginSettings, environ: Mapping[str, str]) -> PluginSettings:
     if "FLUJO_PLUGINS" in environ:
         plugins = replace(plugins, allow=_names(environ["FLUJO_PLUGINS"]))
+    if "FLUJO_HOOK_TIMEOUT" in environ:
+        seconds = _seconds(environ["FLUJO_HOOK_TIMEOUT"], "the environment variable 'FLUJO_HOOK_TIMEOUT'")
+        plugins = replace(plugins, hook_timeout=seconds)
     return plugins.without(_names(environ.get("FLUJO_DISABLE", "")))
 
 

@@ -126,6 +126,11 @@ class Flujo(Generic[In, Out, Ctx]):
         self._store = store_of(store) if isinstance(store, str) else store
         self._owns_store = isinstance(store, str)
 
+    @property
+    def pipeline(self) -> Node[In, Out]:
+        """The pipeline, with registered agents in the places of their names."""
+        return self._program.pipeline
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -111,3 +111,37 @@ def test_deny_wins_over_allow_for_any_name(name: str) -> None:
     assert PluginSettings(allow=(name,)).allows(name)
     assert not PluginSettings(allow=(name,), deny=(name.upper(),)).allows(name)
     assert not PluginSettings(allow=(name,)).without([name]).allows(name)
+
+
+def test_order_policies_and_the_timeout_of_hooks_are_read(tmp_path: Path) -> None:
+    (tmp_path / "flujo.toml").write_text(
+        '[plugins]\norder = ["b", "a"]\nhook_timeout = 5\n[plugins.policies]\nAcme_Metrics = "open"\n'
+    )
+    plugins = load_settings(tmp_path, {}).plugins
+    assert (plugins.rank("b"), plugins.rank("A"), plugins.rank("other")) == (0, 1, 2)
+    assert (plugins.policy("acme-metrics"), plugins.policy("other")) == ("open", "closed")
+    assert plugins.hook_timeout == 5
+    assert load_settings(tmp_path, {"FLUJO_HOOK_TIMEOUT": "0.5"}).plugins.hook_timeout == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('[plugins.policies]\na = "ajar"\n', "the policy of 'a'"),
+        ("[plugins]\npolicies = []\n", "'plugins.policies'"),
+        ("[plugins]\nhook_timeout = 0\n", "'plugins.hook_timeout'"),
+        ('[plugins]\nhook_timeout = "soon"\n', "'plugins.hook_timeout'"),
+        ("[plugins]\nhook_timeout = inf\n", "'plugins.hook_timeout'"),
+        ("[plugins]\nhook_timeout = nan\n", "'plugins.hook_timeout'"),
+        ("[plugins]\norder = [1]\n", "'plugins.order'"),
+    ],
+)
+def test_an_order_a_policy_or_a_timeout_that_cannot_be_is_refused(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "flujo.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=found):
+        load_settings(tmp_path, {})
+
+
+def test_a_timeout_in_the_environment_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="FLUJO_HOOK_TIMEOUT"):
+        load_settings(tmp_path, {"FLUJO_HOOK_TIMEOUT": "-1"})

@@ -12,6 +12,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 
@@ -69,7 +70,7 @@ def _run(job: _Job) -> None:
         result, error = job.call(), None
     except BaseException as raised:  # whatever it is, it belongs to the step, not to this thread
         result, error = None, raised
-    if not job.loop.is_closed():
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
         job.loop.call_soon_threadsafe(_finish, job.future, result, error)
 
 

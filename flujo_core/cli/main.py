@@ -16,8 +16,18 @@ from typer.exceptions import Abort, TyperException
 
 from flujo_core.cli import demo, plugins, run, runs
 from flujo_core.cli.session import Session
-from flujo_core.errors import ConfigurationError, DefinitionError, FlujoError, InvalidValue, StoreRefused, UnknownRun
+from flujo_core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    FlujoError,
+    InvalidValue,
+    RunExists,
+    StoreRefused,
+    UnknownRun,
+)
 from flujo_core.model.run import RunRefused
+
+INTERRUPTED = 130
 
 app = typer.Typer(name="flujo", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("demo")(demo.demo)
@@ -70,12 +80,16 @@ def run_command(arguments: list[str]) -> int:
         else:
             print(f"flujo: {_sentence(error)}", file=sys.stderr)
         return _exit_code(error)
+    if code == INTERRUPTED:  # typer has made an exit code of it
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 
 def _usage(message: str) -> str:
     """A wrong command line in one sentence; the help of a command that was given nothing, as it is."""
-    return message if "\n" in message else f"flujo: {message.rstrip('.')}; 'flujo --help' says what there is"
+    if not message:
+        return "flujo: name a command; 'flujo --help' lists them"
+    return f"flujo: {message.rstrip('.')}; 'flujo --help' says what there is"
 
 
 def _sentence(error: Exception) -> str:
@@ -87,7 +101,7 @@ def _sentence(error: Exception) -> str:
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, RunRefused):
         return 3
-    if isinstance(error, ConfigurationError | DefinitionError | UnknownRun | StoreRefused):
+    if isinstance(error, ConfigurationError | DefinitionError | UnknownRun | RunExists | StoreRefused):
         return 2
     if type(error) is InvalidValue:  # the input of a run that did not begin
         return 2

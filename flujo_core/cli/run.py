@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
+from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +26,11 @@ from flujo_core.model.check import type_name
 from flujo_core.model.flow import Node, walk
 from flujo_core.model.run import PipelineResult, RunFailed
 from flujo_core.model.value import adapter, flaws
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds after an interrupt during which another one is ignored."""
 
 Target = Annotated[str, typer.Argument(help="The pipeline: 'module:attr' or 'path/to/file.py:attr'.")]
 Input = Annotated[
@@ -48,16 +56,16 @@ def run(
 ) -> None:
     """Runs a pipeline, journals the run, and prints its output."""
     pipeline = load_target(target)
-    value = _parsed(_given(input, input_file), pipeline)
     settings = session(context).settings()
     flujo = Flujo(pipeline, context=context_of(pipeline), store=writable_store(store), settings=settings)
+    value = _parsed(_given(input, input_file), flujo.pipeline)
     run_and_report(flujo, value, store, as_json, run_id=run_id, tenant=tenant)
 
 
 def check(context: typer.Context, target: Target) -> None:
     """Checks a pipeline without running it: names, types, prompts, agents, plugins."""
     pipeline = load_target(target)
-    Flujo(pipeline, context=context_of(pipeline), settings=session(context).settings())
+    pipeline = Flujo(pipeline, context=context_of(pipeline), settings=session(context).settings()).pipeline
     typer.echo(f"{target} is sound: it takes '{type_name(pipeline.takes)}' and gives '{type_name(pipeline.gives)}'")
     for address, step in walk(pipeline):
         typer.echo(f"  {address:<20} {type_name(step.takes)} -> {type_name(step.gives)}")
@@ -78,14 +86,29 @@ def run_and_report(flujo: Flujo[Any, Any, Any], value: Any, store: str, as_json:
     """
     keywords["run_id"] = run_id = keywords.get("run_id") or new_run_id()
     try:
-        result = asyncio.run(_run_and_show(flujo, value, as_json, **keywords))
-    except KeyboardInterrupt:
+        result = asyncio.run(_interruptible(_run_and_show(flujo, value, as_json, **keywords)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo(f"run {run_id} is cancelled; see it again: flujo runs show {run_id}{_store_option(store)}", err=True)
-        raise
+        raise KeyboardInterrupt from None
     except RunFailed as error:
         _report(error.result, store, as_json)
         raise
     _report(result, store, as_json)
+
+
+async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Does ``work``; the first interrupt cancels it, and further ones are ignored while its end is being recorded."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        task.cancel()
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        loop.call_later(PATIENCE, signal.signal, signal.SIGINT, signal.default_int_handler)
+
+    with suppress(NotImplementedError):  # this platform has asyncio's own answer to an interrupt
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    return await task
 
 
 async def _run_and_show(
@@ -140,10 +163,11 @@ def read_text(file: str) -> str:
     """
     try:
         if file == "-":
-            return sys.stdin.read()
+            return sys.stdin.buffer.read().decode("utf-8")
         return Path(file).read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"'{file}' is not UTF-8 text; convert it first") from error
+        name = "stdin" if file == "-" else f"'{file}'"
+        raise ConfigurationError(f"{name} is not UTF-8 text; convert it first") from error
     except OSError as error:
         raise ConfigurationError(f"'{file}' cannot be read: {error.strerror}") from error
 
@@ -153,7 +177,7 @@ def _given(input: str | None, input_file: str | None) -> str | None:
         raise ConfigurationError("give '--input' or '--input-file', not both")
     if input_file is not None:
         return read_text(input_file)
-    return sys.stdin.read() if input == "-" else input
+    return read_text("-") if input == "-" else input
 
 
 def _parsed(text: str | None, pipeline: Node[Any, Any]) -> Any:
@@ -164,9 +188,12 @@ def _parsed(text: str | None, pipeline: Node[Any, Any]) -> Any:
         raise ConfigurationError(f"the pipeline takes a '{type_name(takes)}'; give it by '--input' or '--input-file'")
     if takes is str:
         return text
+    kind = adapter(takes)
     try:
-        return adapter(takes).validate_json(text)
+        return kind.validate_json(text)
     except ValidationError as error:
+        with suppress(ValidationError):  # text that needs no quotes, for a type that takes text
+            return kind.validate_python(text)
         raise InvalidValue(
             f"the input is not JSON of a '{type_name(takes)}', which the pipeline takes: {flaws(error, takes)}"
         ) from error

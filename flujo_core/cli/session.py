@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,6 +64,6 @@ def writable_store(url: str) -> Store:
 def readable_store(url: str) -> Store | None:
     """The store that a URL names, or None if that is a file which is not there: reading makes no files."""
     path = url.removeprefix("sqlite:///")
-    if path != url and not Path(path).exists():
+    if path != url and not os.path.exists(path):  # of a path that cannot be, os says that it is not there
         return None
     return store_of(url)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, StringConstraints
 from pydantic_ai import Agent
 
-from flujo_core import Pipeline, PipelineContext, Retry, Step, step
+from flujo_core import InvalidValue, Pipeline, PipelineContext, Retry, Step, step
 
 LOCAL_MODEL = "local:smollm2"
 FITS = 2400
@@ -78,7 +78,7 @@ class Case(PipelineContext):
 async def read(document: str, context: Case) -> Passage:
     """Takes the first part that fits, up to the end of a paragraph or a line."""
     if not document.strip():
-        raise ValueError("the document is empty")
+        raise InvalidValue("the document is empty")
     part = document[:FITS]
     if len(document) > FITS:
         end = max(part.rfind("\n\n"), part.rfind("\n") if "\n\n" not in part else -1, FITS // 2)

@@ -15,6 +15,7 @@ from flujo_core.engine.journal import Journal, now
 from flujo_core.errors import FlujoError, InvalidValue, PluginError, StepError, StepTimeout
 from flujo_core.hooks.call import StepCall
 from flujo_core.hooks.dispatch import Hooks
+from flujo_core.hooks.watchdog import Watch
 from flujo_core.model.agent import Usage
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import State, draft, own, touched
@@ -43,9 +44,11 @@ class Run(Surroundings, Protocol):
 
     Attributes:
         bare: Whether nothing but the list of its events follows the run: no hooks on steps, no store, no stream.
+        watch: What the watchdog sees of the task that calls the hooks.
     """
 
     bare: bool
+    watch: Watch
     hooks: Hooks
     state: State
     context_type: type[PipelineContext]
@@ -55,8 +58,8 @@ PASSING = (Veto, PluginError)
 """What goes through a step as it is: no attempt of the step failed, the run is not to go on."""
 
 
-FAILING = (Exception, SystemExit, asyncio.CancelledError)
-"""What fails an attempt: a step ends neither the process nor, by what it awaits being cancelled, the task."""
+FAILING = (Exception, SystemExit)
+"""What fails an attempt: a step does not end the process."""
 
 
 class Yield(NamedTuple):
@@ -138,7 +141,6 @@ class Leaf:
         except PASSING:
             raise
         except FAILING as error:
-            _raise_cancellation(error)
             raise self._failed(run, error, 1, started) from error
         if isinstance(output, Stop):
             raise Stopped(output)
@@ -169,7 +171,7 @@ class Leaf:
         journal, hooks = run.journal, run.hooks
         context = draft(run.context_type, run.state)
         call = StepCall(journal.run_id, journal.tenant, self.address, self._name, value, context, self._action.model)
-        before: Any = call if hooks.pre is None else await hooks.pre(call)
+        before: Any = call if hooks.pre is None else await hooks.pre(run.watch, call)
         if isinstance(before, Stop):
             raise Stopped(before)
         if isinstance(before, Skip):
@@ -198,7 +200,7 @@ class Leaf:
             self.address, "completed" if made.attempt else "skipped", made.attempt, started,
             now() - started, made.usage, None, made.output,
         )  # fmt: skip
-        after = await run.hooks.post(call, result)
+        after = await run.hooks.post(run.watch, call, result)
         if isinstance(after, Stop):
             raise Stopped(after)
         if after is result and not touched(context):
@@ -215,7 +217,6 @@ class Leaf:
             except PASSING:
                 raise
             except FAILING as error:
-                _raise_cancellation(error)
                 if self._retry is None or not self._retry.wants(error, attempt):
                     raise self._failed(run, error, attempt, started) from error
                 await self._wait(run, error, attempt, self._retry.wait(attempt, chance()))
@@ -323,13 +324,6 @@ class Leaf:
         failure = _kind(error)(f"step '{self.address}' failed{tries}: {told(error)}")
         failure.address = self.address
         return failure
-
-
-def _raise_cancellation(error: BaseException) -> None:
-    """Lets a cancellation through that comes from outside the step."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-        raise error
 
 
 def _kind(error: BaseException) -> type[StepError]:

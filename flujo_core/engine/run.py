@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from flujo_core.engine.journal import Journal, now, uninterrupted
 from flujo_core.errors import InvalidValue, PluginError, StoreError
 from flujo_core.hooks.call import RunEnd, RunStart
 from flujo_core.hooks.dispatch import Hooks
+from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.agent import ModelSource
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import State, draft, state_of
@@ -46,11 +48,16 @@ class Program(NamedTuple):
     resources: Resources | None
     models: ModelSource
 
+    @property
+    def hooked(self) -> bool:
+        """Whether any plugin has a lifecycle hook."""
+        return any(hook is not None for hook in self.hooks[:4])
+
 
 class LiveRun:
     """One run while it goes on."""
 
-    __slots__ = ("bare", "context_type", "hooks", "journal", "models", "resources", "state", "threads")
+    __slots__ = ("bare", "context_type", "hooks", "journal", "models", "resources", "state", "threads", "watch")
 
     def __init__(self, program: Program, journal: Journal, state: State) -> None:
         self.journal = journal
@@ -61,6 +68,7 @@ class LiveRun:
         self.models = program.models
         self.state = state
         self.threads: dict[str, asyncio.Future[Any]] = {}
+        self.watch = Watch(asyncio.current_task(), program.hooks.timeout)
 
 
 class Ending(NamedTuple):
@@ -97,8 +105,9 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
     run = LiveRun(program, journal, {})
     start = RunStart(journal.run_id, journal.tenant, program.pipeline.label, value, context, False)
     try:
-        ending = await _advance(program, run, start)
-        ending = await _end_hooks(program, run, start, ending)
+        with watchdog().watching(run.watch) if program.hooked else nullcontext():
+            ending = await _advance(program, run, start)
+            ending = await _end_hooks(program, run, start, ending)
         return await _record_end(program, run, ending)
     except asyncio.CancelledError as cancelled:
         await _record_cancellation(program, run, cancelled)
@@ -130,7 +139,7 @@ async def _begin(program: Program, run: LiveRun, start: RunStart) -> Any:
     """
     try:
         if program.hooks.start is not None:
-            start = await _start_hooks(program, start)
+            start = await _start_hooks(program, run, start)
         run.state = state_of(start.context)
         if run.journal.store is None:
             _stage_start(run, start.pipeline, start.initial_input, run.state, b"null", b"{}")
@@ -146,10 +155,10 @@ async def _begin(program: Program, run: LiveRun, start: RunStart) -> Any:
     return restored
 
 
-async def _start_hooks(program: Program, start: RunStart) -> RunStart:
+async def _start_hooks(program: Program, run: LiveRun, start: RunStart) -> RunStart:
     """What the plugins make of the start, validated again; the context that they see is not the caller's."""
     assert program.hooks.start is not None
-    changed = await program.hooks.start(start._replace(context=start.context.model_copy(deep=True)))
+    changed = await program.hooks.start(run.watch, start._replace(context=start.context.model_copy(deep=True)))
     if isinstance(changed, Stop):
         raise Stopped(changed)
     kind = program.context_type
@@ -184,7 +193,7 @@ async def _end_hooks(program: Program, run: LiveRun, start: RunStart, ending: En
         await run.journal.flush()
     result = _result(run, ending)
     try:
-        end = await program.hooks.end(start, RunEnd(result, result.context))
+        end = await program.hooks.end(run.watch, start, RunEnd(result, result.context))
     except (Veto, PluginError) as error:
         if ending.cause is not None:
             error.add_note(f"the run had {ending.status} before that: {told(ending.cause)}")

@@ -1,15 +1,22 @@
 """How lifecycle hooks are called: each hook's implementations, compiled into one flat coroutine function.
 
-A hook without an implementation compiles to None, so that the engine asks ``is None`` and pays nothing.
+A hook without an implementation compiles to None, so that the engine asks ``is None`` and pays nothing. What a plugin
+does wrong, by raising, by what it gives back or by taking too long, is a ``PluginError``. Under the policy ``closed``
+it ends the run; under ``open`` it is logged and counted, and the run goes on with what there was. A veto ends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from flujo_core.config import Policy
 from flujo_core.errors import PluginError
 from flujo_core.hooks.call import RunEnd, RunStart, StepCall
+from flujo_core.hooks.watchdog import Watch
+from flujo_core.log import warning
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import ContextBase
 from flujo_core.model.outcome import Skip, Stop, Veto
@@ -25,13 +32,15 @@ class Implementation(NamedTuple):
         plugin: The plugin's name.
         distribution: What brought the plugin, or None.
         version: That distribution's version, or None.
+        policy: What an error in it means.
     """
 
-    function: Callable[..., Awaitable[Any]]
+    function: Callable[..., Coroutine[Any, Any, Any]]
     hook: str
     plugin: str
     distribution: str | None
     version: str | None
+    policy: Policy = "closed"
 
     def failed(self, what: str, step: str | None) -> PluginError:
         """The error that says what this implementation did wrong."""
@@ -40,19 +49,34 @@ class Implementation(NamedTuple):
         )
 
 
-StartHook: TypeAlias = Callable[[RunStart], Awaitable[RunStart | Stop]]
-PreHook: TypeAlias = Callable[[StepCall], Awaitable[StepCall | Stop | Skip[Any]]]
-PostHook: TypeAlias = Callable[[StepCall, StepResult], Awaitable[StepResult | Stop]]
-EndHook: TypeAlias = Callable[[RunStart, RunEnd], Awaitable[RunEnd]]
+StartHook: TypeAlias = Callable[[Watch, RunStart], Awaitable[RunStart | Stop]]
+PreHook: TypeAlias = Callable[[Watch, StepCall], Awaitable[StepCall | Stop | Skip[Any]]]
+PostHook: TypeAlias = Callable[[Watch, StepCall, StepResult], Awaitable[StepResult | Stop]]
+EndHook: TypeAlias = Callable[[Watch, RunStart, RunEnd], Awaitable[RunEnd]]
+
+
+FAILING = (Exception, asyncio.CancelledError)
+"""What a hook may raise: an error, a veto, or the cancellation that the watchdog sends it."""
 
 
 class Hooks(NamedTuple):
-    """The compiled lifecycle hooks of one set of plugins."""
+    """The compiled lifecycle hooks of one set of plugins.
 
-    start: StartHook | None = None
-    pre: PreHook | None = None
-    post: PostHook | None = None
-    end: EndHook | None = None
+    Attributes:
+        start: ``on_pipeline_start``, or None where no plugin has it; so are the next three.
+        pre: ``pre_step_execution``.
+        post: ``post_step_execution``.
+        end: ``on_pipeline_end``.
+        timeout: How long one call of one plugin may take, in seconds.
+        failures: How often each plugin's errors were passed over, by its name.
+    """
+
+    start: StartHook | None
+    pre: PreHook | None
+    post: PostHook | None
+    end: EndHook | None
+    timeout: float
+    failures: Counter[str]
 
 
 class Refusal(Veto):
@@ -63,60 +87,126 @@ class Refusal(Veto):
         super().__init__(f"plugin '{by.plugin}' refused the run in '{by.hook}'{place}: {veto.reason}")
 
 
-def compile_hooks(found: dict[str, Sequence[Implementation]]) -> Hooks:
-    """Compiles the implementations of each lifecycle hook, given in calling order."""
+def compile_hooks(found: Mapping[str, Sequence[Implementation]], timeout: float) -> Hooks:
+    """Compiles the implementations of each lifecycle hook, given in calling order.
+
+    Args:
+        found: The implementations of each hook.
+        timeout: How long one call may take, in seconds.
+    """
+    failures: Counter[str] = Counter()
+    start = Transform(RunStart, (Stop,), failures, lambda answer: isinstance(answer.context, ContextBase))
+    pre = Transform(StepCall, (Stop, Skip), failures)
+    post = Transform(StepResult, (Stop,), failures)
+    end = Transform(RunEnd, (), failures, lambda answer: isinstance(answer.pipeline_result, PipelineResult))
     return Hooks(
-        start=_transform(found["on_pipeline_start"], RunStart, (Stop,), _start_is_whole),
-        pre=_transform(found["pre_step_execution"], StepCall, (Stop, Skip)),
-        post=_transform(found["post_step_execution"], StepResult, (Stop,)),
-        end=_transform(found["on_pipeline_end"], RunEnd, (), _end_is_whole),
+        start=start.compile(found["on_pipeline_start"]),
+        pre=pre.compile(found["pre_step_execution"]),
+        post=post.compile_about(found["post_step_execution"]),
+        end=end.compile_about(found["on_pipeline_end"]),
+        timeout=timeout,
+        failures=failures,
     )
 
 
-Whole: TypeAlias = Callable[[Any], bool]
-"""Whether a changed copy still has what must be in it."""
+class Transform:
+    """A hook that transforms what it is given: what plugins may answer, and what becomes of those that do not.
 
+    Args:
+        kind: The class of what is transformed.
+        outcomes: The outcomes that may be given instead.
+        failures: Counts the errors that are passed over, by plugin.
+        whole: Whether a changed copy still has what must be in it.
+    """
 
-def _whole(answer: Any) -> bool:
-    return True
+    def __init__(
+        self,
+        kind: type,
+        outcomes: tuple[type, ...],
+        failures: Counter[str],
+        whole: Callable[[Any], bool] = lambda answer: True,
+    ) -> None:
+        self._kind = kind
+        self._outcomes = outcomes
+        self._failures = failures
+        self._whole = whole
 
+    def compile(self, chain: Sequence[Implementation]) -> Any:
+        """One coroutine function for a hook with one argument; None if no plugin has it."""
+        links = [(one.function, one) for one in chain]
 
-def _start_is_whole(answer: RunStart) -> bool:
-    return isinstance(answer.context, ContextBase)
+        async def call(watch: Watch, value: Any) -> Any:
+            for function, one in links:
+                watch.pending = pending = function(value)
+                try:
+                    answer = await pending
+                    if watch.expired is not None:
+                        raise TimeoutError
+                except FAILING as error:
+                    self._failed(error, one, watch, value)
+                    continue
+                if answer is not None:
+                    watch.pending = None
+                    if isinstance(answer, self._outcomes):
+                        return answer
+                    value = answer if self._is_whole(answer, one, value) else value
+            watch.pending = None
+            return value
 
+        return call if links else None
 
-def _end_is_whole(answer: RunEnd) -> bool:
-    return isinstance(answer.pipeline_result, PipelineResult)
+    def compile_about(self, chain: Sequence[Implementation]) -> Any:
+        """The same for a hook with two arguments, of which it transforms the second."""
+        links = [(one.function, one) for one in chain]
 
+        async def call(watch: Watch, about: Any, value: Any) -> Any:
+            for function, one in links:
+                watch.pending = pending = function(about, value)
+                try:
+                    answer = await pending
+                    if watch.expired is not None:
+                        raise TimeoutError
+                except FAILING as error:
+                    self._failed(error, one, watch, about)
+                    continue
+                if answer is not None:
+                    watch.pending = None
+                    if isinstance(answer, self._outcomes):
+                        return answer
+                    value = answer if self._is_whole(answer, one, about) else value
+            watch.pending = None
+            return value
 
-def _transform(chain: Sequence[Implementation], kind: type, outcomes: tuple[type, ...], whole: Whole = _whole) -> Any:
-    """A hook that transforms its last argument; the others say what it is about."""
-    if not chain:
-        return None
+        return call if links else None
 
-    async def call(*given: Any) -> Any:
-        about, value = given[:-1], given[-1]
-        for one in chain:
-            try:
-                answer = await one.function(*about, value)
-            except Exception as error:
-                raise _attributed(error, one, _step_of(given[0])) from error
-            if answer is None:
-                continue
-            if type(answer) is not kind or not whole(answer):
-                if isinstance(answer, outcomes):
-                    return answer
-                raise one.failed(_wrong(answer, kind, outcomes), _step_of(given[0]))
-            value = answer
-        return value
+    def _is_whole(self, answer: Any, by: Implementation, about: RunStart | StepCall) -> bool:
+        """Whether an answer may take the place of what the hook was given; one that may not is an error."""
+        if type(answer) is self._kind and self._whole(answer):
+            return True
+        self._fail(by.failed(_wrong(answer, self._kind, self._outcomes), _step_of(about)), by, None)
+        return False
 
-    return call
+    def _failed(self, error: BaseException, by: Implementation, watch: Watch, about: RunStart | StepCall) -> None:
+        """What an error means; a cancellation that is not the watchdog's goes through."""
+        watch.pending = None
+        if watch.expired is not None:
+            if not watch.acknowledge():
+                raise asyncio.CancelledError from error
+            self._fail(by.failed(f"took longer than {watch.timeout:g} s", _step_of(about)), by, error)
+        elif isinstance(error, asyncio.CancelledError):
+            raise error
+        elif isinstance(error, Veto):
+            raise Refusal(error, by, _step_of(about)) from error
+        else:
+            self._fail(by.failed(f"raised {type(error).__name__}", _step_of(about)), by, error)
 
-
-def _attributed(error: Exception, by: Implementation, step: str | None) -> Exception:
-    if isinstance(error, Veto):
-        return Refusal(error, by, step)
-    return by.failed(f"raised {type(error).__name__}", step)
+    def _fail(self, failure: PluginError, by: Implementation, cause: BaseException | None) -> None:
+        """Raises the failure, or logs and counts it, as the plugin's policy says."""
+        if by.policy == "closed":
+            raise failure from cause
+        self._failures[by.plugin] += 1
+        count = self._failures[by.plugin]
+        warning("plugin.failure_passed_over", plugin=by.plugin, hook=by.hook, failure=str(failure), count=count)
 
 
 def _step_of(about: RunStart | StepCall) -> str | None:

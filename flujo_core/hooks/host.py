@@ -55,6 +55,11 @@ class Loaded(NamedTuple):
     distribution: str | None
     version: str | None
 
+    @property
+    def known_as(self) -> str:
+        """The name that the configuration calls it by."""
+        return self.distribution or self.plugin.name
+
 
 class Host:
     """The plugins of one ``Flujo``, loaded and validated.
@@ -77,7 +82,8 @@ class Host:
         self._loaded = {one.plugin.name: one for one in loaded}
         self.plugins = [self._loaded[name] for name in sorted(self._loaded)]
         self._register()
-        self.hooks: Hooks = compile_hooks({hook: self._chain(hook) for hook in LIFECYCLE})
+        chains = {hook: self._chain(hook, settings) for hook in LIFECYCLE}
+        self.hooks: Hooks = compile_hooks(chains, settings.hook_timeout)
 
     def find_model(self, name: str, /) -> Any:
         """The model that a plugin has for a model name such as ``local:smollm2``, or None if no plugin claims it."""
@@ -103,17 +109,19 @@ class Host:
                 finally:
                     registry.open_for(None)
 
-    def _chain(self, hook: str) -> list[Implementation]:
-        found = sorted(
-            getattr(self._manager.hook, hook).get_hookimpls(),
-            key=lambda impl: (impl.trylast - impl.tryfirst, impl.plugin_name),
-        )
-        chain = [self._implementation(hook, impl.plugin_name) for impl in found]
+    def _chain(self, hook: str, settings: PluginSettings) -> list[Implementation]:
+        def place(impl: pluggy.HookImpl) -> tuple[int, int, str]:
+            rank = settings.rank(self._loaded[impl.plugin_name].known_as)
+            return rank, impl.trylast - impl.tryfirst, impl.plugin_name
+
+        found = sorted(getattr(self._manager.hook, hook).get_hookimpls(), key=place)
+        chain = [self._implementation(hook, impl.plugin_name, settings) for impl in found]
         return chain[::-1] if hook in ("post_step_execution", "on_pipeline_end") else chain
 
-    def _implementation(self, hook: str, name: str) -> Implementation:
+    def _implementation(self, hook: str, name: str, settings: PluginSettings) -> Implementation:
         one = self._loaded[name]
-        return Implementation(getattr(one.plugin, hook), hook, name, one.distribution, one.version)
+        policy = settings.policy(one.known_as)
+        return Implementation(getattr(one.plugin, hook), hook, name, one.distribution, one.version, policy)
 
 
 @cache

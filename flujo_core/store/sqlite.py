@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -125,7 +126,7 @@ async def _submit(
             future.set_exception(error)
 
     def done(result: Any, error: Exception | None) -> None:
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(finish, result, error)
 
     jobs.put(_Job(work, writes, done))
@@ -149,9 +150,10 @@ class _Writer:
             batch = self._waiting()
             try:
                 self._connection = self._connection or _open(self._path)
-            except StoreError as error:
+            except Exception as error:  # whatever it is, who waits is to hear of it
+                failure = error if isinstance(error, StoreError) else self._failure(error)
                 for job in batch:
-                    job.done(None, None if job.work is None else error)
+                    job.done(None, None if job.work is None else failure)
             else:
                 self._commit(self._connection, [job for job in batch if job.work])
             if (last := batch[-1]).work is None:
@@ -204,14 +206,14 @@ class _Writer:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Opens the file, or makes it; one that is not ours is left as it is."""
-    if path.is_file() and 0 < path.stat().st_size < HEADER_SIZE:
-        raise StoreRefused(f"{path} is no SQLite database; it was left as it is")  # SQLite would write over it
     try:
+        if path.is_file() and 0 < path.stat().st_size < HEADER_SIZE:
+            raise StoreRefused(f"{path} is no SQLite database; it was left as it is")  # SQLite would write over it
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"the store {path} cannot be opened: {error}") from error
+    except (OSError, ValueError, sqlite3.Error) as error:
+        raise StoreError(f"the store {path} cannot be opened ({type(error).__name__}: {error})") from error
     try:
         _prepare(connection, path)
     except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""Measures what the README and the docs claim of performance: ``python tests/benchmarks [imports] [steps]``."""
+"""Measures what the README and the docs claim of performance: ``python tests/benchmarks [imports] [steps] [hooks]``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import platform
 import sys
 
+import hooks
 import imports
 import steps
 
-GROUPS = {"imports": imports.measure, "steps": steps.measure}
+GROUPS = {"imports": imports.measure, "steps": steps.measure, "hooks": hooks.measure}
 
 
 async def main(names: list[str]) -> None:

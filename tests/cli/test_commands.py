@@ -140,6 +140,8 @@ def test_a_wrong_value_of_a_step_is_named_by_its_field(capsys: pytest.CaptureFix
         (["-P", "local", "plugins", "list"], "write '-P no:NAME'"),
         (["demo", "--model", "local:smollm2", "-i", "missing.txt"], "'missing.txt' cannot be read"),
         (["-P", "no:flujo-local-model", "demo"], "'flujo-local-model', which is not installed or not allowed"),
+        ([], "name a command"),
+        (["runs"], "name a command"),
         (["nonsense"], "No such command 'nonsense'"),
         (["run", "pipelines.py:words", "--nonsense"], "No such option"),
     ],
@@ -308,7 +310,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_as_it_is(capsys: pytest.Cap
 def test_the_same_run_id_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["run", "pipelines.py:words", "-i", "x", "--json", "--run-id", "once"]) == 0
     capsys.readouterr()
-    assert run_command(["run", "pipelines.py:words", "-i", "y", "--json", "--run-id", "once"]) == 1
+    assert run_command(["run", "pipelines.py:words", "-i", "y", "--json", "--run-id", "once"]) == 2
     assert "run 'once' is in the store already" in capsys.readouterr().err
 
 

@@ -43,7 +43,8 @@ def test_an_empty_document_fails_with_a_sentence(tmp_path: Path) -> None:
     assert "step 'read' failed" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_ctrl_c_leaves_no_process_and_a_truthful_status(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 3])
+def test_ctrl_c_leaves_no_process_and_a_truthful_status(tmp_path: Path, times: int) -> None:
     child = subprocess.Popen(
         [*FLUJO, "demo"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
         stdout=subprocess.PIPE, start_new_session=True,
@@ -53,7 +54,9 @@ def test_ctrl_c_leaves_no_process_and_a_truthful_status(tmp_path: Path) -> None:
         if "✓ read" in line:
             break
     time.sleep(0.5)  # the model is loading, or at work
-    child.send_signal(signal.SIGINT)
+    for _ in range(times):  # as people press it
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.02)
     _, rest = child.communicate(timeout=30)
     assert child.returncode == 130, rest
     assert "Traceback" not in rest and "is cancelled; see it again" in rest

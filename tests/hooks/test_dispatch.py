@@ -231,3 +231,65 @@ def test_a_veto_inside_a_group_of_errors_still_stops_the_run() -> None:
 
 def test_without_plugins_no_hook_is_called_and_the_run_needs_none() -> None:
     assert Flujo(work, settings=ALONE).run(1).output == 2
+
+
+# ---------------------------------------------------------------------------------------------- policies and order
+
+
+async def _raise(*given: Any) -> Any:
+    raise ValueError("CANARY")
+
+
+async def _wrong(*given: Any) -> Any:
+    return "CANARY"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("mistake", [_raise, _wrong])
+def test_under_the_open_policy_an_error_is_logged_and_counted_and_the_run_goes_on(
+    hook: str, mistake: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(PluginSettings(allow=(), policies={"Loose": "open"}))
+    flujo = Flujo(work, plugins=[plugin("loose", **{hook: mistake})], settings=settings)
+    assert flujo.run(1).output == 2 and flujo.run(1).output == 2
+    logged = capsys.readouterr().out
+    assert logged.count("plugin.failure_passed_over") == 2 and "plugin 'loose'" in logged and hook in logged
+    assert "count=2" in logged.replace("\x1b[35m", "").replace("\x1b[0m", "").replace("\x1b[36m", "")
+    assert "CANARY" not in logged
+
+
+def test_under_the_open_policy_what_earlier_plugins_made_stands() -> None:
+    async def seven(call: StepCall) -> StepCall:
+        return call.replace(step_input=7)
+
+    settings = Settings(PluginSettings(allow=(), policies={"b": "open"}))
+    plugins = [plugin("a", pre_step_execution=seven), plugin("b", pre_step_execution=_raise)]
+    assert Flujo(work, plugins=plugins, settings=settings).run(1).output == 8
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_veto_passes_through_the_open_policy(hook: str) -> None:
+    async def veto(*given: Any) -> None:
+        raise Veto("never")
+
+    settings = Settings(PluginSettings(allow=(), policies={"loose": "open"}))
+    with pytest.raises(RunRefused, match="never"):
+        Flujo(work, plugins=[plugin("loose", **{hook: veto})], settings=settings).run(1)
+
+
+def test_the_configured_order_comes_first_and_then_the_names() -> None:
+    seen: list[str] = []
+
+    def marking(name: str) -> Plugin:
+        async def pre(call: StepCall) -> None:
+            seen.append(f"pre {name}")
+
+        async def post(call: StepCall, result: StepResult) -> None:
+            seen.append(f"post {name}")
+
+        return plugin(name, pre_step_execution=pre, post_step_execution=post)
+
+    settings = Settings(PluginSettings(allow=(), order=("d", "B_b")))
+    Flujo(work, plugins=[marking(name) for name in ("a", "b-b", "c", "d")], settings=settings).run(1)
+    before = ["pre d", "pre b-b", "pre a", "pre c"]
+    assert seen == [*before, *(mark.replace("pre", "post") for mark in reversed(before))]

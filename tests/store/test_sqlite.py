@@ -317,7 +317,7 @@ def _soon(what: Any) -> bool:
 def test_closing_ends_the_thread_and_the_log(tmp_path: Path) -> None:
     before = _writers()
     keep(tmp_path / "runs.db")
-    assert _soon(lambda: _writers() == before)
+    assert _soon(lambda: _writers() <= before)  # of earlier tests, some may end meanwhile
     assert sorted(one.name for one in tmp_path.iterdir()) == ["runs.db"]
 
 
@@ -330,7 +330,7 @@ def test_a_store_that_is_forgotten_closes_itself_without_a_warning(tmp_path: Pat
 
     asyncio.run(main())
     gc.collect()
-    assert _soon(lambda: _writers() == before)
+    assert _soon(lambda: _writers() <= before)  # of earlier tests, some may end meanwhile
     assert _soon(lambda: sorted(one.name for one in tmp_path.iterdir()) == ["runs.db"])
 
 

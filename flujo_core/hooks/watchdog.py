@@ -1,0 +1,95 @@
+"""The watchdog: ends hooks that take too long.
+
+There is one for each event loop, with one timer, which runs only while runs with hooks do. A hook that is called costs
+no clock, no timer and no registration: the run's watch holds the coroutine that is waited for, and a coroutine that the
+watchdog has seen there for as long as the timeout is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+TICKS = 4
+"""How often the watchdog looks within one timeout; a hook may take that share longer before it is ended."""
+
+
+class Watch:
+    """What the watchdog sees of one task that calls hooks.
+
+    Attributes:
+        task: The task.
+        pending: The hook's coroutine that is waited for, or None.
+        expired: The coroutine that took too long, or None.
+        timeout: How long a hook may take, in seconds.
+    """
+
+    __slots__ = ("_since", "expired", "pending", "seen", "task", "timeout")
+
+    def __init__(self, task: asyncio.Task[Any] | None, timeout: float) -> None:
+        self.task = task
+        self.timeout = timeout
+        self.pending: Coroutine[Any, Any, Any] | None = None
+        self.expired: Coroutine[Any, Any, Any] | None = None
+        self.seen: Coroutine[Any, Any, Any] | None = None
+        self._since = 0.0
+
+    def look(self, now: float) -> None:
+        """Notes what is waited for, and cancels it if it was so a timeout ago."""
+        if self.pending is not self.seen:
+            self.seen, self._since = self.pending, now
+        elif self.pending is not None and now - self._since >= self.timeout and self.task is not None:
+            self.expired = self.pending
+            self.task.cancel()
+
+    def acknowledge(self) -> bool:
+        """Takes the watchdog's cancellation back; says whether the task was cancelled by nobody else."""
+        self.expired = None
+        return self.task is None or self.task.uncancel() == 0
+
+
+class Watchdog:
+    """The watchdog of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._watches: set[Watch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def watching(self, watch: Watch) -> Iterator[None]:
+        """Looks at ``watch`` for as long as the block lasts."""
+        self._watches.add(watch)
+        if self._timer is None:
+            self._wait()
+        try:
+            yield
+        finally:
+            self._watches.discard(watch)
+            if not self._watches and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _wait(self) -> None:
+        self._timer = self._loop.call_later(min(watch.timeout for watch in self._watches) / TICKS, self._tick)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        for watch in list(self._watches):
+            watch.look(now)
+        self._wait()
+
+
+_watchdogs: WeakKeyDictionary[asyncio.AbstractEventLoop, Watchdog] = WeakKeyDictionary()
+
+
+def watchdog() -> Watchdog:
+    """The watchdog of the running event loop."""
+    loop = asyncio.get_running_loop()
+    found = _watchdogs.get(loop)
+    if found is None:
+        found = _watchdogs[loop] = Watchdog(loop)
+    return found
