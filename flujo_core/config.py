@@ -58,7 +58,7 @@ class PluginSettings:
 
     def policy(self, name: str) -> Policy:
         """What an error in a plugin means, by its distribution or its own name."""
-        named = [policy for one, policy in self.policies.items() if normalised(one) == normalised(name)]
+        named: list[Policy] = [policy for one, policy in self.policies.items() if normalised(one) == normalised(name)]
         return named[0] if named else "closed"
 
     def without(self, distributions: Sequence[str]) -> PluginSettings:

@@ -17,6 +17,11 @@ LOCAL_MODEL = "local:smollm2"
 FITS = 2400
 """How many characters of a document are read: what a small model can take in."""
 
+TIMEOUT = 180.0
+"""Seconds that one answer of a model may take: a small model on a busy machine is slow, but not that slow."""
+
+CLASSIFY = "{{ input.title }}\n{{ input.summary }}"
+
 Line = Annotated[str, StringConstraints(max_length=120)]
 Topic = Literal["billing", "technical", "legal", "contract", "research", "news", "other"]
 
@@ -167,15 +172,13 @@ def build(model: str) -> Pipeline[str, Report]:
     retry = Retry(attempts=2)
     return (
         read
-        >> Step.agent("extract", extractor, input=Passage, prompt="{{ input.text }}", retry=retry)
+        >> Step.agent("extract", extractor, input=Passage, prompt="{{ input.text }}", retry=retry, timeout=TIMEOUT)
         >> file_record
-        >> Step.agent(
-            "classify", classifier, input=Record, prompt="{{ input.title }}\n{{ input.summary }}", retry=retry
-        )
+        >> Step.agent("classify", classifier, input=Record, prompt=CLASSIFY, retry=retry, timeout=TIMEOUT)
         >> sort_in
-        >> Step.agent("answer", writer, prompt=answer_prompt, retry=retry)
+        >> Step.agent("answer", writer, prompt=answer_prompt, retry=retry, timeout=TIMEOUT)
         >> tidy
-        >> Step.agent("check", checker, prompt=check_prompt, retry=retry)
+        >> Step.agent("check", checker, prompt=check_prompt, retry=retry, timeout=TIMEOUT)
         >> close
     )
 
