@@ -64,7 +64,7 @@ def _load_module(place: str) -> ModuleType:
         return _load_file(Path(place)) if place.endswith(".py") else _load_named(place)
     except FlujoError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"'{place}' cannot be imported: it raised {type(error).__name__}: {error}; 'flujo --debug ...' shows where"
         ) from error

@@ -55,8 +55,8 @@ PostHook: TypeAlias = Callable[[Watch, StepCall, StepResult], Awaitable[StepResu
 EndHook: TypeAlias = Callable[[Watch, RunStart, RunEnd], Awaitable[RunEnd]]
 
 
-FAILING = (Exception, asyncio.CancelledError)
-"""What a hook may raise: an error, a veto, or the cancellation that the watchdog sends it."""
+FAILING = (Exception, SystemExit, asyncio.CancelledError)
+"""What a hook may raise: an error, a veto, or the cancellation that the watchdog sends it; it ends no process."""
 
 
 class Hooks(NamedTuple):

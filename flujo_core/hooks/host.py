@@ -18,7 +18,7 @@ from flujo_core.config import PluginSettings, normalised
 from flujo_core.errors import PluginLoadError, did_you_mean
 from flujo_core.hooks.dispatch import Hooks, Implementation, compile_hooks
 from flujo_core.hooks.registry import Registry
-from flujo_core.hooks.spec import HOOKS, LIFECYCLE, PROJECT, REGISTRATIONS, Plugin
+from flujo_core.hooks.spec import HOOKS, LIFECYCLE, NOT_CALLED, PROJECT, REGISTRATIONS, Plugin
 from flujo_core.model.agent import ModelFactory
 
 GROUP = "flujo.plugins"
@@ -205,7 +205,7 @@ def _checked(one: Loaded) -> Loaded:
             f"plugin class '{type(plugin).__name__}' of {_origin(one)} needs a 'name', a text without '/'"
         )
     for hook in _unknown_hooks(plugin):
-        raise _refused(one, f"has a method '{hook}', which is no hook{did_you_mean(hook, HOOKS)}")
+        raise _refused(one, f"has a method '{hook}', which is no hook of this version{did_you_mean(hook, HOOKS)}")
     for hook in HOOKS:
         if (function := _overridden(plugin, hook)) is not None:
             _check_kind(one, hook, function)
@@ -235,7 +235,8 @@ def _overridden(plugin: object, name: str) -> Callable[..., Any] | None:
 
 def _unknown_hooks(plugin: Plugin) -> list[str]:
     prefixes = ("on_", "pre_", "post_", "register_", "around_")
-    return [name for name in dir(type(plugin)) if name.startswith(prefixes) and name not in HOOKS]
+    likely = (name for name in dir(type(plugin)) if name.startswith(prefixes) or name in NOT_CALLED)
+    return [name for name in likely if name not in HOOKS]
 
 
 def _origin(one: Loaded) -> str:

@@ -93,3 +93,6 @@ LIFECYCLE = ("on_pipeline_start", "pre_step_execution", "post_step_execution", "
 """The hooks that act on runs; async."""
 
 HOOKS = (*REGISTRATIONS, *LIFECYCLE)
+
+NOT_CALLED = ("agent_capabilities", "authorize", "transform_chunk")
+"""Hooks of the design that this version does not call. A plugin that counts on one is refused: it would fail open."""

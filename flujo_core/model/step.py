@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Protocol, Self, TypeAlias, o
 
 from typing_extensions import TypeVar
 
-from flujo_core.errors import SignatureError
+from flujo_core.errors import ConfigurationError, SignatureError
 from flujo_core.model.action import Action, AgentAction, agent_action, check_deps, function_action, protocol_action
 from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
 from flujo_core.model.flow import Node, checked_name
@@ -251,11 +251,17 @@ def with_agent(step: Step[Any, Any], agent: Any) -> Step[Any, Any]:
 
     Raises:
         DefinitionError: It is no agent, or does not go with the step's prompt, input and deps.
+        ConfigurationError: The function raised.
     """
     action = step.action
     assert isinstance(action, AgentAction)
     if isinstance(agent, type) or (not isinstance(agent, ModelAgent | AgentProtocol) and callable(agent)):
-        agent = agent()
+        try:
+            agent = agent()
+        except Exception as error:
+            raise ConfigurationError(
+                f"agent '{action.agent}' of step '{step.name}' cannot be made: its factory raised {type(error).__name__}"
+            ) from error
     if isinstance(agent, ModelAgent):
         check_deps(step.name, agent, action.deps)
         takes = str if action.prompt is None else action.takes

@@ -293,3 +293,12 @@ def test_the_configured_order_comes_first_and_then_the_names() -> None:
     Flujo(work, plugins=[marking(name) for name in ("a", "b-b", "c", "d")], settings=settings).run(1)
     before = ["pre d", "pre b-b", "pre a", "pre c"]
     assert seen == [*before, *(mark.replace("pre", "post") for mark in reversed(before))]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_that_exits_refuses_the_run_and_does_not_end_the_process(hook: str) -> None:
+    async def leave(*given: Any) -> None:
+        raise SystemExit(7)
+
+    with pytest.raises(RunRefused, match=f"raised SystemExit in '{hook}'"):
+        Flujo(work, plugins=[plugin("p", **{hook: leave})], settings=ALONE).run(1)

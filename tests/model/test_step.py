@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from flujo_core import (
     AgentReply,
+    ConfigurationError,
     DefinitionError,
     EdgeError,
     Flujo,
@@ -99,6 +100,11 @@ class Acme(Plugin):
         registry.add("echo", Echo())
         registry.add("made", Echo)
         registry.add("odd", 5)
+        registry.add("broken", _broken)
+
+
+def _broken() -> Echo:
+    raise ValueError("CANARY")
 
 
 def test_a_registered_agent_is_found_by_its_full_and_its_short_name() -> None:
@@ -136,6 +142,12 @@ def test_a_registered_agent_may_follow_a_step_that_gives_what_it_takes() -> None
 def test_a_registered_thing_that_is_no_agent_is_refused() -> None:
     with pytest.raises(DefinitionError, match="'ask'"):
         Flujo(Step.agent("ask", "acme/odd"), plugins=[Acme()], settings=ALONE)
+
+
+def test_an_agent_whose_factory_raises_is_named_with_its_step() -> None:
+    with pytest.raises(ConfigurationError, match="agent 'acme/broken' of step 'ask'.*ValueError") as failed:
+        Flujo(Step.agent("ask", "acme/broken"), plugins=[Acme()], settings=ALONE)
+    assert "CANARY" not in str(failed.value)
 
 
 def test_a_template_without_input_is_checked_for_its_form() -> None:
