@@ -66,9 +66,11 @@ class StepError(FlujoError):
 
     Attributes:
         address: The address of the step, or None when the failure is not (yet) tied to one.
+        usage: What an agent used before it failed (a ``Usage``), or None.
     """
 
     address: str | None = None
+    usage: Any = None
 
 
 class InvalidValue(StepError):

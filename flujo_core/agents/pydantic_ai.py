@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from pydantic_ai import AgentRunResult, RunContext, exceptions
+from pydantic_ai import RunContext, exceptions
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import ResolveModelId
 from pydantic_ai.exceptions import (
@@ -22,6 +22,7 @@ from pydantic_ai.exceptions import (
 )
 from pydantic_ai.messages import AgentStreamEvent, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
 from pydantic_ai.models import Model, ModelResolutionContext, infer_model
+from pydantic_ai.usage import RunUsage
 
 from flujo_core.errors import (
     ModelError,
@@ -58,17 +59,21 @@ async def ask(
         ModelError: The model gave nothing that can be used.
     """
     known = _resolved(agent, models)
+    used = RunUsage()
     try:
         result = await agent.run(
             prompt,
             deps=deps,
+            usage=used,
             infer_name=False,
             capabilities=[ResolveModelId(_resolver(known, models))],
             event_stream_handler=None if on_text is None else _handler(on_text),
         )
     except (ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded, RunTimedOut) as error:
-        raise _translated(error, agent) from error
-    return AgentReply(result.output, _usage(result))
+        failure = _translated(error, agent)
+        failure.usage = _usage(used)
+        raise failure from error
+    return AgentReply(result.output, _usage(used))
 
 
 def _resolved(agent: AbstractAgent[Any, Any], models: ModelSource) -> dict[str, Model]:
@@ -109,8 +114,7 @@ def _handler(on_text: OnText) -> Callable[[RunContext[Any], AsyncIterable[AgentS
     return handle
 
 
-def _usage(result: AgentRunResult[Any]) -> Usage:
-    used = result.usage
+def _usage(used: RunUsage) -> Usage:
     return Usage(used.requests, used.input_tokens, used.output_tokens, used.tool_calls, used.cost)
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib.metadata import version
@@ -55,6 +56,7 @@ def flujo(
     ] = False,
 ) -> None:
     """Runs pipelines of steps and agents, and shows what became of them."""
+    os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would stand in the middle of the progress
     context.obj = Session(debug=debug, without=plugin or [])
 
 

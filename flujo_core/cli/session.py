@@ -54,10 +54,13 @@ def session(context: typer.Context) -> Session:
 def writable_store(url: str) -> Store:
     """The store that a URL names; the default one's folder is made, and hidden from git."""
     if url == DEFAULT_STORE:
-        FOLDER.mkdir(exist_ok=True)
-        ignore = FOLDER / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        try:
+            FOLDER.mkdir(exist_ok=True)
+            ignore = FOLDER / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise ConfigurationError(f"the folder '{FOLDER}' cannot be made or written to: {error.strerror}") from error
     return store_of(url)
 
 

@@ -138,16 +138,13 @@ class Leaf:
         """The short way of a step that only calls an async function, in a run that only keeps its events in memory."""
         try:
             output = await function(value)
+            if isinstance(output, Stop):
+                raise Stopped(output)
+            output = self._checked(output)
         except PASSING:
             raise
         except FAILING as error:
             raise self._failed(run, error, 1, started) from error
-        if isinstance(output, Stop):
-            raise Stopped(output)
-        try:
-            output = self._validate(output)
-        except ValidationError as error:
-            raise self._failed(run, self._misfit(error), 1, started) from error
         run.journal.stage(self._completed(run.journal, started, 1, output, NO_PATCH))
         return output
 
@@ -243,7 +240,11 @@ class Leaf:
         if isinstance(output, Stop):
             raise Stopped(output)
         looked_at = {} if context is None else touched(context)
-        return self._made(run, output, hooks_touched | looked_at if hooks_touched else looked_at, attempt, usage)
+        try:
+            return self._made(run, output, hooks_touched | looked_at if hooks_touched else looked_at, attempt, usage)
+        except InvalidValue as error:
+            error.usage = usage
+            raise
 
     async def _act_within(
         self, timeout: float, run: Run, value: Any, context: PipelineContext | None, attempt: int
@@ -263,10 +264,7 @@ class Leaf:
         Raises:
             InvalidValue: The output or a field of the context has a value that does not fit.
         """
-        try:
-            output = self._validate(output)
-        except ValidationError as error:
-            raise self._misfit(error) from error
+        output = self._checked(output)
         patch = self._patch(run, looked_at) if looked_at else NO_PATCH
         if run.journal.store is None:
             return Yield(output, output, patch, looked_at, attempt, usage)
@@ -276,9 +274,12 @@ class Leaf:
         state, patch = patch_adapter(run.context_type).encoded(patch)
         return Yield(output, restored, patch, looked_at, attempt, usage, value, state)
 
-    def _misfit(self, error: ValidationError) -> InvalidValue:
-        found = flaws(error, self._gives)
-        return InvalidValue(f"its output is not a '{type_name(self._gives)}': {found}")
+    def _checked(self, output: Any) -> Any:
+        try:
+            return self._validate(output)
+        except ValidationError as error:
+            found = flaws(error, self._gives)
+            raise InvalidValue(f"its output is not a '{type_name(self._gives)}': {found}") from error
 
     def _patch(self, run: Run, looked_at: State) -> Patch:
         fields = patch_adapter(run.context_type)
@@ -291,9 +292,10 @@ class Leaf:
         at = now()
         journal.stage(
             AttemptFailed(
-                journal.run_id, journal.tenant, journal.next(), at, self.address, attempt, told(error), at + seconds
+                journal.run_id, journal.tenant, journal.next(), at, self.address,
+                attempt, told(error), at + seconds, _used(error),
             )
-        )
+        )  # fmt: skip
         if journal.live:
             await journal.flush()
         await asyncio.sleep(seconds)
@@ -308,7 +310,7 @@ class Leaf:
         """Ends the step if what hooks made of it is not valid."""
         try:
             yield
-        except InvalidValue as error:
+        except FAILING as error:
             raise self._failed(run, error, attempt, started) from error
 
     def _failed(self, run: Run, error: BaseException, attempt: int, started: float) -> StepError:
@@ -317,9 +319,10 @@ class Leaf:
         at = now()
         journal.stage(
             StepFailed(
-                journal.run_id, journal.tenant, journal.next(), at, self.address, attempt, told(error), at - started
+                journal.run_id, journal.tenant, journal.next(), at, self.address,
+                attempt, told(error), at - started, _used(error),
             )
-        )
+        )  # fmt: skip
         tries = f" after {attempt} attempts" if attempt > 1 else ""
         failure = _kind(error)(f"step '{self.address}' failed{tries}: {told(error)}")
         failure.address = self.address
@@ -330,6 +333,11 @@ def _kind(error: BaseException) -> type[StepError]:
     """The class of the error that says that a step failed: that of the cause, if a message is all that it takes."""
     plain = (k for k in type(error).__mro__ if issubclass(k, StepError) and k.__init__ is StepError.__init__)
     return next(plain, StepError)
+
+
+def _used(error: BaseException) -> Usage | None:
+    """What an agent used in an attempt that failed."""
+    return error.usage if isinstance(error, StepError) else None
 
 
 def told(error: BaseException) -> ErrorInfo:

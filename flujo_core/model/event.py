@@ -97,12 +97,14 @@ class AttemptFailed(RunEvent):
         attempt: Its number, from 1.
         error: Why.
         retry_at: When the next one begins, in seconds since the epoch.
+        usage: What its agent used all the same, or None.
     """
 
     kind = "attempt_failed"
     attempt: int
     error: ErrorInfo
     retry_at: float
+    usage: Usage | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -114,7 +116,7 @@ class StepCompleted(RunEvent):
         output: Its output.
         patch: Its changes of the context.
         duration: Seconds from the first attempt's start.
-        usage: What its agent used, or None.
+        usage: What the agent of that attempt used, or None.
     """
 
     kind = "step_completed"
@@ -133,12 +135,14 @@ class StepFailed(RunEvent):
         attempt: The number of its last attempt.
         error: Why.
         duration: Seconds from the first attempt's start.
+        usage: What the agent of its last attempt used all the same, or None.
     """
 
     kind = "step_failed"
     attempt: int
     error: ErrorInfo
     duration: float
+    usage: Usage | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -44,7 +44,7 @@ class StepResult:
         attempts: How often it was tried.
         started_at: When it began, in seconds since the epoch.
         duration: Seconds from the first attempt's start to the end; None while it runs.
-        usage: What its agent used, or None.
+        usage: What its agent used, in failed attempts too, or None.
         error: Why it failed, or None.
         output: Its output; None unless it completed.
     """
@@ -140,10 +140,12 @@ def _advance_step(state: RunState, event: StepStarted | AttemptFailed | StepComp
     if step is None:
         step = state.steps[event.address] = StepResult(event.address, "running", event.attempt, event.at)
     step.attempts = event.attempt
+    if not isinstance(event, StepStarted) and event.usage is not None:
+        step.usage = event.usage if step.usage is None else step.usage.plus(event.usage)
     match event:
         case StepCompleted():
             step.status = "completed" if event.attempt else "skipped"
-            step.duration, step.usage, step.output = event.duration, event.usage, event.output
+            step.duration, step.output = event.duration, event.output
             apply(state.context, event.patch)
         case StepFailed():
             step.status, step.duration, step.error = "failed", event.duration, event.error

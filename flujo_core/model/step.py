@@ -259,9 +259,8 @@ def with_agent(step: Step[Any, Any], agent: Any) -> Step[Any, Any]:
         try:
             agent = agent()
         except Exception as error:
-            raise ConfigurationError(
-                f"agent '{action.agent}' of step '{step.name}' cannot be made: its factory raised {type(error).__name__}"
-            ) from error
+            what = f"agent '{action.agent}' of step '{step.name}' cannot be made"
+            raise ConfigurationError(f"{what}: its factory raised {type(error).__name__}") from error
     if isinstance(agent, ModelAgent):
         check_deps(step.name, agent, action.deps)
         takes = str if action.prompt is None else action.takes

@@ -60,12 +60,12 @@ def decode(record: Record) -> JournaledEvent:
         case StepStarted.kind:
             return StepStarted(*head, facts["attempt"])
         case AttemptFailed.kind if error:
-            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"])
+            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"], _usage(facts["usage"]))
         case StepCompleted.kind:
             usage = _usage(facts["usage"])
             return StepCompleted(*head, facts["attempt"], value, plain_patch(state), facts["duration"], usage)
         case StepFailed.kind if error:
-            return StepFailed(*head, facts["attempt"], error, facts["duration"])
+            return StepFailed(*head, facts["attempt"], error, facts["duration"], _usage(facts["usage"]))
         case RunEnded.kind:
             return RunEnded(*head, record.outcome, value, facts["reason"], error)  # type: ignore[arg-type]
     raise ValueError(f"record {record.sequence} of run '{record.run_id}' is of an unknown kind, '{record.kind}'")
@@ -78,18 +78,23 @@ def _facts(event: JournaledEvent) -> dict[str, Any]:
         case StepStarted():
             return {"attempt": event.attempt}
         case AttemptFailed():
-            return {"attempt": event.attempt, "error": _error(event.error), "retry_at": event.retry_at}
+            failed = {"attempt": event.attempt, "error": _error(event.error), "usage": _used(event.usage)}
+            return failed | {"retry_at": event.retry_at}
         case StepCompleted():
-            usage = event.usage._asdict() if event.usage else None
-            return {"attempt": event.attempt, "duration": event.duration, "usage": usage}
+            return {"attempt": event.attempt, "duration": event.duration, "usage": _used(event.usage)}
         case StepFailed():
-            return {"attempt": event.attempt, "error": _error(event.error), "duration": event.duration}
+            failed = {"attempt": event.attempt, "error": _error(event.error), "usage": _used(event.usage)}
+            return failed | {"duration": event.duration}
         case _:
             return {"reason": event.reason, "error": _error(event.error) if event.error else None}
 
 
 def _error(error: ErrorInfo) -> dict[str, str]:
     return {"type": error.type, "message": error.message}
+
+
+def _used(usage: Usage | None) -> dict[str, Any] | None:
+    return None if usage is None else usage._asdict()
 
 
 def _usage(facts: dict[str, Any] | None) -> Usage | None:

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, NamedTuple, TypeVar, cast
 
 from flujo_core.errors import RunExists, StoreError, StoreRefused
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 APPLICATION_ID = 0x464C554A  # "FLUJ", in the file's header
 SCHEMA_VERSION = 1
+PATIENCE = 30.0
+"""Seconds to wait for another process that has the file locked."""
+
 HEADER_SIZE = 100
 """Bytes of the header of every SQLite database that is not empty."""
 
@@ -211,13 +215,15 @@ def _open(path: Path) -> sqlite3.Connection:
             raise StoreRefused(f"{path} is no SQLite database; it was left as it is")  # SQLite would write over it
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
     except (OSError, ValueError, sqlite3.Error) as error:
         raise StoreError(f"the store {path} cannot be opened ({type(error).__name__}: {error})") from error
     try:
         _prepare(connection, path)
     except sqlite3.Error as error:
         connection.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise StoreError(f"the store {path} is locked by another process") from error
         raise StoreRefused(f"{path} cannot be read as a Flujo store ({error}); it was left as it is") from error
     except StoreRefused:
         connection.close()
@@ -237,8 +243,21 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has a store of version {version}, and this Flujo reads version {SCHEMA_VERSION};"
             " use the Flujo that wrote it; it was left as it is"
         )
-    connection.execute("pragma journal_mode = wal")
+    _use_write_ahead_log(connection)
     connection.execute("pragma synchronous = full")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switches the file over; SQLite does not wait by itself for another process that does the same."""
+    end = monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > end:
+                raise
+            sleep(0.01)
 
 
 def _create(connection: sqlite3.Connection, path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_registered_thing_that_is_no_agent_is_refused() -> None:
 
 
 def test_an_agent_whose_factory_raises_is_named_with_its_step() -> None:
-    with pytest.raises(ConfigurationError, match="agent 'acme/broken' of step 'ask'.*ValueError") as failed:
+    with pytest.raises(ConfigurationError, match=r"agent 'acme/broken' of step 'ask'.*ValueError") as failed:
         Flujo(Step.agent("ask", "acme/broken"), plugins=[Acme()], settings=ALONE)
     assert "CANARY" not in str(failed.value)
 
