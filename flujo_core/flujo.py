@@ -23,11 +23,11 @@ from flujo_core.errors import ConfigurationError, DefinitionError, FlujoError
 from flujo_core.hooks.callback import OnPipelineEnd, OnPipelineStart, PostStepExecution, PreStepExecution, callbacks
 from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
-from flujo_core.model.action import AgentAction, FunctionAction
+from flujo_core.model.action import AgentAction
 from flujo_core.model.check import type_name
 from flujo_core.model.flow import Node, Pipeline, walk
 from flujo_core.model.run import PipelineResult
-from flujo_core.model.signature import Resources, Signature
+from flujo_core.model.signature import Resources
 from flujo_core.model.step import Step, with_agent
 from flujo_core.model.value import flaws
 from flujo_core.store.protocol import Store
@@ -196,15 +196,23 @@ class Flujo(Generic[In, Out, Ctx]):
         """
         return await execute(self._program, self._journal(run_id, tenant, None), input, self._context(context))
 
+    @overload
+    def stream(
+        self: Flujo[None, O, X], /, *, run_id: str | None = ..., tenant: str | None = ..., context: X | None = ...
+    ) -> AbstractAsyncContextManager[RunStream[O, X]]: ...
+    @overload
+    def stream(
+        self, input: In, /, *, run_id: str | None = ..., tenant: str | None = ..., context: PipelineContext | None = ...
+    ) -> AbstractAsyncContextManager[RunStream[Out, Ctx]]: ...
     def stream(
         self,
-        input: In,
+        input: Any = None,
         /,
         *,
         run_id: str | None = None,
         tenant: str | None = None,
         context: PipelineContext | None = None,
-    ) -> AbstractAsyncContextManager[RunStream[Out, Ctx]]:
+    ) -> AbstractAsyncContextManager[RunStream[Any, Any]]:
         """Runs the pipeline once, and gives its events as they happen: ``async with flujo.stream(x) as run``.
 
         Arguments are those of ``run_async``. Iterate over ``run``; then ``run.result`` has the result. A consumer that
@@ -220,9 +228,8 @@ class Flujo(Generic[In, Out, Ctx]):
             return result
 
     def _journal(self, run_id: str | None, tenant: str | None, events: Events | None) -> Journal:
-        if run_id is not None and not run_id.strip():
-            raise ConfigurationError("a run's id is text that is not empty")
-        return Journal(run_id or new_run_id(), tenant, self._store, events)
+        known = new_run_id() if run_id is None else _checked_run_id(run_id)
+        return Journal(known, tenant, self._store, events)
 
     def _context(self, given: PipelineContext | None) -> PipelineContext:
         kind = self._program.context_type
@@ -239,6 +246,12 @@ class Flujo(Generic[In, Out, Ctx]):
                 f"context '{kind.__name__}' does not begin with its defaults alone ({flaws(error, kind)});"
                 f" give 'context={kind.__name__}(...)' to the run"
             ) from error
+
+
+def _checked_run_id(run_id: object) -> str:
+    if not isinstance(run_id, str) or not run_id.strip():
+        raise ConfigurationError("a run's id is text that is not empty")
+    return run_id
 
 
 def new_run_id() -> str:
@@ -264,7 +277,7 @@ def _bound(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
 def _check_surroundings(
     address: str, step: Step[Any, Any], context: type[PipelineContext], resources: Resources | None
 ) -> None:
-    for signature in _signatures(step):
+    for signature in step.signatures:
         if signature.context is not None and not issubclass(context, signature.context):
             raise DefinitionError(
                 f"step '{address}' takes a context of type '{type_name(signature.context)}', and the run's is"
@@ -275,9 +288,3 @@ def _check_surroundings(
                 f"step '{address}' takes resources of type '{type_name(signature.resources)}', and Flujo was given"
                 f" {type(resources).__name__!r}; give 'Flujo(..., resources={type_name(signature.resources)}(...))'"
             )
-
-
-def _signatures(step: Step[Any, Any]) -> list[Signature]:
-    action = step.action
-    parts = [action] if isinstance(action, FunctionAction) else [action.prompt, action.deps]
-    return [part.signature for part in parts if isinstance(part, FunctionAction)]

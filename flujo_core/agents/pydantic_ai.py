@@ -134,7 +134,9 @@ def _translated(error: Exception, agent: AbstractAgent[Any, Any]) -> ModelError:
             return ModelUnavailable(f"{who} did not answer in the time that the agent allows")
         case ModelHTTPError(status_code=status) if status in TRY_AGAIN or status >= 500:
             return ModelUnavailable(f"{who} did not answer ({_reason(error)}); try again later")
-    return ModelRejected(f"{who} refused the request ({_reason(error)})")
+        case ModelHTTPError():
+            return ModelRejected(f"{who} refused the request ({_reason(error)})")
+    return ModelMisbehaved(f"{who} gave no answer that can be read ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:
@@ -148,7 +150,7 @@ def _wanted(agent: AbstractAgent[Any, Any]) -> str:
 
 def _not_configured(name: str, error: Exception, models: ModelSource) -> str:
     """A set-up error of pydantic-ai in one sentence, and what plugins offer where the name is unknown."""
-    text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    text = str(error).splitlines()[0].split(". ")[0].rstrip(".") if str(error) else type(error).__name__
     if text.startswith("Unknown model"):
         offered = ", ".join(f"'{prefix}:...'" for prefix in models.model_prefixes()) or "none (no plugin adds any)"
         text = f"pydantic-ai does not know the name, and the names that plugins add are {offered}"

@@ -9,11 +9,10 @@ import typer
 
 from flujo_core.cli.run import AsJson, StoreUrl, read_text, run_and_report
 from flujo_core.cli.session import DEFAULT_STORE, session, writable_store
+from flujo_core.demo import LOCAL_MODEL
 from flujo_core.errors import ConfigurationError
 from flujo_core.flujo import Flujo
 from flujo_core.hooks.host import Host
-
-LOCAL_MODEL = "local:smollm2"
 
 
 def demo(

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flujo_core.cli import demo, plugins, run, runs
-from flujo_core.cli.session import Session
+from flujo_core.cli.session import Session, session
 from flujo_core.errors import (
     ConfigurationError,
     DefinitionError,
@@ -57,7 +57,8 @@ def flujo(
 ) -> None:
     """Runs pipelines of steps and agents, and shows what became of them."""
     os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would stand in the middle of the progress
-    context.obj = Session(debug=debug, without=plugin or [])
+    found = session(context)
+    found.debug, found.without = debug, plugin or []
 
 
 def run_command(arguments: list[str]) -> int:
@@ -69,15 +70,16 @@ def run_command(arguments: list[str]) -> int:
     Raises:
         KeyboardInterrupt: It was interrupted.
     """
+    own = Session()
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False, obj=own)
     except TyperException as error:
         print(_usage(error.format_message()), file=sys.stderr)
         return 2
     except Abort:
         raise KeyboardInterrupt from None
     except Exception as error:
-        if "--debug" in arguments:
+        if own.debug:
             traceback.print_exc()
         else:
             print(f"flujo: {_sentence(error)}", file=sys.stderr)

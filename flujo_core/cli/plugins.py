@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 
+from flujo_core.cli.run import AsJson
 from flujo_core.cli.session import session
 from flujo_core.hooks.host import scan
 
@@ -19,9 +19,7 @@ def plugins() -> None:
 
 
 @app.command("list")
-def list_plugins(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one list.")] = False
-) -> None:
+def list_plugins(context: typer.Context, as_json: AsJson = False) -> None:
     """Lists the installed plugins, and whether the configuration allows them."""
     settings = session(context).settings().plugins
     rows = [

@@ -78,6 +78,6 @@ class _Running:
 
     def __rich__(self) -> RenderableType:
         spent = span(monotonic() - self._started)
-        heard = f"{self._pieces} tokens so far" if self._pieces else ""
+        heard = f"about {self._pieces} tokens so far" if self._pieces else ""
         self._spinner.update(text=Text(f"{self._address:<20} {spent:>9}  {heard}".rstrip()))
         return self._spinner

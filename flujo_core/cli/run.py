@@ -19,7 +19,7 @@ from rich.console import Console
 from flujo_core.cli.progress import Progress
 from flujo_core.cli.session import DEFAULT_STORE, session, writable_store
 from flujo_core.cli.target import context_of, load_target
-from flujo_core.cli.text import cost, span, tokens
+from flujo_core.cli.text import cost, span, tokens, usage_facts
 from flujo_core.errors import ConfigurationError, InvalidValue
 from flujo_core.flujo import Flujo, new_run_id
 from flujo_core.model.check import type_name
@@ -41,7 +41,7 @@ InputFile = Annotated[
     str | None, typer.Option("--input-file", "-f", help="A file that holds the input; '-' reads stdin.")
 ]
 StoreUrl = Annotated[str, typer.Option("--store", help="Where the run is journaled, such as 'sqlite:///runs.db'.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and no progress.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 
 
 def run(
@@ -139,14 +139,13 @@ def _report(result: PipelineResult[Any, Any], store: str, as_json: bool) -> None
 
 def _summary(result: PipelineResult[Any, Any]) -> dict[str, Any]:
     """A result as a JSON object."""
-    usage = result.usage
     return {
         "run_id": result.run_id,
         "status": result.status,
         "output": _plain(result.output) if result.status == "completed" else None,
         "reason": result.reason,
         "error": None if result.error is None else str(result.error),
-        "usage": usage._asdict() | {"cost_usd": None if usage.cost_usd is None else str(usage.cost_usd)},
+        "usage": usage_facts(result.usage),
     }
 
 

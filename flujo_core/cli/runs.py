@@ -13,18 +13,15 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from flujo_core.cli.run import StoreUrl
+from flujo_core.cli.run import AsJson, StoreUrl
 from flujo_core.cli.session import DEFAULT_STORE, readable_store
-from flujo_core.cli.text import MARKS, STYLES, cost, moment, span, tokens
+from flujo_core.cli.text import MARKS, STYLES, cost, moment, span, tokens, usage_facts
 from flujo_core.errors import StoreError, UnknownRun
-from flujo_core.model.agent import Usage
 from flujo_core.model.run import RunState, StepResult, fold
 from flujo_core.store.codec import decode
 from flujo_core.store.protocol import RunSummary, Store
 
 app = typer.Typer(no_args_is_help=True, help="The runs in the journal.")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
@@ -160,7 +157,7 @@ def _details(state: RunState, values: bool) -> dict[str, Any]:
         "ended_at": None if state.ended_at is None else _iso(state.ended_at),
         "error": None if state.error is None else str(state.error),
         "reason": state.reason,
-        "usage": _usage(state.usage),
+        "usage": usage_facts(state.usage),
         "steps": [_step(step, values) for step in state.steps.values()],
     }
     return details | {"input": state.input, "output": state.output} if values else details
@@ -173,14 +170,10 @@ def _step(step: StepResult, values: bool) -> dict[str, Any]:
         "attempts": step.attempts,
         "started_at": _iso(step.started_at),
         "duration": step.duration,
-        "usage": None if step.usage is None else _usage(step.usage),
+        "usage": None if step.usage is None else usage_facts(step.usage),
         "error": None if step.error is None else str(step.error),
     }
     return details | {"output": step.output} if values else details
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    return usage._asdict() | {"cost_usd": None if usage.cost_usd is None else str(usage.cost_usd)}
 
 
 def _iso(at: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import typer
@@ -26,8 +26,8 @@ class Session:
         without: What ``-P`` said: ``no:NAME``.
     """
 
-    debug: bool
-    without: list[str]
+    debug: bool = False
+    without: list[str] = field(default_factory=list)
 
     def settings(self) -> Settings:
         """The configuration, with the command line's word on plugins.
@@ -48,7 +48,7 @@ class Session:
 def session(context: typer.Context) -> Session:
     """The session that a command is part of."""
     found = context.find_object(Session)
-    return found or Session(debug=False, without=[])
+    return found or Session()
 
 
 def writable_store(url: str) -> Store:

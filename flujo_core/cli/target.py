@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from flujo_core.errors import ConfigurationError, FlujoError, did_you_mean
-from flujo_core.model.action import FunctionAction
 from flujo_core.model.context import PipelineContext
 from flujo_core.model.flow import Node, walk
 from flujo_core.model.step import Step
@@ -42,7 +40,8 @@ def context_of(node: Node[Any, Any]) -> type[PipelineContext]:
     Raises:
         ConfigurationError: There is no class that suits all of them.
     """
-    wanted = [kind for _, step in walk(node) if isinstance(step, Step) for kind in _contexts(step)]
+    steps = (step for _, step in walk(node) if isinstance(step, Step))
+    wanted = [signature.context for step in steps for signature in step.signatures if signature.context]
     for kind in wanted:
         if all(issubclass(kind, other) for other in wanted):
             return kind
@@ -50,13 +49,6 @@ def context_of(node: Node[Any, Any]) -> type[PipelineContext]:
         names = ", ".join(sorted({f"'{kind.__name__}'" for kind in wanted}))
         raise ConfigurationError(f"the steps take contexts of types that no one class suits ({names})")
     return PipelineContext
-
-
-def _contexts(step: Step[Any, Any]) -> Sequence[type[PipelineContext]]:
-    action = step.action
-    parts = [action] if isinstance(action, FunctionAction) else [action.prompt, action.deps]
-    found = [part.signature.context for part in parts if isinstance(part, FunctionAction)]
-    return [kind for kind in found if kind is not None]
 
 
 def _load_module(place: str) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from flujo_core.model.agent import Usage
 
@@ -35,6 +36,11 @@ def span(seconds: float | None) -> str:
 def tokens(usage: Usage | None) -> str:
     """What an agent read and wrote: ``412 → 96 tokens``."""
     return f"{usage.input_tokens} → {usage.output_tokens} tokens" if usage and usage.requests else ""
+
+
+def usage_facts(usage: Usage) -> dict[str, Any]:
+    """A usage as a JSON object; its cost as text, which loses no digit."""
+    return usage._asdict() | {"cost_usd": None if usage.cost_usd is None else str(usage.cost_usd)}
 
 
 def cost(usage: Usage | None) -> str:

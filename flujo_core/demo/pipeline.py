@@ -12,8 +12,8 @@ from pydantic import BaseModel, StringConstraints
 from pydantic_ai import Agent
 
 from flujo_core import InvalidValue, Pipeline, PipelineContext, Retry, Step, step
+from flujo_core.demo import LOCAL_MODEL
 
-LOCAL_MODEL = "local:smollm2"
 FITS = 2400
 """How many characters of a document are read: what a small model can take in."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pydantic import ValidationError
 
 from flujo_core.engine.action import Surroundings, Turn, action_of, direct_call
-from flujo_core.engine.journal import Journal, now
+from flujo_core.engine.journal import EMPTY, NULL, Journal, now
 from flujo_core.errors import FlujoError, InvalidValue, PluginError, StepError, StepTimeout
 from flujo_core.hooks.call import StepCall
 from flujo_core.hooks.dispatch import Hooks
@@ -82,8 +82,8 @@ class Yield(NamedTuple):
     touched: State
     attempt: int
     usage: Usage | None
-    value: bytes = b"null"
-    state: bytes = b"{}"
+    value: bytes = NULL
+    state: bytes = EMPTY
 
 
 class Leaf:

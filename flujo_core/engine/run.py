@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from flujo_core.engine.call import Leaf, Stopped, told
-from flujo_core.engine.journal import Journal, now, uninterrupted
+from flujo_core.engine.journal import EMPTY, NULL, Journal, now, uninterrupted
 from flujo_core.errors import InvalidValue, PluginError, StoreError
 from flujo_core.hooks.call import RunEnd, RunStart
 from flujo_core.hooks.dispatch import Hooks
@@ -142,13 +142,13 @@ async def _begin(program: Program, run: LiveRun, start: RunStart) -> Any:
             start = await _start_hooks(program, run, start)
         run.state = state_of(start.context)
         if run.journal.store is None:
-            _stage_start(run, start.pipeline, start.initial_input, run.state, b"null", b"{}")
+            _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY)
             return start.initial_input
         value, restored = encoded(start.initial_input, program.pipeline.takes, "the input")
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
         run.state = {}
-        _stage_start(run, start.pipeline, None, {}, b"null", b"{}")
+        _stage_start(run, start.pipeline, None, {}, NULL, EMPTY)
         raise
     run.state = state_of(context)
     _stage_start(run, start.pipeline, start.initial_input, run.state, value, fields)
@@ -229,7 +229,7 @@ async def _record_end(program: Program, run: LiveRun, ending: Ending) -> Pipelin
         RunFailed: The run failed, or was refused.
     """
     journal = run.journal
-    value = b"null"
+    value = NULL
     if journal.store is not None and ending.status == "completed":
         try:
             value, _ = encoded(ending.output, program.pipeline.gives, "the output of the run")

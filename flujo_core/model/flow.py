@@ -128,8 +128,10 @@ def checked_name(name: str) -> str:
     """``name``, if it can be the name of a node.
 
     Raises:
-        DefinitionError: It is empty.
+        DefinitionError: It is no text, or empty.
     """
+    if not isinstance(name, str):
+        raise DefinitionError(f"a step's name is text, not {type(name).__name__!r}")
     if not name.strip():
         raise DefinitionError("a step's name is text that is not empty")
     return name

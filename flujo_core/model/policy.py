@@ -38,6 +38,8 @@ class Retry:
     on: tuple[type[Exception], ...] = (Exception,)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int):
+            raise DefinitionError(f"'attempts' of a Retry is a whole number, not {type(self.attempts).__name__!r}")
         if self.attempts < 1:
             raise DefinitionError(
                 f"'attempts' of a Retry counts the first attempt too; it is {self.attempts}, not >= 1"
@@ -82,6 +84,12 @@ class StepPolicy:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.retry, Retry | None):
+            raise DefinitionError(
+                f"'retry' is a 'Retry', such as 'Retry(attempts=3)', not {type(self.retry).__name__!r}"
+            )
+        if not isinstance(self.timeout, int | float | None):
+            raise DefinitionError(f"'timeout' is a number of seconds, not {type(self.timeout).__name__!r}")
         if self.timeout is not None and not self.timeout > 0:
             raise DefinitionError(f"'timeout' is in seconds and above 0, not {self.timeout}")
 

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any, Concatenate, Protocol, Self, TypeAlias, o
 from typing_extensions import TypeVar
 
 from flujo_core.errors import ConfigurationError, SignatureError
-from flujo_core.model.action import Action, AgentAction, agent_action, check_deps, function_action, protocol_action
+from flujo_core.model.action import (
+    Action,
+    AgentAction,
+    FunctionAction,
+    agent_action,
+    check_deps,
+    function_action,
+    protocol_action,
+)
 from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
 from flujo_core.model.flow import Node, checked_name
 from flujo_core.model.outcome import Stop
 from flujo_core.model.policy import NO_POLICY, Retry, StepPolicy
+from flujo_core.model.signature import Signature
 
 if TYPE_CHECKING:
     from pydantic_ai.agent import AbstractAgent
@@ -57,6 +66,13 @@ class Step(Node[In, Out]):
     @property
     def gives(self) -> Any:
         return self.action.gives
+
+    @property
+    def signatures(self) -> list[Signature]:
+        """What the functions that the step calls take: its own, or its prompt's and deps'."""
+        action = self.action
+        parts = [action] if isinstance(action, FunctionAction) else [action.prompt, action.deps]
+        return [part.signature for part in parts if isinstance(part, FunctionAction)]
 
     def named(self, name: str) -> Self:
         return replace(self, name=checked_name(name))

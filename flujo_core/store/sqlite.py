@@ -208,18 +208,18 @@ class _Writer:
         return made
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, patience: float = PATIENCE) -> sqlite3.Connection:
     """Opens the file, or makes it; one that is not ours is left as it is."""
     try:
         if path.is_file() and 0 < path.stat().st_size < HEADER_SIZE:
             raise StoreRefused(f"{path} is no SQLite database; it was left as it is")  # SQLite would write over it
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=patience)
     except (OSError, ValueError, sqlite3.Error) as error:
         raise StoreError(f"the store {path} cannot be opened ({type(error).__name__}: {error})") from error
     try:
-        _prepare(connection, path)
+        _prepare(connection, path, patience)
     except sqlite3.Error as error:
         connection.close()
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
@@ -231,7 +231,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, patience: float) -> None:
     owner = connection.execute("pragma application_id").fetchone()[0]
     if owner == 0:
         _create(connection, path)
@@ -243,13 +243,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has a store of version {version}, and this Flujo reads version {SCHEMA_VERSION};"
             " use the Flujo that wrote it; it was left as it is"
         )
-    _use_write_ahead_log(connection)
+    _use_write_ahead_log(connection, patience)
     connection.execute("pragma synchronous = full")
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+def _use_write_ahead_log(connection: sqlite3.Connection, patience: float) -> None:
     """Switches the file over; SQLite does not wait by itself for another process that does the same."""
-    end = monotonic() + PATIENCE
+    end = monotonic() + patience
     while True:
         try:
             connection.execute("pragma journal_mode = wal")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sqlite3
 import subprocess
 import sys
@@ -331,3 +332,38 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["--version"]) == 0
     assert capsys.readouterr().out.startswith("flujo-core ")
+
+
+def test_a_file_may_be_named_as_a_module_of_the_standard_library_is(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "queue.py").write_text(PIPELINES)
+    assert run_command(["run", "queue.py:words", "-i", "x", "--json"]) == 0
+    assert hasattr(queue, "SimpleQueue")
+
+
+def test_text_needs_no_quotes_for_a_type_that_takes_text(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "colours.py").write_text(
+        "from typing import Literal\nfrom flujo_core import step\n"
+        "@step\nasync def paint(colour: Literal['red', 'blue'] | None) -> str:\n    return str(colour)\n"
+    )
+    for given, printed in (("red", "red\n"), ('"blue"', "blue\n"), ("null", "None\n")):
+        assert run_command(["run", "colours.py:paint", "-i", given]) == 0
+        assert capsys.readouterr().out == printed
+    assert run_command(["run", "colours.py:paint", "-i", "green"]) == 2
+
+
+def test_a_folder_that_cannot_be_made_exits_with_2(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / ".flujo").write_text("in the way")
+    assert run_command(["run", "pipelines.py:words", "-i", "x"]) == 2
+    printed = capsys.readouterr()
+    assert "the folder '.flujo' cannot be made" in printed.err
+    _one_sentence(printed.err)
+
+
+def test_the_input_of_a_registered_agent_is_read_as_what_it_takes(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "asking.py").write_text("from flujo_core import Step\nask = Step.agent('ask', 'nobody/knows')\n")
+    assert run_command(["run", "asking.py:ask", "-i", "plain text"]) == 2
+    assert "no agent is named 'nobody/knows'" in capsys.readouterr().err

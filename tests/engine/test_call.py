@@ -21,9 +21,20 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, Json, PrivateAttr, SecretBytes, SecretStr, computed_field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Json,
+    PrivateAttr,
+    SecretBytes,
+    SecretStr,
+    computed_field,
+)
 
 from flujo_core import (
+    AgentReply,
     AttemptFailed,
     DefinitionError,
     Flujo,
@@ -46,8 +57,10 @@ from flujo_core import (
     StepStarted,
     StepTimeout,
     Stop,
+    Usage,
     step,
 )
+from flujo_core.model.run import fold
 from flujo_core.store.codec import decode
 
 Way = Callable[..., PipelineResult[Any, Any]]
@@ -1527,3 +1540,43 @@ def test_steps_can_be_reused_in_other_pipelines_and_runs() -> None:
     first, second = Flujo(one >> one.named("b")), Flujo(one >> one.named("c"))
     assert first.run(1).output == second.run(1).output == first.run(1).output == 3
     assert trail.marks == ["1", "2"] * 3
+
+
+# ---------------------------------------------------------------------------------------------- attempts that cost
+
+
+class Careless:
+    """An agent of another library that gives what is not asked for until its third answer."""
+
+    def __init__(self, wrong: int) -> None:
+        self.wrong = wrong
+
+    async def run(self, input: str, /, *, info: RunInfo) -> AgentReply[int]:
+        output: Any = "many" if info.attempt <= self.wrong else 3
+        return AgentReply(output, Usage(1, 10, 5, 0, Decimal("0.5")))
+
+
+def test_what_failed_attempts_used_counts_in_the_result_and_in_the_journal(run: Way) -> None:
+    result = run(Step.agent("ask", Careless(wrong=2), retry=Retry(attempts=3)), "x")
+    assert result.usage == Usage(3, 30, 15, 0, Decimal("1.5"))
+
+
+def test_what_a_step_used_that_failed_for_good_counts_too() -> None:
+    store = MemoryStore()
+    with pytest.raises(RunFailed) as failed:
+        Flujo(Step.agent("ask", Careless(wrong=9), retry=Retry(attempts=2)), store=store).run("x", run_id="r")
+    assert failed.value.result.usage == Usage(2, 20, 10, 0, Decimal("1.0"))
+    assert fold(decode(one) for one in asyncio.run(store.read("r"))).usage == failed.value.result.usage
+
+
+def test_a_type_whose_validator_raises_fails_the_step_on_each_way(run: Way) -> None:
+    def broken(value: Any) -> Any:
+        raise KeyError("CANARY")
+
+    async def give(start: int) -> Any:
+        return start
+
+    give.__annotations__["return"] = Annotated[int, AfterValidator(broken)]
+    with pytest.raises(RunFailed, match="step 'give' failed: KeyError") as failed:
+        run(step(give), 1)
+    assert failed.value.result.steps[0].status == "failed"

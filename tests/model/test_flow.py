@@ -123,3 +123,9 @@ def test_repr_is_short_and_names_the_part() -> None:
         and repr(a >> b) == "<Pipeline 'a >> b'>"
         and repr((a >> b).named("x")) == "<Pipeline 'x'>"
     )
+
+
+def test_a_name_is_text_that_is_not_empty() -> None:
+    for name in (3, "", "  "):
+        with pytest.raises(DefinitionError, match="a step's name is text"):
+            a.named(name)  # type: ignore[arg-type]

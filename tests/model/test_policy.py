@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flujo_core import ConfigurationError, DefinitionError, ModelNotConfigured, Retry, step
+from flujo_core import ConfigurationError, DefinitionError, ModelNotConfigured, Retry, StepPolicy, step
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,11 @@ def test_policies_are_changed_one_by_one_in_a_copy() -> None:
     changed = one.policy(retry=Retry(attempts=2))
     assert changed.policies.timeout == 5 and changed.policies.retry == Retry(attempts=2)
     assert one.policies.retry is None and changed.policy(timeout=1).policies.timeout == 1
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Retry(attempts="3"), lambda: StepPolicy(retry=3), lambda: StepPolicy(timeout="3")]
+)
+def test_a_policy_of_another_type_is_refused_when_built(make: Any) -> None:
+    with pytest.raises(DefinitionError):
+        make()

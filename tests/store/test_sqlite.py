@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from flujo_core import Flujo, Record, RunExists, SQLiteStore, StoreError, StoreRefused, step
-from flujo_core.store.sqlite import _create, _Job, _Writer
+from flujo_core.store.sqlite import _create, _Job, _open, _use_write_ahead_log, _Writer
 
 
 def record(run_id: str, sequence: int, payload: bytes = b"{}") -> Record:
@@ -503,3 +503,48 @@ def test_who_loses_the_race_to_make_the_tables_finds_them_made(tmp_path: Path) -
     _create(connection, path)
     connection.close()
     assert path.read_bytes() == before
+
+
+def test_a_process_that_makes_the_store_too_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("begin exclusive")
+    threading.Timer(0.1, lambda: other.execute("commit")).start()
+    keep(path)
+    other.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("select count(*) from record").fetchone()[0] == 1
+    connection.close()
+
+
+def test_the_switch_to_the_log_waits_for_another_process_and_not_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    ours, other = (sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False) for _ in range(2))
+    other.execute("begin exclusive")
+    with pytest.raises(sqlite3.OperationalError):
+        _use_write_ahead_log(ours, patience=0.05)
+    threading.Timer(0.05, lambda: other.execute("commit")).start()
+    _use_write_ahead_log(ours, patience=10)
+    assert ours.execute("pragma journal_mode").fetchone() == ("wal",)
+    ours.close()
+    other.close()
+
+
+def test_a_store_that_stays_locked_is_an_error_and_not_a_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("begin exclusive")
+    with pytest.raises(StoreError, match="locked by another process") as failed:
+        _open(path, patience=0.05)
+    assert not isinstance(failed.value, StoreRefused)
+    other.close()
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
+def test_a_path_that_cannot_be_is_an_error_and_nobody_waits_for_ever(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match="cannot be opened"):
+        Flujo(step(_same), store=SQLiteStore(tmp_path / name)).run("a")
+
+
+async def _same(text: str) -> str:
+    return text
