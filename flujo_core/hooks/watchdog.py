@@ -27,21 +27,29 @@ class Watch:
         timeout: How long a hook may take, in seconds.
     """
 
-    __slots__ = ("_since", "expired", "pending", "seen", "task", "timeout")
+    __slots__ = ("_seen", "_waited", "expired", "pending", "task", "timeout")
 
     def __init__(self, task: asyncio.Task[Any] | None, timeout: float) -> None:
         self.task = task
         self.timeout = timeout
         self.pending: Coroutine[Any, Any, Any] | None = None
         self.expired: Coroutine[Any, Any, Any] | None = None
-        self.seen: Coroutine[Any, Any, Any] | None = None
-        self._since = 0.0
+        self._seen: Coroutine[Any, Any, Any] | None = None
+        self._waited = 0.0
 
-    def look(self, now: float) -> None:
-        """Notes what is waited for, and cancels it if it was so a timeout ago."""
-        if self.pending is not self.seen:
-            self.seen, self._since = self.pending, now
-        elif self.pending is not None and now - self._since >= self.timeout and self.task is not None:
+    def look(self, interval: float) -> None:
+        """Notes what is waited for, and cancels what was so in each look of a whole timeout.
+
+        The clock is not read: a loop that stood still has not given the hook that time.
+
+        Args:
+            interval: How far looks are apart, in seconds.
+        """
+        if self.pending is not self._seen:
+            self._seen, self._waited = self.pending, 0.0
+            return
+        self._waited += interval
+        if self.pending is not None and self._waited >= self.timeout and self.task is not None:
             self.expired = self.pending
             self.task.cancel()
 
@@ -58,6 +66,7 @@ class Watchdog:
         self._loop = loop
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._interval = 0.0
 
     @contextmanager
     def watching(self, watch: Watch) -> Iterator[None]:
@@ -74,12 +83,12 @@ class Watchdog:
                 self._timer = None
 
     def _wait(self) -> None:
-        self._timer = self._loop.call_later(min(watch.timeout for watch in self._watches) / TICKS, self._tick)
+        self._interval = min(watch.timeout for watch in self._watches) / TICKS
+        self._timer = self._loop.call_later(self._interval, self._tick)
 
     def _tick(self) -> None:
-        now = self._loop.time()
         for watch in list(self._watches):
-            watch.look(now)
+            watch.look(self._interval)
         self._wait()
 
 

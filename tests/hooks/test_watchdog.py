@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from flujo_core import (
 )
 from flujo_core.hooks.watchdog import watchdog
 
-QUICK = 0.05
+QUICK = 0.1
 
 
 @step
@@ -73,7 +74,7 @@ HOOKS = ["on_pipeline_start", "pre_step_execution", "post_step_execution", "on_p
 def test_a_hook_that_hangs_refuses_the_run_and_the_refusal_is_on_record(hook: str) -> None:
     store = MemoryStore()
     flujo = Flujo(work, plugins=[Hanging(hook, _for_ever)], settings=_settings(), store=store)
-    with pytest.raises(RunRefused, match=f"plugin 'hanging' took longer than 0.05 s in '{hook}'") as refused:
+    with pytest.raises(RunRefused, match=f"plugin 'hanging' took longer than 0.1 s in '{hook}'") as refused:
         flujo.run(1, run_id="r")
     assert isinstance(refused.value.__cause__, PluginError)
     assert asyncio.run(store.read("r"))[-1].outcome == "refused"
@@ -180,3 +181,29 @@ def test_the_timer_runs_only_while_runs_with_hooks_do() -> None:
         assert dog._timer is None and not dog._watches
 
     asyncio.run(main())
+
+
+def test_a_loop_that_stood_still_has_not_given_the_hook_that_time() -> None:
+    async def standing() -> None:
+        asyncio.get_running_loop().call_soon(time.sleep, QUICK * 3)
+        await asyncio.sleep(QUICK / 10)
+
+    assert Flujo(work, plugins=[Hanging("pre_step_execution", standing)], settings=_settings()).run(1).output == 2
+
+
+def test_runs_with_different_timeouts_side_by_side_each_have_their_own() -> None:
+    async def main() -> list[int | BaseException]:
+        async def patient() -> None:
+            await asyncio.sleep(QUICK * 3)
+
+        slow = Hanging("pre_step_execution", patient)
+        long = Settings(PluginSettings(allow=(), hook_timeout=30))
+        runs = [
+            Flujo(work, plugins=[slow], settings=long).run_async(1),
+            Flujo(work, plugins=[Hanging("pre_step_execution", _for_ever)], settings=_settings()).run_async(1),
+        ]
+        ended = await asyncio.gather(*runs, return_exceptions=True)
+        return [one if isinstance(one, BaseException) else one.output for one in ended]
+
+    ended = asyncio.run(main())
+    assert ended[0] == 2 and isinstance(ended[1], RunRefused)
