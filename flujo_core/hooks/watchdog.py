@@ -72,7 +72,7 @@ class Watchdog:
     def watching(self, watch: Watch) -> Iterator[None]:
         """Looks at ``watch`` for as long as the block lasts."""
         self._watches.add(watch)
-        if self._timer is None:
+        if self._timer is None or watch.timeout / TICKS < self._interval:
             self._wait()
         try:
             yield
@@ -83,6 +83,8 @@ class Watchdog:
                 self._timer = None
 
     def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._interval = min(watch.timeout for watch in self._watches) / TICKS
         self._timer = self._loop.call_later(self._interval, self._tick)
 
