@@ -140,14 +140,13 @@ async def _begin(program: Program, run: LiveRun, start: RunStart) -> Any:
     try:
         if program.hooks.start is not None:
             start = await _start_hooks(program, run, start)
-        run.state = state_of(start.context)
         if run.journal.store is None:
+            run.state = state_of(start.context)
             _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY)
             return start.initial_input
         value, restored = encoded(start.initial_input, program.pipeline.takes, "the input")
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
-        run.state = {}
         _stage_start(run, start.pipeline, None, {}, NULL, EMPTY)
         raise
     run.state = state_of(context)

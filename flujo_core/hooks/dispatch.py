@@ -156,7 +156,10 @@ class Transform:
         return call if links else None
 
     def compile_about(self, chain: Sequence[Implementation]) -> Any:
-        """The same for a hook with two arguments, of which it transforms the second."""
+        """The same for a hook with two arguments, of which it transforms the second.
+
+        A loop of its own: one loop for both, with ``*args``, costs half as much again for each call.
+        """
         links = [(one.function, one) for one in chain]
 
         async def call(watch: Watch, about: Any, value: Any) -> Any:

@@ -84,6 +84,12 @@ def is_generic(hint: Any) -> bool:
     return get_origin(hint) is not None
 
 
+def is_mapping(hint: Any) -> bool:
+    """Whether a value of this type may be a mapping whose keys are data; those of a TypedDict are names."""
+    kinds = (get_origin(one) or one for one in map(bare, members(bare(hint))))
+    return any(isinstance(kind, type) and issubclass(kind, Mapping) and not is_typeddict(kind) for kind in kinds)
+
+
 def members(hint: Any) -> tuple[Any, ...]:
     """The members of a union; of any other type, the type itself."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)

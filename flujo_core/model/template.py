@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from typing_extensions import is_typeddict
 
 from flujo_core.errors import DefinitionError, did_you_mean
-from flujo_core.model.check import bare, members, type_name
+from flujo_core.model.check import bare, is_mapping, members, type_name
 
 PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
@@ -77,7 +77,7 @@ def _check_path(names: list[str], hint: Any, what: str) -> None:
 def _fields(hint: Any) -> Mapping[str, Any] | None:
     """The fields of a type, or None where any name may be there."""
     hint = bare(hint)
-    if len(members(hint)) > 1 or hint in (Any, object) or _is_mapping(hint):
+    if len(members(hint)) > 1 or hint in (Any, object) or is_mapping(hint):
         return None
     if isinstance(hint, type) and get_origin(hint) is None:
         if issubclass(hint, BaseModel):
@@ -96,11 +96,6 @@ def _properties(hint: type) -> dict[str, Any]:
         name: Any for kind in hint.__mro__ for name, member in vars(kind).items()
         if isinstance(member, property) and not name.startswith("_")
     }  # fmt: skip
-
-
-def _is_mapping(hint: Any) -> bool:
-    kind = get_origin(hint) or hint
-    return isinstance(kind, type) and issubclass(kind, Mapping) and not is_typeddict(kind)
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError
 from typing_extensions import is_typeddict
 
 from flujo_core.errors import InvalidValue
-from flujo_core.model.check import bare, members, type_name
+from flujo_core.model.check import bare, is_mapping, members, type_name
 
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 """Types whose equal values are the same."""
@@ -126,7 +126,7 @@ def _path(location: tuple[int | str, ...], hint: Any) -> str:
     names = []
     for part in location:
         known = _field_types(hint)
-        if isinstance(part, int) and not _is_mapping(hint):
+        if isinstance(part, int) and not is_mapping(hint):
             names.append(str(part))
             hint = _item_type(hint)
         elif known is not None and part in known:
@@ -146,11 +146,6 @@ def _field_types(hint: Any) -> Mapping[str, Any] | None:
             if is_typeddict(one) or is_dataclass(one):
                 return get_type_hints(one)
     return None
-
-
-def _is_mapping(hint: Any) -> bool:
-    kinds = (get_origin(one) or one for one in map(bare, members(bare(hint))))
-    return any(isinstance(kind, type) and issubclass(kind, Mapping) for kind in kinds)
 
 
 def _item_type(hint: Any) -> Any:
