@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UnknownRun,
     )
     from flujo_core.flujo import Flujo
-    from flujo_core.hooks.call import RunEnd, RunStart, StepCall
+    from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
     from flujo_core.hooks.registry import Registry
     from flujo_core.hooks.spec import Plugin, hookimpl
     from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, Usage
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
         StepFailed,
         StepStarted,
     )
-    from flujo_core.model.flow import Node, Pipeline
+    from flujo_core.model.flow import Check, Node, Pipeline
     from flujo_core.model.outcome import Skip, Stop, Veto
     from flujo_core.model.policy import Retry, StepPolicy
     from flujo_core.model.run import NoOutput, PipelineResult, RunFailed, RunRefused, RunState, StepResult
     from flujo_core.model.signature import Resources, RunInfo
     from flujo_core.model.step import Step, step
     from flujo_core.store.memory import MemoryStore
-    from flujo_core.store.protocol import Record, RunSummary, Store
+    from flujo_core.store.protocol import Record, RunSummary, Store, StoreFactory
     from flujo_core.store.sqlite import SQLiteStore
 
 _WHERE = {
@@ -65,7 +65,7 @@ _WHERE = {
         "RunExists", "SignatureError", "StepError", "StepTimeout", "StoreError", "StoreRefused", "UnknownRun",
     ),
     "flujo": ("Flujo",),
-    "hooks.call": ("RunEnd", "RunStart", "StepCall"),
+    "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
     "hooks.registry": ("Registry",),
     "hooks.spec": ("Plugin", "hookimpl"),
     "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "Usage"),
@@ -74,27 +74,28 @@ _WHERE = {
         "AttemptFailed", "Chunk", "ErrorInfo", "RunEnded", "RunEvent", "RunStarted", "StepCompleted", "StepFailed",
         "StepStarted",
     ),
-    "model.flow": ("Node", "Pipeline"),
+    "model.flow": ("Check", "Node", "Pipeline"),
     "model.outcome": ("Skip", "Stop", "Veto"),
     "model.policy": ("Retry", "StepPolicy"),
     "model.run": ("NoOutput", "PipelineResult", "RunFailed", "RunRefused", "RunState", "StepResult"),
     "model.signature": ("Resources", "RunInfo"),
     "model.step": ("Step", "step"),
     "store.memory": ("MemoryStore",),
-    "store.protocol": ("Record", "RunSummary", "Store"),
+    "store.protocol": ("Record", "RunSummary", "Store", "StoreFactory"),
     "store.sqlite": ("SQLiteStore",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "AgentProtocol", "AgentReply", "AttemptFailed", "Chunk", "ConfigurationError", "DefinitionError", "EdgeError",
-    "ErrorInfo", "Flujo", "FlujoError", "InvalidValue", "MemoryStore", "ModelError", "ModelFactory", "ModelMisbehaved",
-    "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoOutput", "Node", "Pipeline", "PipelineContext",
-    "PipelineResult", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Record", "Registry", "Resources",
-    "Retry", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunRefused", "RunStart",
-    "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "Settings", "SignatureError", "Skip", "Step",
-    "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout",
-    "Stop", "Store", "StoreError", "StoreRefused", "UnknownRun", "Usage", "Veto", "hookimpl", "step",
+    "AgentInfo", "AgentProtocol", "AgentReply", "AppInfo", "AttemptFailed", "AuthorizationRequest", "Check",
+    "Chunk", "ConfigurationError", "Decision", "DefinitionError", "EdgeError", "ErrorInfo", "Flujo", "FlujoError",
+    "InvalidValue", "MemoryStore", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
+    "ModelRejected", "ModelUnavailable", "NoOutput", "Node", "Pipeline", "PipelineContext", "PipelineResult",
+    "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Record", "Registry", "Resources", "Retry",
+    "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunRefused", "RunStart", "RunStarted",
+    "RunState", "RunStream", "RunSummary", "SQLiteStore", "Settings", "SignatureError", "Skip", "Step", "StepCall",
+    "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop",
+    "Store", "StoreError", "StoreFactory", "StoreRefused", "UnknownRun", "Usage", "Veto", "hookimpl", "step",
 ]  # fmt: skip
 
 

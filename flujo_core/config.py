@@ -35,6 +35,7 @@ class PluginSettings:
         policies: What an error in a plugin means: ``closed`` (the run ends), unless it is ``open`` (the error is logged
             and the run goes on).
         hook_timeout: How long one call of one plugin may take, in seconds.
+        lock: The file that says which versions and files the installed plugins have; None: any.
     """
 
     allow: tuple[str, ...] | None = None
@@ -43,6 +44,7 @@ class PluginSettings:
     order: tuple[str, ...] = ()
     policies: Mapping[str, Policy] = field(default_factory=dict)
     hook_timeout: float = 30.0
+    lock: Path | None = None
 
     def allows(self, distribution: str) -> bool:
         """Whether the plugins of ``distribution`` may be loaded."""
@@ -131,7 +133,7 @@ def _check_keys(table: Mapping[str, Any], known: Sequence[str], source: Path | N
 
 def _plugin_settings(table: Mapping[str, Any], source: Path | None) -> PluginSettings:
     lists = ("allow", "deny", "required", "order")
-    _check_keys(table, (*lists, "policies", "hook_timeout"), source, "plugins.")
+    _check_keys(table, (*lists, "policies", "hook_timeout", "lock"), source, "plugins.")
     given: dict[str, Any] = {}
     for key in lists:
         if key in table:
@@ -140,7 +142,16 @@ def _plugin_settings(table: Mapping[str, Any], source: Path | None) -> PluginSet
         given["policies"] = _policies(_table(table["policies"], "plugins.policies", source), source)
     if "hook_timeout" in table:
         given["hook_timeout"] = _seconds(table["hook_timeout"], f"'plugins.hook_timeout' in {source}")
+    if "lock" in table:
+        given["lock"] = _file(table["lock"], f"'plugins.lock' in {source}", source)
     return PluginSettings(**given)
+
+
+def _file(value: Any, what: str, source: Path | None) -> Path:
+    """A path, relative to the file that names it."""
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{what} is a path")
+    return (source.parent if source else Path()) / value
 
 
 def _list(value: Any, what: str) -> tuple[str, ...]:

@@ -66,10 +66,12 @@ class StepError(FlujoError):
 
     Attributes:
         address: The address of the step, or None when the failure is not (yet) tied to one.
+        attempts: How often the step was tried.
         usage: What an agent used before it failed (a ``Usage``), or None.
     """
 
     address: str | None = None
+    attempts: int = 0
     usage: Any = None
 
 

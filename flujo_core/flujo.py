@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import replace
 from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
@@ -14,24 +13,27 @@ from typing import TYPE_CHECKING, Any, Generic, Self, overload
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
+from flujo_core.builtin import NAME as BUILTIN
+from flujo_core.builtin import Builtin
 from flujo_core.config import Settings, load_settings
+from flujo_core.engine.bind import bound, leaves_of
 from flujo_core.engine.call import Leaf
+from flujo_core.engine.epoch import Epoch, Sites
 from flujo_core.engine.journal import Journal
 from flujo_core.engine.run import Program, execute
 from flujo_core.engine.stream import CAPACITY, Events, RunStream, streamed
-from flujo_core.errors import ConfigurationError, DefinitionError, FlujoError
+from flujo_core.errors import ConfigurationError, DefinitionError, FlujoError, PluginError, did_you_mean
 from flujo_core.hooks.callback import OnPipelineEnd, OnPipelineStart, PostStepExecution, PreStepExecution, callbacks
 from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
-from flujo_core.model.action import AgentAction
 from flujo_core.model.check import type_name
-from flujo_core.model.flow import Node, Pipeline, walk
+from flujo_core.model.flow import Node
+from flujo_core.model.outcome import Veto
 from flujo_core.model.run import PipelineResult
 from flujo_core.model.signature import Resources
-from flujo_core.model.step import Step, with_agent
+from flujo_core.model.step import Step
 from flujo_core.model.value import flaws
 from flujo_core.store.protocol import Store
-from flujo_core.store.url import store_of
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
@@ -113,32 +115,76 @@ class Flujo(Generic[In, Out, Ctx]):
         if not isinstance(pipeline, Node):
             raise DefinitionError(f"Flujo runs a pipeline or a step, not {type(pipeline).__name__!r}")
         pipeline.check()
-        given = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
-        host = Host((settings or load_settings()).plugins, [*plugins, *given])
-        bound = _bound(pipeline, host)
-        kind = context or _empty_context()
-        leaves = [(address, step) for address, step in walk(bound) if isinstance(step, Step)]
-        for address, step in leaves:
-            _check_surroundings(address, step, kind, resources)
-        self._program = Program(
-            bound, [Leaf(step, address) for address, step in leaves], host.hooks, kind, resources, host
-        )
-        self._store = store_of(store) if isinstance(store, str) else store
+        self._given = pipeline
+        self._context_type = context or _empty_context()
+        self._resources = resources
+        self._settings = settings or load_settings()
+        calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
+        self._plugins: tuple[Plugin, ...] = (Builtin(), *plugins, *calls)
+        self._epoch = self._with(self._plugins)
+        self._sites = Sites()
+        self._store = self._epoch.host.open_store(store) if isinstance(store, str) else store
         self._owns_store = isinstance(store, str)
+
+    def _with(self, plugins: Sequence[Plugin]) -> Epoch:
+        """All that is worked out before a run, with these plugins beside the installed ones."""
+        host = Host(self._settings.plugins, plugins)
+        pipeline = bound(self._given, host)
+        leaves = leaves_of(pipeline, host)
+        for address, step in leaves:
+            _check_surroundings(address, step, self._context_type, self._resources)
+        ready = [Leaf(step, address) for address, step in leaves]
+        return Epoch(Program(pipeline, ready, host.hooks, self._context_type, self._resources, host), host)
 
     @property
     def pipeline(self) -> Node[In, Out]:
-        """The pipeline, with registered agents in the places of their names."""
-        return self._program.pipeline
+        """The pipeline, with registered steps and agents in the places of their names."""
+        return self._epoch.program.pipeline
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The names of the plugins that take part, in order."""
+        return tuple(name for name in self._epoch.host.plugins if name != BUILTIN)
+
+    async def change_plugins(self, *, add: Sequence[Plugin] = (), remove: Sequence[str] = ()) -> None:
+        """Makes a new set of plugins for the runs that begin from now on; runs that go on keep theirs.
+
+        Args:
+            add: Plugins to add; they are started first.
+            remove: Names of plugins that were given to this ``Flujo``, to take out; they are shut down when no run has
+                them any more.
+
+        Raises:
+            ConfigurationError: There is no plugin of a name that is to be removed.
+            PluginLoadError: One that is to be added cannot be loaded; nothing has changed.
+            PluginError: One that is to be added does not start; nothing has changed.
+        """
+        known = {plugin.name for plugin in self._plugins[1:]}
+        for name in remove:
+            if name not in known:
+                raise ConfigurationError(f"no plugin '{name}' was given to this Flujo{did_you_mean(name, known)}")
+        plugins = (*(plugin for plugin in self._plugins if plugin.name not in remove), *add)
+        epoch = self._with(plugins)
+        await self._sites.here.open(epoch)
+        self._plugins, self._epoch = plugins, epoch
+        await self._sites.here.close(keep=epoch)
 
     async def __aenter__(self) -> Self:
+        await self._sites.here.open(self._epoch)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        if self._owns_store and self._store is not None:
-            await self._store.close()
+        try:
+            await self._sites.here.close()
+        except (PluginError, Veto) as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))
+        finally:
+            if self._owns_store and self._store is not None:
+                await self._store.close()
 
     @overload
     def run(
@@ -191,10 +237,11 @@ class Flujo(Generic[In, Out, Ctx]):
             InvalidValue: The input does not fit the pipeline; there was no run.
             RunFailed: The run failed; ``.result`` has what it came to.
             RunRefused: A plugin refused it.
+            PluginError: A plugin did not start up; there was no run.
             RunExists: The store has a run of that id.
             StoreError: The journal could not be kept.
         """
-        return await execute(self._program, self._journal(run_id, tenant, None), input, self._context(context))
+        return await self._execute(self._journal(run_id, tenant, None), input, self._context(context))
 
     @overload
     def stream(
@@ -220,7 +267,19 @@ class Flujo(Generic[In, Out, Ctx]):
         """
         events: Events = asyncio.Queue(CAPACITY)
         journal, begin = self._journal(run_id, tenant, events), self._context(context)
-        return streamed(events, lambda: execute(self._program, journal, input, begin))
+        return streamed(events, lambda: self._execute(journal, input, begin))
+
+    async def _execute(self, journal: Journal, input: Any, context: PipelineContext) -> PipelineResult[Any, Any]:
+        """Runs once, with the plugins that are in force now."""
+        epoch, site = self._epoch, self._sites.here
+        if not epoch.program.hooks.lifetime and site.is_idle:
+            return await execute(epoch.program, journal, input, context)
+        try:
+            with site.running(epoch):
+                await site.open(epoch)
+                return await execute(epoch.program, journal, input, context)
+        finally:
+            await site.leave(self._epoch)
 
     async def _run_alone(self, input: Any, **keywords: Any) -> PipelineResult[Any, Any]:
         async with self:
@@ -232,7 +291,7 @@ class Flujo(Generic[In, Out, Ctx]):
         return Journal(known, tenant, self._store, events)
 
     def _context(self, given: PipelineContext | None) -> PipelineContext:
-        kind = self._program.context_type
+        kind = self._context_type
         if given is not None:
             if type(given) is not kind:
                 raise ConfigurationError(
@@ -263,15 +322,6 @@ def _empty_context() -> type[PipelineContext]:
     from flujo_core.model.context import PipelineContext  # noqa: PLC0415 - dear to import
 
     return PipelineContext
-
-
-def _bound(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
-    """``node`` with registered agents in the places of their names; edges are checked again, as types are known now."""
-    if isinstance(node, Pipeline):
-        return replace(node, nodes=tuple(_bound(part, host) for part in node.nodes))
-    if isinstance(node, Step) and isinstance(node.action, AgentAction) and isinstance(node.action.agent, str):
-        return with_agent(node, host.agents.get(node.action.agent))
-    return node
 
 
 def _check_surroundings(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, TypeAlias
 
 from pydantic_ai import RunContext, exceptions
 from pydantic_ai.agent import AbstractAgent
-from pydantic_ai.capabilities import ResolveModelId
+from pydantic_ai.capabilities import AbstractCapability, AgentCapability, ResolveModelId
 from pydantic_ai.exceptions import (
     ModelAPIError,
     ModelConnectionError,
@@ -44,7 +46,14 @@ OnText: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 async def ask(
-    agent: AbstractAgent[Any, Any], prompt: str, *, deps: Any, models: ModelSource, on_text: OnText | None
+    agent: AbstractAgent[Any, Any],
+    prompt: str,
+    *,
+    deps: Any,
+    models: ModelSource,
+    capabilities: Sequence[AgentCapability[Any]],
+    metadata: dict[str, Any],
+    on_text: OnText | None,
 ) -> AgentReply[Any]:
     """Runs a pydantic-ai agent.
 
@@ -53,6 +62,8 @@ async def ask(
         prompt: The user prompt.
         deps: The agent's dependencies.
         models: Where plugins' models are found.
+        capabilities: What plugins add to the agent's own capabilities.
+        metadata: What the capabilities are told of the run, beside what the agent says.
         on_text: Gets the text as it comes; None: the model is not asked to stream.
 
     Raises:
@@ -66,7 +77,8 @@ async def ask(
             deps=deps,
             usage=used,
             infer_name=False,
-            capabilities=[ResolveModelId(_resolver(known, models))],
+            metadata=metadata,
+            capabilities=[ResolveModelId(_resolver(known, models)), *capabilities],
             event_stream_handler=None if on_text is None else _handler(on_text),
         )
     except (ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded, RunTimedOut) as error:
@@ -74,6 +86,46 @@ async def ask(
         failure.usage = _usage(used)
         raise failure from error
     return AgentReply(result.output, _usage(used))
+
+
+HOOK_LIKE = ("after_", "before_", "for_", "get_", "handle_", "on_", "prepare_", "resolve_", "wrap_")
+"""How the names of those methods begin that pydantic-ai calls of a capability."""
+
+
+def capability_flaw(given: object) -> str | None:
+    """Why a capability would not do what its author means, as the end of a sentence, or None.
+
+    A method that overrides none of the installed pydantic-ai would never be called, and one that is async where it must
+    not be, or the other way round, or that lacks a parameter, would fail in the middle of a run.
+    """
+    if not isinstance(given, AbstractCapability):
+        return f"a {type(given).__name__!r}, which is no pydantic-ai capability"
+    parts: list[AbstractCapability[Any]] = [given]
+    given.apply(parts.append)
+    for kind in dict.fromkeys(kind for part in parts for kind in type(part).__mro__):
+        if kind.__module__.partition(".")[0] != "pydantic_ai" and issubclass(kind, AbstractCapability):
+            flaws = (_method_flaw(name, method) for name, method in vars(kind).items() if name.startswith(HOOK_LIKE))
+            if (flaw := next(filter(None, flaws), None)) is not None:
+                return f"the capability '{kind.__name__}', {flaw}"
+    return None
+
+
+def _method_flaw(name: str, method: object) -> str | None:
+    if not inspect.isfunction(method):
+        return None
+    original = getattr(AbstractCapability, name, None)
+    if original is None:
+        return f"whose method '{name}' the installed pydantic-ai {version('pydantic-ai-slim')} does not call"
+    if inspect.iscoroutinefunction(original) != inspect.iscoroutinefunction(method):
+        return f"whose method '{name}' {'must be' if inspect.iscoroutinefunction(original) else 'is'} async"
+    parameters = inspect.signature(original).parameters.values()
+    by_name = {one.name: None for one in parameters if one.kind is one.KEYWORD_ONLY}
+    by_place = [None for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    try:
+        inspect.signature(method).bind(*by_place, **by_name)
+    except TypeError as error:
+        return f"whose method '{name}' cannot be called as pydantic-ai calls it ({error})"
+    return None
 
 
 def _resolved(agent: AbstractAgent[Any, Any], models: ModelSource) -> dict[str, Model]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flujo_core.cli.run import AsJson, StoreUrl, read_text, run_and_report
-from flujo_core.cli.session import DEFAULT_STORE, session, writable_store
+from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.demo import LOCAL_MODEL
 from flujo_core.errors import ConfigurationError
 from flujo_core.flujo import Flujo
@@ -26,11 +26,12 @@ def demo(
 ) -> None:
     """Runs a pipeline of four agents over a document: record, classify, answer, check."""
     document = files("flujo_core.demo").joinpath("letter.txt").read_text("utf-8") if input is None else read_text(input)
-    settings = session(context).settings()
-    _check_model(model, Host(settings.plugins))
+    own = session(context)
+    settings = own.settings()
+    _check_model(model, own.host())
     from flujo_core.demo.pipeline import FITS, Case, build  # noqa: PLC0415 - imports pydantic_ai
 
-    flujo: Flujo[str, Any, Case] = Flujo(build(model), context=Case, store=writable_store(store), settings=settings)
+    flujo: Flujo[str, Any, Case] = Flujo(build(model), context=Case, store=own.writable_store(store), settings=settings)
     if not as_json:
         _announce(document, model, FITS)
     run_and_report(flujo, document, store, as_json)

@@ -16,6 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flujo_core.cli import demo, plugins, run, runs
+from flujo_core.cli.contributed import PluginCommands
 from flujo_core.cli.session import Session, session
 from flujo_core.errors import (
     ConfigurationError,
@@ -30,7 +31,9 @@ from flujo_core.model.run import RunRefused
 
 INTERRUPTED = 130
 
-app = typer.Typer(name="flujo", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="flujo", cls=PluginCommands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("check")(run.check)

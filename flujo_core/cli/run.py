@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError
 from rich.console import Console
 
 from flujo_core.cli.progress import Progress
-from flujo_core.cli.session import DEFAULT_STORE, session, writable_store
+from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.cli.target import context_of, load_target
 from flujo_core.cli.text import cost, span, tokens, usage_facts
 from flujo_core.errors import ConfigurationError, InvalidValue
@@ -56,8 +56,9 @@ def run(
 ) -> None:
     """Runs a pipeline, journals the run, and prints its output."""
     pipeline = load_target(target)
-    settings = session(context).settings()
-    flujo = Flujo(pipeline, context=context_of(pipeline), store=writable_store(store), settings=settings)
+    own = session(context)
+    settings = own.settings()
+    flujo = Flujo(pipeline, context=context_of(pipeline), store=own.writable_store(store), settings=settings)
     value = _parsed(_given(input, input_file), flujo.pipeline)
     run_and_report(flujo, value, store, as_json, run_id=run_id, tenant=tenant)
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flujo_core.cli.run import AsJson, StoreUrl
-from flujo_core.cli.session import DEFAULT_STORE, readable_store
+from flujo_core.cli.session import DEFAULT_STORE, Session, session
 from flujo_core.cli.text import MARKS, STYLES, cost, moment, span, tokens, usage_facts
 from flujo_core.errors import StoreError, UnknownRun
 from flujo_core.model.run import RunState, StepResult, fold
@@ -31,13 +31,14 @@ def runs() -> None:
 
 @app.command("list")
 def list_runs(
+    context: typer.Context,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 20,
     tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")] = None,
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Lists runs, the latest first."""
-    found = asyncio.run(_listed(store, limit, tenant))
+    found = asyncio.run(_listed(session(context), store, limit, tenant))
     if as_json:
         typer.echo(json.dumps([_summary(run) for run in found]))
         return
@@ -53,13 +54,14 @@ def list_runs(
 
 @app.command("show")
 def show_run(
+    context: typer.Context,
     run_id: Annotated[str, typer.Argument(help="The run's id.")],
     values: Annotated[bool, typer.Option("--values", help="Show the input and the outputs too.")] = False,
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Shows a run: its steps as a tree, with timings, tokens and cost."""
-    state = asyncio.run(_state(store, run_id))
+    state = asyncio.run(_state(session(context), store, run_id))
     if as_json:
         typer.echo(json.dumps(_details(state, values)))
     else:
@@ -71,8 +73,8 @@ def _console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 
-async def _listed(url: str, limit: int, tenant: str | None) -> list[RunSummary]:
-    store = readable_store(url)
+async def _listed(own: Session, url: str, limit: int, tenant: str | None) -> list[RunSummary]:
+    store = own.readable_store(url)
     if store is None:
         return []
     try:
@@ -81,8 +83,8 @@ async def _listed(url: str, limit: int, tenant: str | None) -> list[RunSummary]:
         await store.close()
 
 
-async def _state(url: str, run_id: str) -> RunState:
-    store = readable_store(url)
+async def _state(own: Session, url: str, run_id: str) -> RunState:
+    store = own.readable_store(url)
     if store is None:
         raise UnknownRun(f"there is no run '{run_id}': the store {url} does not exist yet")
     try:

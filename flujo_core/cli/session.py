@@ -8,10 +8,11 @@ from pathlib import Path
 
 import typer
 
-from flujo_core.config import Settings, load_settings
+from flujo_core.builtin import Builtin
+from flujo_core.config import PluginSettings, Settings, load_settings
 from flujo_core.errors import ConfigurationError
+from flujo_core.hooks.host import Host
 from flujo_core.store.protocol import Store
-from flujo_core.store.url import store_of
 
 FOLDER = Path(".flujo")
 DEFAULT_STORE = "sqlite:///.flujo/runs.db"
@@ -44,29 +45,43 @@ class Session:
             names.append(name)
         return replace(settings, plugins=settings.plugins.without(names))
 
+    def host(self) -> Host:
+        """The plugins.
+
+        Raises:
+            PluginLoadError: One that has to take part cannot.
+        """
+        return Host(self.settings().plugins, [Builtin()])
+
+    def store_at(self, url: str) -> Store:
+        """The store that a URL names; plugins are loaded only if the kernel has none for it."""
+        kernel = Host(PluginSettings(allow=()), [Builtin()])
+        known = kernel.stores.find(url.partition("://")[0])
+        return (kernel if known else self.host()).open_store(url)
+
+    def writable_store(self, url: str) -> Store:
+        """The store that a URL names; the default one's folder is made, and hidden from git."""
+        if url == DEFAULT_STORE:
+            try:
+                FOLDER.mkdir(exist_ok=True)
+                ignore = FOLDER / ".gitignore"
+                if not ignore.exists():
+                    ignore.write_text("*\n")
+            except OSError as error:
+                raise ConfigurationError(
+                    f"the folder '{FOLDER}' cannot be made or written to: {error.strerror}"
+                ) from error
+        return self.store_at(url)
+
+    def readable_store(self, url: str) -> Store | None:
+        """The store that a URL names, or None if that is a file which is not there: reading makes no files."""
+        path = url.removeprefix("sqlite:///")
+        if path != url and not os.path.exists(path):  # of a path that cannot be, os says that it is not there
+            return None
+        return self.store_at(url)
+
 
 def session(context: typer.Context) -> Session:
     """The session that a command is part of."""
     found = context.find_object(Session)
     return found or Session()
-
-
-def writable_store(url: str) -> Store:
-    """The store that a URL names; the default one's folder is made, and hidden from git."""
-    if url == DEFAULT_STORE:
-        try:
-            FOLDER.mkdir(exist_ok=True)
-            ignore = FOLDER / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n")
-        except OSError as error:
-            raise ConfigurationError(f"the folder '{FOLDER}' cannot be made or written to: {error.strerror}") from error
-    return store_of(url)
-
-
-def readable_store(url: str) -> Store | None:
-    """The store that a URL names, or None if that is a file which is not there: reading makes no files."""
-    path = url.removeprefix("sqlite:///")
-    if path != url and not os.path.exists(path):  # of a path that cannot be, os says that it is not there
-        return None
-    return store_of(url)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from flujo_core.backend.local import workers
 from flujo_core.engine.journal import Journal
-from flujo_core.model.action import AgentAction, FunctionAction
+from flujo_core.model.action import AgentAction, FunctionAction, RegisteredAction
 from flujo_core.model.agent import AgentProtocol, AgentReply, ModelAgent, ModelSource, Usage, model_name
 from flujo_core.model.signature import Resources, RunInfo
 from flujo_core.model.step import Step
@@ -26,6 +26,7 @@ class Surroundings(Protocol):
         journal: The run's journal.
         resources: What steps get as their resources.
         models: Where plugins' models are found.
+        streams_text: Whether the pieces of an agent's text are wanted as they come.
         threads: The threads that attempts which were cancelled or timed out have left at work, by address.
     """
 
@@ -33,6 +34,7 @@ class Surroundings(Protocol):
     resources: Resources | None
 
     models: ModelSource
+    streams_text: bool
     threads: dict[str, asyncio.Future[Any]]
 
 
@@ -67,6 +69,7 @@ class Action(Protocol):
 
 def action_of(step: Step[Any, Any], address: str) -> Action:
     """What ``step`` does, ready to be done."""
+    assert not isinstance(step.action, RegisteredAction)  # what it stands for is in its place
     if isinstance(step.action, FunctionAction):
         return Call(step.action, address)
     if isinstance(step.action.agent, ModelAgent):
@@ -146,6 +149,7 @@ class AskModelAgent:
 
         self._ask: Callable[..., Awaitable[AgentReply[Any]]] = ask
         self._agent = action.agent
+        self._capabilities = action.capabilities
         self._address = address
         self._template = action.prompt if isinstance(action.prompt, Template) else None
         self._prompt = Call(action.prompt, address) if isinstance(action.prompt, FunctionAction) else None
@@ -159,12 +163,15 @@ class AskModelAgent:
         async def on_text(text: str) -> None:
             await journal.chunk(self._address, turn.attempt, text)
 
+        about = {"run_id": journal.run_id, "tenant": journal.tenant, "address": self._address, "attempt": turn.attempt}
         reply = await self._ask(
             self._agent,
             await self._prompt_text(turn),
             deps=None if self._deps is None else await self._deps.call(turn),
             models=turn.run.models,
-            on_text=None if journal.listener is None else on_text,
+            capabilities=self._capabilities,
+            metadata={"flujo": about},
+            on_text=on_text if turn.run.streams_text else None,
         )
         return reply.output, reply.usage
 

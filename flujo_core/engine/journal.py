@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from time import perf_counter, time
 from typing import Any, TypeVar
 
+from flujo_core.hooks.listen import Listeners
 from flujo_core.model.event import Chunk, JournaledEvent, RunEvent
 from flujo_core.store.codec import encode
 from flujo_core.store.protocol import Record, Store
@@ -57,9 +58,15 @@ class Journal:
         tenant: Whose run it is, or None.
         store: Where its records go, or None.
         listener: Where its events go, or None; a full queue makes the run wait.
+
+    Attributes:
+        listeners: The plugins that hear of its events, or None.
+        live: Whether anything but the list of its events follows the run.
     """
 
-    __slots__ = ("_records", "_unheard", "events", "listener", "live", "run_id", "sequence", "store", "tenant")
+    __slots__ = (
+        "_records", "_unheard", "events", "listener", "listeners", "live", "run_id", "sequence", "store", "tenant",
+    )  # fmt: skip
 
     def __init__(
         self, run_id: str, tenant: str | None, store: Store | None, listener: asyncio.Queue[RunEvent] | None
@@ -68,11 +75,17 @@ class Journal:
         self.tenant = tenant
         self.store = store
         self.listener = listener
+        self.listeners: Listeners | None = None
         self.live = store is not None or listener is not None
         self.sequence = 0
         self.events: list[JournaledEvent] = []
         self._records: list[Record] = []
-        self._unheard: list[RunEvent] = []
+        self._unheard: list[JournaledEvent] = []
+
+    def listen(self, listeners: Listeners) -> None:
+        """Lets plugins hear of the events."""
+        self.listeners = listeners
+        self.live = True
 
     def next(self) -> int:
         """The place of the next event."""
@@ -90,22 +103,35 @@ class Journal:
         self.events.append(event)
         if self.store is not None:
             self._records.append(encode(event, value, state))
-        if self.listener is not None:
+        if self.listener is not None or self.listeners is not None:
             self._unheard.append(event)
 
     async def flush(self) -> None:
-        """Makes what is staged durable, then tells the stream.
+        """Makes what is staged durable, then tells the plugins and the stream.
 
         Raises:
             StoreError: The store could not keep it.
+            PluginError: A plugin could not take an earlier event in.
         """
         if self._records and self.store is not None:
             records, self._records = self._records, []
             await uninterrupted(self.store.append(records))
-        if self._unheard and self.listener is not None:
-            heard, self._unheard = self._unheard, []
-            for event in heard:
+        heard, self._unheard = self._unheard, []
+        for event in heard:
+            if self.listener is not None:
                 await self.listener.put(event)
+            if self.listeners is not None:
+                await self.listeners.tell(event)
+
+    async def settle(self) -> None:
+        """Flushes, and waits until the plugins have heard of everything.
+
+        Raises:
+            PluginError: A plugin could not take an event in.
+        """
+        await self.flush()
+        if self.listeners is not None:
+            await self.listeners.settle()
 
     async def chunk(self, address: str, attempt: int, text: str) -> None:
         """Gives the stream a piece of an output."""

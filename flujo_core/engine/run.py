@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flujo_core.engine.call import Leaf, Stopped, told
+from flujo_core.engine.attempt import Stopped, told
+from flujo_core.engine.call import Leaf
 from flujo_core.engine.journal import EMPTY, NULL, Journal, now, uninterrupted
 from flujo_core.errors import InvalidValue, PluginError, StoreError
-from flujo_core.hooks.call import RunEnd, RunStart
+from flujo_core.hooks.call import AuthorizationRequest, RunEnd, RunStart
 from flujo_core.hooks.dispatch import Hooks
+from flujo_core.hooks.listen import Listeners
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.agent import ModelSource
 from flujo_core.model.check import type_name
@@ -48,21 +50,22 @@ class Program(NamedTuple):
     resources: Resources | None
     models: ModelSource
 
-    @property
-    def hooked(self) -> bool:
-        """Whether any plugin has a lifecycle hook."""
-        return any(hook is not None for hook in self.hooks[:4])
-
 
 class LiveRun:
     """One run while it goes on."""
 
-    __slots__ = ("bare", "context_type", "hooks", "journal", "models", "resources", "state", "threads", "watch")
+    __slots__ = (
+        "bare", "context_type", "hooked", "hooks", "journal", "models", "pipeline", "resources", "state",
+        "streams_text", "threads", "watch",
+    )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, state: State) -> None:
         self.journal = journal
+        self.pipeline = program.pipeline.label
         self.hooks = program.hooks
-        self.bare = not journal.live and program.hooks.pre is None and program.hooks.post is None
+        self.hooked = program.hooks.on_steps
+        self.bare = not journal.live and not self.hooked
+        self.streams_text = journal.listener is not None and not program.hooks.withholds_chunks
         self.context_type = program.context_type
         self.resources = program.resources
         self.models = program.models
@@ -102,25 +105,27 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
         StoreError: The journal could not be kept; the run's end is not recorded.
     """
     value = _input(program, value)
+    if program.hooks.listeners:
+        journal.listen(Listeners(program.hooks))
     run = LiveRun(program, journal, {})
     start = RunStart(journal.run_id, journal.tenant, program.pipeline.label, value, context, False)
     try:
-        with watchdog().watching(run.watch) if program.hooked else nullcontext():
-            ending = await _advance(program, run, start)
+        with watchdog().watching(run.watch) if program.hooks.on_runs else nullcontext():
+            ending = await _ending(_advance(program, run, start))
             ending = await _end_hooks(program, run, start, ending)
         return await _record_end(program, run, ending)
     except asyncio.CancelledError as cancelled:
         await _record_cancellation(program, run, cancelled)
         raise
+    finally:
+        if journal.listeners is not None:
+            await uninterrupted(journal.listeners.close())
 
 
-async def _advance(program: Program, run: LiveRun, start: RunStart) -> Ending:
-    """Runs from the start to the end, or to what ends it early."""
+async def _ending(work: Coroutine[Any, Any, Ending]) -> Ending:
+    """What ``work`` gives, or what it means that it was ended early."""
     try:
-        value = await _begin(program, run, start)
-        for leaf in program.leaves:
-            value = await leaf.run(run, value)
-        return Ending("completed", value)
+        return await work
     except Stopped as stopped:
         return Ending("stopped", reason=stopped.reason)
     except (Veto, PluginError) as error:
@@ -131,19 +136,45 @@ async def _advance(program: Program, run: LiveRun, start: RunStart) -> Ending:
         return Ending("failed", cause=error)
 
 
-async def _begin(program: Program, run: LiveRun, start: RunStart) -> Any:
+async def _advance(program: Program, run: LiveRun, start: RunStart) -> Ending:
+    """Runs from the start to the end, with the plugins that go around it."""
+    start = await _begin(program, run, start)
+    around = program.hooks.around_run
+    if around is None:
+        return await _steps(program, run, start.initial_input)
+    within = Ending("completed")
+
+    async def proceed() -> RunEnd:
+        nonlocal within
+        within = await _ending(_steps(program, run, start.initial_input))
+        return _end(run, within)
+
+    end = await around(run.watch, start, proceed)
+    return _replaced(program, within, end, "around_run")
+
+
+async def _steps(program: Program, run: LiveRun, value: Any) -> Ending:
+    for leaf in program.leaves:
+        value = await leaf.run(run, value)
+    return Ending("completed", value)
+
+
+async def _begin(program: Program, run: LiveRun, start: RunStart) -> RunStart:
     """Records the start, as the plugins leave it; of a run that they do not let begin, without its input.
 
     Returns:
-        The input, as it comes back from the journal.
+        The start, with its input as it comes back from the journal.
     """
     try:
+        if program.hooks.authorize is not None:
+            request = AuthorizationRequest("start_run", start.run_id, start.tenant, start.pipeline, "", None)
+            await program.hooks.authorize(run.watch, request)
         if program.hooks.start is not None:
             start = await _start_hooks(program, run, start)
         if run.journal.store is None:
             run.state = state_of(start.context)
             _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY)
-            return start.initial_input
+            return start
         value, restored = encoded(start.initial_input, program.pipeline.takes, "the input")
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
@@ -151,7 +182,7 @@ async def _begin(program: Program, run: LiveRun, start: RunStart) -> Any:
         raise
     run.state = state_of(context)
     _stage_start(run, start.pipeline, start.initial_input, run.state, value, fields)
-    return restored
+    return start._replace(initial_input=restored)
 
 
 async def _start_hooks(program: Program, run: LiveRun, start: RunStart) -> RunStart:
@@ -186,24 +217,43 @@ def _input(program: Program, value: Any) -> Any:
 
 async def _end_hooks(program: Program, run: LiveRun, start: RunStart, ending: Ending) -> Ending:
     """What the plugins make of the end; one that fails or refuses makes it a refusal."""
+    if program.hooks.end is None and run.journal.listeners is None:
+        return ending
+    try:
+        await run.journal.settle()
+    except (Veto, PluginError) as error:
+        ending = _refused(ending, error)
     if program.hooks.end is None:
         return ending
-    if run.journal.live:
-        await run.journal.flush()
-    result = _result(run, ending)
     try:
-        end = await program.hooks.end(run.watch, start, RunEnd(result, result.context))
+        end = await program.hooks.end(run.watch, start, _end(run, ending))
     except (Veto, PluginError) as error:
-        if ending.cause is not None:
-            error.add_note(f"the run had {ending.status} before that: {told(ending.cause)}")
-        return Ending("refused", cause=error)
-    if ending.status != "completed" or end.pipeline_result is result:
+        return _refused(ending, error)
+    return _replaced(program, ending, end, "on_pipeline_end")
+
+
+def _refused(ending: Ending, error: Exception) -> Ending:
+    """The refusal of a run that was about to end in another way."""
+    if ending.cause is not None:
+        error.add_note(f"the run had {ending.status} before that: {told(ending.cause)}")
+    return Ending("refused", cause=error)
+
+
+def _end(run: LiveRun, ending: Ending) -> RunEnd:
+    result = _result(run, ending)
+    return RunEnd(result, result.context)
+
+
+def _replaced(program: Program, ending: Ending, end: RunEnd, hook: str) -> Ending:
+    """The ending with the output that a hook gave it, validated again; an ending without an output stays."""
+    output = end.pipeline_result.end.output
+    if ending.status != "completed" or output is ending.output:
         return ending
     gives = program.pipeline.gives
     try:
-        return ending._replace(output=adapter(gives).validate_python(end.pipeline_result.output))
+        return ending._replace(output=adapter(gives).validate_python(output))
     except ValidationError as error:
-        wrong = InvalidValue(f"the output of 'on_pipeline_end' is not a '{type_name(gives)}': {flaws(error, gives)}")
+        wrong = InvalidValue(f"the output of '{hook}' is not a '{type_name(gives)}': {flaws(error, gives)}")
         wrong.__cause__ = error
         return Ending("failed", cause=wrong)
 

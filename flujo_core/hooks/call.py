@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from time import time
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
-from flujo_core.model.run import PipelineResult
+from flujo_core.model.draft import Drafting
+from flujo_core.model.run import PipelineResult, StepResult
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
@@ -12,6 +14,84 @@ if TYPE_CHECKING:
 
 UNCHANGED: Any = object()
 """Stands for a field that stays as it is."""
+
+
+class AppInfo(NamedTuple):
+    """The ``Flujo`` that starts up.
+
+    Attributes:
+        version: The version of flujo-core.
+        pipeline: The name of the pipeline that it runs.
+        plugins: The names of its plugins, in order.
+    """
+
+    version: str
+    pipeline: str
+    plugins: tuple[str, ...]
+
+
+class AgentInfo(NamedTuple):
+    """A pydantic-ai agent of the pipeline.
+
+    Attributes:
+        address: The address of the step that asks it.
+        step_name: The step's name.
+        model: The name of its model, or None.
+    """
+
+    address: str
+    step_name: str
+    model: str | None
+
+
+AuthorizedAction: TypeAlias = Literal["start_run", "run_step"]
+"""What a plugin may be asked to authorize."""
+
+
+class AuthorizationRequest(NamedTuple):
+    """What is about to happen, if no plugin says no.
+
+    Attributes:
+        action: What it is.
+        run_id: The run's id.
+        tenant: Whose run it is, or None.
+        pipeline: The pipeline's name.
+        address: The step's address; empty for the run.
+        model: The name of the agent's model, or None for a step without an agent.
+    """
+
+    action: AuthorizedAction
+    run_id: str
+    tenant: str | None
+    pipeline: str
+    address: str
+    model: str | None
+
+
+class Decision(NamedTuple):
+    """A plugin's answer to an ``AuthorizationRequest``: ``Decision.allow()`` or ``Decision.deny("why")``.
+
+    Attributes:
+        allowed: Whether it may happen.
+        reason: Why not; it becomes part of the run's record.
+    """
+
+    allowed: bool
+    reason: str = ""
+
+    @classmethod
+    def allow(cls) -> Self:
+        """Yes; no other plugin is asked."""
+        return cls(True)
+
+    @classmethod
+    def deny(cls, reason: str) -> Self:
+        """No: the run is refused.
+
+        Args:
+            reason: Why; it becomes part of the run's record, so it holds no secret.
+        """
+        return cls(False, reason)
 
 
 class RunStart(NamedTuple):
@@ -63,7 +143,17 @@ class RunEnd(NamedTuple):
         return f"<RunEnd '{self.pipeline_result.run_id}'>"
 
 
-class StepCall(NamedTuple):
+class _StepCallFields(NamedTuple):
+    run_id: str
+    tenant: str | None
+    address: str
+    step_name: str
+    step_input: Any
+    model: str | None
+    drafting: Drafting
+
+
+class StepCall(_StepCallFields):
     """A step that is about to run, or has run.
 
     Attributes:
@@ -72,21 +162,28 @@ class StepCall(NamedTuple):
         address: The step's address.
         step_name: The step's name.
         step_input: Its input.
-        context: The step's draft of the context: what a hook sets in it is committed with the step, or not at all.
         model: The name of the agent's model, or None for a step without an agent.
+        drafting: Makes ``context`` when a hook asks for it.
     """
 
-    run_id: str
-    tenant: str | None
-    address: str
-    step_name: str
-    step_input: Any
-    context: PipelineContext
-    model: str | None
+    __slots__ = ()
+
+    @property
+    def context(self) -> PipelineContext:
+        """The step's draft of the context: what a hook sets in it is committed with the step, or not at all."""
+        return self.drafting.context
 
     def replace(self, *, step_input: Any) -> Self:
         """A copy with another input, which is validated against what the step takes."""
         return self._replace(step_input=step_input)
+
+    def result(self, output: Any) -> StepResult:
+        """A result that stands for the step's own, for ``around_step`` and ``on_step_error``.
+
+        Args:
+            output: Its output; validated as the step's own would be.
+        """
+        return StepResult(self.address, "completed", 0, time(), 0.0, None, None, output)
 
     def __repr__(self) -> str:
         return f"<StepCall '{self.address}'>"

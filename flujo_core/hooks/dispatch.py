@@ -7,84 +7,70 @@ it ends the run; under ``open`` it is logged and counted, and the run goes on wi
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from flujo_core.config import Policy
-from flujo_core.errors import PluginError
-from flujo_core.hooks.call import RunEnd, RunStart, StepCall
+from flujo_core.errors import StepError
+from flujo_core.hooks.call import AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
+from flujo_core.hooks.failure import FAILING, Failures, Implementation, Refusal, wrong
+from flujo_core.hooks.onion import AroundRun, AroundStep, Onion
 from flujo_core.hooks.watchdog import Watch
-from flujo_core.log import warning
-from flujo_core.model.check import type_name
 from flujo_core.model.draft import ContextBase
-from flujo_core.model.outcome import Skip, Stop, Veto
+from flujo_core.model.outcome import Skip, Stop
 from flujo_core.model.run import PipelineResult, StepResult
 
-
-class Implementation(NamedTuple):
-    """One plugin's implementation of one hook.
-
-    Attributes:
-        function: The bound method.
-        hook: The hook's name.
-        plugin: The plugin's name.
-        distribution: What brought the plugin, or None.
-        version: That distribution's version, or None.
-        policy: What an error in it means.
-    """
-
-    function: Callable[..., Coroutine[Any, Any, Any]]
-    hook: str
-    plugin: str
-    distribution: str | None
-    version: str | None
-    policy: Policy = "closed"
-
-    def failed(self, what: str, step: str | None) -> PluginError:
-        """The error that says what this implementation did wrong."""
-        return PluginError(
-            what, plugin=self.plugin, distribution=self.distribution, version=self.version, hook=self.hook, step=step
-        )
-
-
+Authorize: TypeAlias = Callable[[Watch, AuthorizationRequest], Awaitable[None]]
 StartHook: TypeAlias = Callable[[Watch, RunStart], Awaitable[RunStart | Stop]]
 PreHook: TypeAlias = Callable[[Watch, StepCall], Awaitable[StepCall | Stop | Skip[Any]]]
+ErrorHook: TypeAlias = Callable[[Watch, StepCall, StepError], Awaitable[StepResult | None]]
 PostHook: TypeAlias = Callable[[Watch, StepCall, StepResult], Awaitable[StepResult | Stop]]
 EndHook: TypeAlias = Callable[[Watch, RunStart, RunEnd], Awaitable[RunEnd]]
 
 
-FAILING = (Exception, SystemExit, asyncio.CancelledError)
-"""What a hook may raise: an error, a veto, or the cancellation that the watchdog sends it; it ends no process."""
-
-
-class Hooks(NamedTuple):
-    """The compiled lifecycle hooks of one set of plugins.
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The compiled lifecycle hooks of one set of plugins; None where no plugin has the hook.
 
     Attributes:
-        start: ``on_pipeline_start``, or None where no plugin has it; so are the next three.
+        authorize: ``authorize``; raises where the answer is no.
+        start: ``on_pipeline_start``.
+        around_run: ``around_run``.
         pre: ``pre_step_execution``.
+        around_step: ``around_step``.
+        step_error: ``on_step_error``.
         post: ``post_step_execution``.
         end: ``on_pipeline_end``.
+        listeners: The implementations of ``on_event``.
+        lifetime: What starts the plugins up and shuts them down.
+        withholds_chunks: Whether pieces of an output may not leave a step before its post hooks have seen the whole.
         timeout: How long one call of one plugin may take, in seconds.
-        failures: How often each plugin's errors were passed over, by its name.
+        failures: What a failure means.
     """
 
+    authorize: Authorize | None
     start: StartHook | None
+    around_run: AroundRun | None
     pre: PreHook | None
+    around_step: AroundStep | None
+    step_error: ErrorHook | None
     post: PostHook | None
     end: EndHook | None
+    listeners: Sequence[Implementation]
+    lifetime: Lifetime
+    withholds_chunks: bool
     timeout: float
-    failures: Counter[str]
+    failures: Failures
 
+    @property
+    def on_steps(self) -> bool:
+        """Whether any hook is called at each step."""
+        return any((self.authorize, self.pre, self.around_step, self.step_error, self.post))
 
-class Refusal(Veto):
-    """A veto, with who raised it and where."""
-
-    def __init__(self, veto: Veto, by: Implementation, step: str | None) -> None:
-        place = f" before step '{step}' was committed" if step else ""
-        super().__init__(f"plugin '{by.plugin}' refused the run in '{by.hook}'{place}: {veto.reason}")
+    @property
+    def on_runs(self) -> bool:
+        """Whether any hook is called in a run."""
+        return self.on_steps or bool(self.listeners) or any((self.start, self.around_run, self.end))
 
 
 def compile_hooks(found: Mapping[str, Sequence[Implementation]], timeout: float) -> Hooks:
@@ -94,19 +80,30 @@ def compile_hooks(found: Mapping[str, Sequence[Implementation]], timeout: float)
         found: The implementations of each hook.
         timeout: How long one call may take, in seconds.
     """
-    failures: Counter[str] = Counter()
+    failures = Failures()
     start = Transform(RunStart, (Stop,), failures, lambda answer: isinstance(answer.context, ContextBase))
     pre = Transform(StepCall, (Stop, Skip), failures)
     post = Transform(StepResult, (Stop,), failures)
-    end = Transform(RunEnd, (), failures, lambda answer: isinstance(answer.pipeline_result, PipelineResult))
+    end = Transform(RunEnd, (), failures, _is_whole_end)
     return Hooks(
+        authorize=_authorize(found["authorize"], failures),
         start=start.compile(found["on_pipeline_start"]),
+        around_run=Onion(RunEnd, failures, _is_whole_end, once=True).compile(found["around_run"]),
         pre=pre.compile(found["pre_step_execution"]),
+        around_step=Onion(StepResult, failures).compile(found["around_step"]),
+        step_error=_step_error(found["on_step_error"], failures),
         post=post.compile_about(found["post_step_execution"]),
         end=end.compile_about(found["on_pipeline_end"]),
+        listeners=found["on_event"],
+        lifetime=Lifetime(found["on_startup"], found["on_shutdown"], failures),
+        withholds_chunks=any(one.policy == "closed" for one in found["post_step_execution"]),
         timeout=timeout,
         failures=failures,
     )
+
+
+def _is_whole_end(end: RunEnd) -> bool:
+    return isinstance(end.pipeline_result, PipelineResult)
 
 
 class Transform:
@@ -115,7 +112,7 @@ class Transform:
     Args:
         kind: The class of what is transformed.
         outcomes: The outcomes that may be given instead.
-        failures: Counts the errors that are passed over, by plugin.
+        failures: What a failure means.
         whole: Whether a changed copy still has what must be in it.
     """
 
@@ -123,7 +120,7 @@ class Transform:
         self,
         kind: type,
         outcomes: tuple[type, ...],
-        failures: Counter[str],
+        failures: Failures,
         whole: Callable[[Any], bool] = lambda answer: True,
     ) -> None:
         self._kind = kind
@@ -143,7 +140,7 @@ class Transform:
                     if watch.expired is not None:
                         raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
                 except FAILING as error:
-                    self._failed(error, one, watch, value)
+                    self._failures.settle(error, one, watch, value)
                     continue
                 if answer is not None:
                     watch.pending = None
@@ -170,7 +167,7 @@ class Transform:
                     if watch.expired is not None:
                         raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
                 except FAILING as error:
-                    self._failed(error, one, watch, about)
+                    self._failures.settle(error, one, watch, about)
                     continue
                 if answer is not None:
                     watch.pending = None
@@ -182,42 +179,122 @@ class Transform:
 
         return call if links else None
 
-    def _is_whole(self, answer: Any, by: Implementation, about: RunStart | StepCall) -> bool:
+    def _is_whole(self, answer: Any, by: Implementation, about: object) -> bool:
         """Whether an answer may take the place of what the hook was given; one that may not is an error."""
         if type(answer) is self._kind and self._whole(answer):
             return True
-        self._fail(by.failed(_wrong(answer, self._kind, self._outcomes), _step_of(about)), by, None)
+        self._failures.fail(by.failed(wrong(answer, self._kind, self._outcomes), about), by)
         return False
 
-    def _failed(self, error: BaseException, by: Implementation, watch: Watch, about: RunStart | StepCall) -> None:
-        """What an error means; a cancellation that is not the watchdog's goes through."""
-        watch.pending = None
-        if watch.expired is not None:
-            if not watch.acknowledge():
-                raise asyncio.CancelledError from error
-            self._fail(by.failed(f"took longer than {watch.timeout:g} s", _step_of(about)), by, error)
-        elif isinstance(error, asyncio.CancelledError):
-            raise error
-        elif isinstance(error, Veto):
-            raise Refusal(error, by, _step_of(about)) from error
-        else:
-            self._fail(by.failed(f"raised {type(error).__name__}", _step_of(about)), by, error)
 
-    def _fail(self, failure: PluginError, by: Implementation, cause: BaseException | None) -> None:
-        """Raises the failure, or logs and counts it, as the plugin's policy says."""
-        if by.policy == "closed":
-            raise failure from cause
-        self._failures[by.plugin] += 1
-        count = self._failures[by.plugin]
-        warning("plugin.failure_passed_over", plugin=by.plugin, hook=by.hook, failure=str(failure), count=count)
+def _authorize(chain: Sequence[Implementation], failures: Failures) -> Authorize | None:
+    """Asks until a plugin decides. One that fails has said no, whatever its policy."""
+    closed = [one._replace(policy="closed") for one in chain]
+    ask = _first_answer(closed, Decision, failures)
+
+    async def authorize(watch: Watch, request: AuthorizationRequest) -> None:
+        found = await ask(watch, request)
+        if found is not None and not found[0].allowed:
+            raise Refusal(found[0].reason, found[1], request)
+
+    return authorize if chain else None
 
 
-def _step_of(about: RunStart | StepCall) -> str | None:
-    return about.address if isinstance(about, StepCall) else None
+def _step_error(chain: Sequence[Implementation], failures: Failures) -> ErrorHook | None:
+    ask = _first_answer(chain, StepResult, failures)
+
+    async def step_error(watch: Watch, call: StepCall, error: StepError) -> StepResult | None:
+        found = await ask(watch, call, error)
+        return None if found is None else found[0]
+
+    return step_error if chain else None
 
 
-def _wrong(answer: object, kind: type, outcomes: tuple[type, ...]) -> str:
-    if type(answer) is kind:
-        return f"gave back a '{kind.__name__}' that is not whole: make it with 'replace'"
-    allowed = ", ".join(f"'{type_name(one)}'" for one in (kind, *outcomes))
-    return f"gave back {type(answer).__name__!r}, not {allowed} or None,"
+def _first_answer(
+    chain: Sequence[Implementation], kind: type, failures: Failures
+) -> Callable[..., Awaitable[tuple[Any, Implementation] | None]]:
+    """Asks one plugin after the other until one gives something; gives that, and who gave it."""
+
+    async def ask(watch: Watch, about: Any, *more: Any) -> tuple[Any, Implementation] | None:
+        for one in chain:
+            try:
+                answer = await watch.seen(one.function(about, *more))
+            except FAILING as error:
+                failures.settle(error, one, watch, about)
+                continue
+            if type(answer) is kind:
+                return answer, one
+            if answer is not None:
+                failures.fail(one.failed(wrong(answer, kind, ()), about), one)
+        return None
+
+    return ask
+
+
+class Lifetime:
+    """Starts plugins up and shuts them down.
+
+    Args:
+        startup: The implementations of ``on_startup``, in order.
+        shutdown: Those of ``on_shutdown``, in order.
+        failures: What a failure means.
+    """
+
+    def __init__(
+        self, startup: Sequence[Implementation], shutdown: Sequence[Implementation], failures: Failures
+    ) -> None:
+        self._startup = startup
+        self._shutdown = shutdown
+        self._failures = failures
+
+    def __bool__(self) -> bool:
+        return bool(self._startup or self._shutdown)
+
+    async def start(self, watch: Watch, app: AppInfo, only: Sequence[str]) -> None:
+        """Starts plugins up, one after the other; if one fails, those before it are shut down.
+
+        Args:
+            watch: What the watchdog sees.
+            app: What they are told.
+            only: The names of those to start, in order.
+
+        Raises:
+            PluginError: One failed.
+            Veto: One refused.
+        """
+        own = {one.plugin: one for one in self._startup}
+        for place, name in enumerate(only):
+            if name not in own:
+                continue
+            try:
+                await watch.seen(own[name].function(app))
+            except FAILING as error:
+                try:
+                    self._failures.settle(error, own[name], watch, app)
+                except BaseException:
+                    await self.stop(watch, only[:place])
+                    raise
+
+    async def stop(self, watch: Watch, only: Sequence[str]) -> None:
+        """Shuts plugins down, each whatever the others do.
+
+        Args:
+            watch: What the watchdog sees.
+            only: The names of those to shut down.
+
+        Raises:
+            PluginError: One failed; raised after all were asked.
+        """
+        first: BaseException | None = None
+        for one in self._shutdown:
+            if one.plugin not in only:
+                continue
+            try:
+                await watch.seen(one.function())
+            except FAILING as error:
+                try:
+                    self._failures.settle(error, one, watch, None)
+                except FAILING as failure:
+                    first = first or failure
+        if first is not None:
+            raise first

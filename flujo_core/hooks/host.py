@@ -1,64 +1,26 @@
-"""The plugin host: which plugins are installed, which are allowed, and what those that are loaded contribute.
-
-Loading: one scan of the installed distributions (cached for the process) → allow and deny lists, before anything is
-imported → import → validation → registration → required plugins present. What is allowed and cannot be loaded refuses
-the start.
-"""
+"""The plugin host: the plugins of one Flujo, loaded, in order, and compiled into what the engine calls."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pluggy
 
-from flujo_core.config import PluginSettings, normalised
-from flujo_core.errors import PluginLoadError, did_you_mean
-from flujo_core.hooks.dispatch import Hooks, Implementation, compile_hooks
+from flujo_core.config import PluginSettings
+from flujo_core.errors import ConfigurationError, PluginLoadError
+from flujo_core.hooks.call import AgentInfo
+from flujo_core.hooks.dispatch import Hooks, compile_hooks
+from flujo_core.hooks.failure import Implementation
+from flujo_core.hooks.load import Candidate, Loading, overridden
+from flujo_core.hooks.order import declared_order
 from flujo_core.hooks.registry import Registry
-from flujo_core.hooks.spec import HOOKS, LIFECYCLE, NOT_CALLED, PROJECT, REGISTRATIONS, Plugin
+from flujo_core.hooks.spec import HOOKS, PROJECT, Plugin
+from flujo_core.log import warning
 from flujo_core.model.agent import ModelFactory
-
-GROUP = "flujo.plugins"
-
-
-class Installed(NamedTuple):
-    """A plugin that an installed distribution offers.
-
-    Attributes:
-        distribution: The distribution's name, normalised (``flujo-local-model``).
-        version: Its version.
-        entry: The entry point's name.
-        target: What the entry point names: ``module:attr``.
-        load: Imports the target.
-    """
-
-    distribution: str
-    version: str
-    entry: str
-    target: str
-    load: Callable[[], Any]
-
-
-class Loaded(NamedTuple):
-    """A plugin that takes part.
-
-    Attributes:
-        plugin: The plugin.
-        distribution: What brought it, or None when it was given to ``Flujo`` directly.
-        version: That distribution's version, or None.
-    """
-
-    plugin: Plugin
-    distribution: str | None
-    version: str | None
-
-    @property
-    def known_as(self) -> str:
-        """The name that the configuration calls it by."""
-        return self.distribution or self.plugin.name
+from flujo_core.model.flow import Check
+from flujo_core.model.step import Step
+from flujo_core.store.protocol import Store, StoreFactory
 
 
 class Host:
@@ -67,23 +29,64 @@ class Host:
     Args:
         settings: Which installed distributions are allowed, denied and required.
         given: Plugins beside the installed ones.
+        lenient: Whether what cannot be loaded is left out, whatever its policy: to look at it.
+
+    Attributes:
+        plugins: The plugins that take part, by name, in order.
+        reports: What became of each plugin.
+        hooks: The lifecycle hooks of those that take part.
 
     Raises:
         PluginLoadError: An allowed plugin cannot be loaded, or a required one is missing.
     """
 
-    def __init__(self, settings: PluginSettings, given: Sequence[Plugin] = ()) -> None:
-        self.agents: Registry[Any] = Registry("agent")
-        self.models: Registry[ModelFactory] = Registry("model prefix")
-        installed = [found for found in scan() if settings.allows(found.distribution)]
-        _check_required(settings, installed)
-        loaded = [_load(found) for found in installed] + [Loaded(plugin, None, None) for plugin in given]
-        self._manager = _manager(loaded)
-        self._loaded = {one.plugin.name: one for one in loaded}
-        self.plugins = [self._loaded[name] for name in sorted(self._loaded)]
-        self._register()
-        chains = {hook: self._chain(hook, settings) for hook in LIFECYCLE}
+    def __init__(self, settings: PluginSettings, given: Sequence[Plugin] = (), *, lenient: bool = False) -> None:
+        loading = Loading(settings, given)
+        self.reports = loading.reports
+        found = {one.name: one for one in (loading.passed() if lenient else loading.loaded())}
+        order = declared_order({name: one.loaded for name, one in found.items()})
+        order.sort(key=lambda name: settings.rank(found[name].known_as))
+        self.plugins: dict[str, Candidate] = {name: found[name] for name in order}
+        self._settings = settings
+        self._registries = loading.registries
+        self._manager = _manager(self.plugins)
+        chains = {hook.name: self.chain(hook.name) for hook in HOOKS.values() if hook.is_async}
         self.hooks: Hooks = compile_hooks(chains, settings.hook_timeout)
+
+    @property
+    def steps(self) -> Registry[Step[Any, Any]]:
+        """The registered steps."""
+        return self._registries["register_steps"]
+
+    @property
+    def agents(self) -> Registry[Any]:
+        """The registered agents."""
+        return self._registries["register_agents"]
+
+    @property
+    def models(self) -> Registry[ModelFactory]:
+        """The registered prefixes of model names."""
+        return self._registries["register_models"]
+
+    @property
+    def stores(self) -> Registry[StoreFactory]:
+        """The registered schemes of store URLs."""
+        return self._registries["register_stores"]
+
+    @property
+    def checks(self) -> Registry[Check]:
+        """The registered checks of pipelines."""
+        return self._registries["register_checks"]
+
+    @property
+    def commands(self) -> Registry[Any]:
+        """The registered commands."""
+        return self._registries["register_commands"]
+
+    @property
+    def registries(self) -> Sequence[Registry[Any]]:
+        """All registries."""
+        return list(self._registries.values())
 
     def find_model(self, name: str, /) -> Any:
         """The model that a plugin has for a model name such as ``local:smollm2``, or None if no plugin claims it."""
@@ -92,48 +95,69 @@ class Host:
 
     def model_prefixes(self) -> Sequence[str]:
         """The prefixes of the model names that plugins claim."""
-        return [entry.name.partition("/")[2] for entry in self.models.entries()]
+        return [entry.short for entry in self.models.entries()]
 
-    def _register(self) -> None:
-        registries: Mapping[str, Registry[Any]] = {"register_agents": self.agents, "register_models": self.models}
-        for one in self.plugins:
-            for hook in REGISTRATIONS:
-                registry = registries[hook]
-                registry.open_for(one.plugin.name)
-                try:
-                    getattr(one.plugin, hook)(registry)
-                except PluginLoadError as error:
-                    raise _refused(one, f"contributes what cannot be: {error}") from error
-                except Exception as error:
-                    raise _refused(one, f"raised {type(error).__name__} in '{hook}'") from error
-                finally:
-                    registry.open_for(None)
+    def open_store(self, url: str) -> Store:
+        """The store that a URL names, by its scheme.
 
-    def _chain(self, hook: str, settings: PluginSettings) -> list[Implementation]:
-        def place(impl: pluggy.HookImpl) -> tuple[int, int, str]:
-            rank = settings.rank(self._loaded[impl.plugin_name].known_as)
-            return rank, impl.trylast - impl.tryfirst, impl.plugin_name
+        Raises:
+            ConfigurationError: It names none.
+        """
+        scheme, colon, _ = url.partition("://")
+        if not colon or self.stores.find(scheme) is None:
+            known = ", ".join(f"'{entry.short}://...'" for entry in self.stores.entries())
+            raise ConfigurationError(f"'{url}' names no store; write 'sqlite:///runs.db', or a URL of one of {known}")
+        return self.stores.get(scheme)(url)
 
-        found = sorted(getattr(self._manager.hook, hook).get_hookimpls(), key=place)
-        chain = [self._implementation(hook, impl.plugin_name, settings) for impl in found]
-        return chain[::-1] if hook in ("post_step_execution", "on_pipeline_end") else chain
+    def chain(self, hook: str) -> list[Implementation]:
+        """The implementations of a hook, in calling order."""
+        place = {name: number for number, name in enumerate(self.plugins)}
 
-    def _implementation(self, hook: str, name: str, settings: PluginSettings) -> Implementation:
-        one = self._loaded[name]
-        policy = settings.policy(one.known_as)
-        return Implementation(getattr(one.plugin, hook), hook, name, one.distribution, one.version, policy)
+        def key(impl: pluggy.HookImpl) -> tuple[int, int, int]:
+            name = impl.plugin_name
+            return self._settings.rank(self.plugins[name].known_as), impl.trylast - impl.tryfirst, place[name]
+
+        found = sorted(getattr(self._manager.hook, hook).get_hookimpls(), key=key)
+        chain = [self._implementation(hook, self.plugins[impl.plugin_name]) for impl in found]
+        return chain[::-1] if HOOKS[hook].mirrored else chain
+
+    def _implementation(self, hook: str, one: Candidate) -> Implementation:
+        distribution, version = (one.found.distribution, one.found.version) if one.found else (None, None)
+        function = getattr(one.loaded, hook)
+        return Implementation(function, hook, one.name, distribution, version, self._settings.policy(one.known_as))
+
+    def capabilities(self, agent: AgentInfo) -> tuple[Any, ...]:
+        """The pydantic-ai capabilities that the plugins have for an agent.
+
+        Raises:
+            PluginLoadError: A plugin failed, or gave what would not be called.
+        """
+        found: list[Any] = []
+        for one in self.chain("agent_capabilities"):
+            try:
+                found += _capabilities(one, agent)
+            except PluginLoadError as error:
+                if one.policy == "closed":
+                    raise
+                warning("plugin.left_out", plugin=one.plugin, hook=one.hook, failure=str(error))
+        return tuple(found)
 
 
-@cache
-def scan() -> tuple[Installed, ...]:
-    """Every plugin that an installed distribution offers, by distribution and name; read once in a process."""
-    from importlib_metadata import entry_points  # noqa: PLC0415 - only a Flujo needs it, `import flujo_core` does not
+def _capabilities(by: Implementation, agent: AgentInfo) -> list[Any]:
+    origin = f" ({by.distribution} {by.version})" if by.distribution else ""
+    try:
+        given = list(by.function(agent))
+    except (Exception, SystemExit) as error:
+        what = f"plugin '{by.plugin}'{origin} raised {type(error).__name__} in '{by.hook}'"
+        raise PluginLoadError(f"{what} for step '{agent.address}'") from error
+    if not given:
+        return []
+    from flujo_core.agents.pydantic_ai import capability_flaw  # noqa: PLC0415 - imports pydantic_ai
 
-    found = []
-    for entry in entry_points(group=GROUP):
-        name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
-        found.append(Installed(normalised(name), version, entry.name, entry.value, entry.load))
-    return tuple(sorted(found, key=lambda one: one[:3]))
+    for capability in given:
+        if (flaw := capability_flaw(capability)) is not None:
+            raise PluginLoadError(f"plugin '{by.plugin}'{origin} gives step '{agent.address}' {flaw}")
+    return given
 
 
 class _Manager(pluggy.PluginManager):
@@ -155,7 +179,7 @@ class _Overrides:
     def __init__(self, plugin: Plugin) -> None:
         self.methods = plugin
         for hook in HOOKS:
-            if (method := _overridden(plugin, hook)) is not None:
+            if (method := overridden(plugin, hook)) is not None:
                 setattr(self, hook, _by_position(method))
 
 
@@ -163,94 +187,9 @@ def _by_position(method: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arguments: method(*arguments)
 
 
-def _manager(loaded: Sequence[Loaded]) -> pluggy.PluginManager:
+def _manager(plugins: dict[str, Candidate]) -> pluggy.PluginManager:
     manager = _Manager(PROJECT)
     manager.add_hookspecs(Plugin)
-    known: dict[str, Loaded] = {}
-    for one in map(_checked, loaded):
-        name = one.plugin.name
-        if name in known:
-            raise _refused(
-                one, f"is named '{name}', as is the plugin of {_origin(known[name])}; a plugin's name is unique"
-            )
-        known[name] = one
-        manager.register(_Overrides(one.plugin), name=name)
+    for name, one in plugins.items():
+        manager.register(_Overrides(one.loaded), name=name)
     return manager
-
-
-def _load(found: Installed) -> Loaded:
-    where = f"plugin '{found.entry}' of '{found.distribution} {found.version}'"
-    try:
-        plugin = found.load()
-        if callable(plugin):
-            plugin = plugin()
-    except (Exception, SystemExit) as error:
-        raise PluginLoadError(
-            f"{where} cannot be loaded from '{found.target}' ({type(error).__name__}: {error}); mend it, uninstall it,"
-            f" or deny it: '[plugins] deny = [\"{found.distribution}\"]' in flujo.toml"
-        ) from error
-    if not isinstance(plugin, Plugin):
-        raise PluginLoadError(f"{where} is a {type(plugin).__name__!r}, not a 'flujo_core.Plugin'")
-    return Loaded(plugin, found.distribution, found.version)
-
-
-def _checked(one: Loaded) -> Loaded:
-    """``one``, whose methods were found to be what hooks must be."""
-    plugin = one.plugin
-    if not isinstance(plugin, Plugin):
-        raise PluginLoadError(f"'plugins' was given a {type(plugin).__name__!r}, not an instance of a 'Plugin' class")
-    name = getattr(plugin, "name", None)
-    if not isinstance(name, str) or not name or "/" in name:
-        raise PluginLoadError(
-            f"plugin class '{type(plugin).__name__}' of {_origin(one)} needs a 'name', a text without '/'"
-        )
-    for hook in _unknown_hooks(plugin):
-        raise _refused(one, f"has a method '{hook}', which is no hook of this version{did_you_mean(hook, HOOKS)}")
-    for hook in HOOKS:
-        if (function := _overridden(plugin, hook)) is not None:
-            _check_kind(one, hook, function)
-    return one
-
-
-def _check_kind(one: Loaded, hook: str, function: Callable[..., Any]) -> None:
-    is_async = inspect.iscoroutinefunction(function)
-    if hook in LIFECYCLE and not is_async:
-        raise _refused(one, f"has a '{hook}' that is not async; write 'async def {hook}'")
-    if hook in REGISTRATIONS and is_async:
-        raise _refused(one, f"has a '{hook}' that is async; write 'def {hook}'")
-    expected = len(inspect.signature(getattr(Plugin, hook)).parameters) - 1
-    try:
-        inspect.signature(function).bind(*range(expected))
-    except TypeError as error:
-        raise _refused(
-            one, f"has a '{hook}' that cannot be called with {expected} argument{'s' * (expected > 1)} ({error})"
-        ) from error
-
-
-def _overridden(plugin: object, name: str) -> Callable[..., Any] | None:
-    """The plugin's own method of that name, or None where it has the empty one."""
-    method = getattr(plugin, name)
-    return None if getattr(method, "__func__", method) is getattr(Plugin, name) else method
-
-
-def _unknown_hooks(plugin: Plugin) -> list[str]:
-    prefixes = ("on_", "pre_", "post_", "register_", "around_")
-    likely = (name for name in dir(type(plugin)) if name.startswith(prefixes) or name in NOT_CALLED)
-    return [name for name in likely if name not in HOOKS]
-
-
-def _origin(one: Loaded) -> str:
-    return f"'{one.distribution} {one.version}'" if one.distribution else "'Flujo(plugins=...)'"
-
-
-def _refused(one: Loaded, what: str) -> PluginLoadError:
-    origin = f" ({one.distribution} {one.version})" if one.distribution else ""
-    return PluginLoadError(f"plugin '{one.plugin.name}'{origin} {what}")
-
-
-def _check_required(settings: PluginSettings, installed: Sequence[Installed]) -> None:
-    present = {found.distribution for found in installed}
-    for name in settings.required:
-        if normalised(name) not in present:
-            state = "is denied" if normalised(name) in {one.distribution for one in scan()} else "is not installed"
-            raise PluginLoadError(f"required plugin '{name}' {state}; install it, allow it, or do not require it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Generic, NamedTuple, TypeVar, cast
 
@@ -17,11 +19,18 @@ class Entry(NamedTuple):
         name: Its full name: ``plugin/name``.
         target: The thing itself, or ``module:attr``, imported on first use.
         plugin: The plugin that added it.
+        origin: The distribution that brought the plugin, and its version; or ``Flujo(plugins=...)``.
     """
 
     name: str
     target: object
     plugin: str
+    origin: str
+
+    @property
+    def short(self) -> str:
+        """The name without the plugin's."""
+        return self.name.partition("/")[2]
 
 
 class Registry(Generic[T]):
@@ -34,9 +43,10 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self.what = what
         self._entries: dict[str, Entry] = {}
         self._plugin: str | None = None
+        self._origin = ""
 
     def add(self, name: str, target: T | str, /) -> None:
         """Contributes ``target`` under ``name``; called by a plugin's ``register_*`` method.
@@ -49,17 +59,34 @@ class Registry(Generic[T]):
             PluginLoadError: The name is empty, holds a '/', or was added by the same plugin before.
         """
         if self._plugin is None:
-            raise PluginLoadError(f"{self._what} '{name}' comes too late: names are registered while plugins load")
+            raise PluginLoadError(f"{self.what} '{name}' comes too late: names are registered while plugins load")
         full = f"{self._plugin}/{name}"
         if not name or "/" in name:
-            raise PluginLoadError(f"plugin '{self._plugin}' adds {self._what} '{name}'; give a name without '/'")
+            raise PluginLoadError(f"plugin '{self._plugin}' adds {self.what} '{name}'; give a name without '/'")
         if full in self._entries:
-            raise PluginLoadError(f"plugin '{self._plugin}' adds {self._what} '{name}' twice")
-        self._entries[full] = Entry(full, target, self._plugin)
+            raise PluginLoadError(f"plugin '{self._plugin}' adds {self.what} '{name}' twice")
+        self._entries[full] = Entry(full, target, self._plugin, self._origin)
 
-    def open_for(self, plugin: str | None) -> None:
-        """Says whose contributions come now; None: no more come."""
-        self._plugin = plugin
+    @contextmanager
+    def contributor(self, plugin: str, origin: str) -> Iterator[None]:
+        """Takes contributions while the block lasts; before and after it, the registry is frozen.
+
+        Args:
+            plugin: Whose they are; if the block fails, none of them are kept.
+            origin: Where the plugin is from.
+        """
+        self._plugin, self._origin = plugin, origin
+        try:
+            yield
+        except BaseException:
+            self.forget(plugin)
+            raise
+        finally:
+            self._plugin = None
+
+    def forget(self, plugin: str) -> None:
+        """Drops what a plugin has contributed."""
+        self._entries = {name: entry for name, entry in self._entries.items() if entry.plugin != plugin}
 
     def entries(self) -> list[Entry]:
         """All contributions, by name."""
@@ -73,10 +100,10 @@ class Registry(Generic[T]):
         """
         if name in self._entries:
             return self._entries[name]
-        same = [entry for entry in self.entries() if entry.name.partition("/")[2] == name]
+        same = [entry for entry in self.entries() if entry.short == name]
         if len(same) > 1:
-            names = " and ".join(f"'{entry.name}'" for entry in same)
-            raise ConfigurationError(f"{self._what} '{name}' could be {names}; write the full name")
+            names = " and ".join(f"'{entry.name}' of {entry.origin}" for entry in same)
+            raise ConfigurationError(f"{self.what} '{name}' could be {names}; write the full name")
         return same[0] if same else None
 
     def get(self, name: str) -> T:
@@ -87,9 +114,9 @@ class Registry(Generic[T]):
         """
         entry = self.find(name)
         if entry is None:
-            known = [*self._entries, *(full.partition("/")[2] for full in self._entries)]
-            raise ConfigurationError(f"no {self._what} is named '{name}'{did_you_mean(name, known)}")
-        return cast(T, _load(entry.target, f"{self._what} '{entry.name}'"))
+            known = [*self._entries, *(one.short for one in self._entries.values())]
+            raise ConfigurationError(f"no {self.what} is named '{name}'{did_you_mean(name, known)}")
+        return cast(T, _load(entry.target, f"{self.what} '{entry.name}'"))
 
 
 def _load(target: object, what: str) -> object:

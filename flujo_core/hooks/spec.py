@@ -1,22 +1,72 @@
-"""Plugin: every hook that there is, typed, documented and empty. A plugin overrides what it needs."""
+"""Plugin: every hook that there is, typed, documented and empty. A plugin overrides what it needs.
+
+A hook is one method here, marked with its kind, which says who calls it and how. To add one, write its method and
+docstring, let the engine (or who else consumes it) call it, and test it: loading, ordering, policies, timeouts and the
+reference of the hooks follow from the method.
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
 
 from pluggy import HookimplMarker, HookspecMarker
 
-from flujo_core.hooks.call import RunEnd, RunStart, StepCall
+from flujo_core.errors import StepError
+from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
 from flujo_core.hooks.registry import Registry
 from flujo_core.model.agent import ModelFactory
+from flujo_core.model.event import JournaledEvent
+from flujo_core.model.flow import Check
 from flujo_core.model.outcome import Skip, Stop
 from flujo_core.model.run import StepResult
+from flujo_core.model.step import Step
+from flujo_core.store.protocol import StoreFactory
 
 PROJECT = "flujo"
+HOOK_API = "1.0"
+"""The version of this specification: a plugin's ``api`` says which ones it is written for."""
+
+HookKind: TypeAlias = Literal["contribute", "lifetime", "transform", "around", "answer", "notify", "agent"]
+"""How a hook is called; ``docs/reference/hooks.md`` says what each means."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 hookspec = HookspecMarker(PROJECT)
 hookimpl = HookimplMarker(PROJECT)
 """Marks a plugin's method as called first or last: ``@hookimpl(tryfirst=True)``."""
+
+
+class Hook(NamedTuple):
+    """What the host knows of a hook.
+
+    Attributes:
+        name: The method's name.
+        kind: How it is called.
+        mirrored: Whether plugins are called in the reverse order.
+        what: For a contribution: what is registered, in the singular ("agent").
+    """
+
+    name: str
+    kind: HookKind
+    mirrored: bool
+    what: str
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is a coroutine function."""
+        return self.kind not in ("contribute", "agent")
+
+
+_hooks: dict[str, Hook] = {}
+
+
+def _hook(kind: HookKind, *, mirrored: bool = False, what: str = "") -> Callable[[F], F]:
+    def marked(method: F) -> F:
+        _hooks[method.__name__] = Hook(method.__name__, kind, mirrored, what)
+        return hookspec(method)
+
+    return marked
 
 
 class Plugin:
@@ -25,31 +75,96 @@ class Plugin:
     A distribution names its subclasses (or instances, or functions that make one) in the entry point group
     ``flujo.plugins``; ``Flujo(plugins=[...])`` takes instances.
 
-    An error in a hook stops the run with a ``PluginError``; a ``Veto`` refuses it. Plugins are called in the order of
-    their names, ``tryfirst`` before and ``trylast`` after the others; ``post_step_execution`` and ``on_pipeline_end``
-    in the reverse order, so that what was wrapped first is unwrapped last.
+    An error in a hook stops the run with a ``PluginError``; a ``Veto`` refuses it. Plugins are called in the order that
+    the configuration gives, then ``tryfirst`` before and ``trylast`` after the others, then as ``before`` and ``after``
+    say, then by name; ``post_step_execution``, ``on_pipeline_end`` and ``on_shutdown`` in the reverse order, so that
+    what was wrapped first is unwrapped last.
 
     Attributes:
         name: Unique among the plugins of a process; the first part of the names that it registers.
+        api: The versions of this specification that the plugin is written for.
+        before: Names of plugins that it is called before, where they are there.
+        after: Names of plugins that it is called after, where they are there.
     """
 
     name: ClassVar[str]
+    api: ClassVar[str] = ">=1,<2"
+    before: ClassVar[Sequence[str]] = ()
+    after: ClassVar[Sequence[str]] = ()
 
-    @hookspec
+    @_hook("lifetime")
+    async def on_startup(self, app: AppInfo, /) -> None:
+        """Called once before the first run of a ``Flujo`` on an event loop: the place to open clients.
+
+        A ``Flujo`` that is used with ``async with`` starts up as the block begins. An error means that nothing runs;
+        the plugins that were started are shut down.
+        """
+
+    @_hook("lifetime", mirrored=True)
+    async def on_shutdown(self) -> None:
+        """Called once when the ``async with`` block of a ``Flujo`` ends, after its runs: the place to close clients.
+
+        A plugin that was not started is not shut down; each one that was is, whatever the others do.
+        """
+
+    @_hook("contribute", what="step")
+    def register_steps(self, registry: Registry[Step[Any, Any]], /) -> None:
+        """Contributes steps by name: ``registry.add("mask", mask)``.
+
+        Called once, while plugins load. ``Step.registered("acme/mask", takes=str, gives=str)`` stands for one of them.
+        """
+
+    @_hook("contribute", what="agent")
     def register_agents(self, registry: Registry[Any], /) -> None:
         """Contributes agents by name: ``registry.add("underwriter", agent)``.
 
         Called once, while plugins load. ``Step.agent("decide", "acme/underwriter")`` asks one of them.
         """
 
-    @hookspec
+    @_hook("contribute", what="model prefix")
     def register_models(self, registry: Registry[ModelFactory], /) -> None:
         """Contributes model name prefixes: ``registry.add("local", factory)`` makes ``"local:NAME"`` a model name.
 
         Called once, while plugins load. The factory gets what follows the colon and gives a pydantic-ai ``Model``.
         """
 
-    @hookspec
+    @_hook("contribute", what="store")
+    def register_stores(self, registry: Registry[StoreFactory], /) -> None:
+        """Contributes stores by the scheme of their URLs: ``registry.add("redis", factory)`` makes ``redis://...`` one.
+
+        Called once, while plugins load. The factory gets the whole URL and gives a ``Store``.
+        """
+
+    @_hook("contribute", what="check")
+    def register_checks(self, registry: Registry[Check], /) -> None:
+        """Contributes checks of pipelines: ``registry.add("eu-only", check)``.
+
+        Called once, while plugins load. A check gets the pipeline, with registered steps and agents in the places of
+        their names, and gives what is wrong with it, a sentence each. ``Flujo(...)`` and ``flujo check`` refuse a
+        pipeline with which anything is wrong.
+        """
+
+    @_hook("contribute", what="command")
+    def register_commands(self, registry: Registry[Any], /) -> None:
+        """Contributes commands to the command line: ``registry.add("audit", app)`` makes ``flujo audit ...`` one.
+
+        Called once, while plugins load. The target is a ``typer.Typer`` or a function; name it as ``module:attr``, so
+        that it is imported only when the command is used.
+        """
+
+    @_hook("answer")
+    async def authorize(self, request: AuthorizationRequest, /) -> Decision | None:
+        """Called before a run begins and before each step, before any other hook.
+
+        The first plugin whose answer is not None decides. An error, an answer of another kind, or no answer in time
+        means no, under any policy.
+
+        Returns:
+            ``Decision.allow()``, ``Decision.deny("why")``, or None: the next plugin is asked. If all have given None,
+            it is allowed.
+        """
+
+    @_hook("transform")
     async def on_pipeline_start(self, run: RunStart, /) -> RunStart | Stop | None:
         """Called before a run begins, and before anything of it is recorded.
 
@@ -57,7 +172,19 @@ class Plugin:
             None to leave the run as it is, a changed copy (``run.replace(initial_input=...)``), or Stop.
         """
 
-    @hookspec
+    @_hook("around")
+    async def around_run(self, run: RunStart, proceed: Callable[[], Awaitable[RunEnd]], /) -> RunEnd:
+        """Called around the steps of a run, between ``on_pipeline_start`` and ``on_pipeline_end``.
+
+        ``await proceed()`` runs the plugins further in and the steps, and gives how that ended; it raises nothing for
+        a run that failed. It is awaited exactly once: a run happens once.
+
+        Returns:
+            What ``proceed`` gave, or a changed copy, as from ``on_pipeline_end``.
+        """
+        return await proceed()
+
+    @_hook("transform")
     async def pre_step_execution(self, call: StepCall, /) -> StepCall | Stop | Skip[Any] | None:
         """Called before a step's first attempt.
 
@@ -67,7 +194,34 @@ class Plugin:
             plugins follow a Skip.
         """
 
-    @hookspec
+    @_hook("around")
+    async def around_step(self, call: StepCall, proceed: Callable[[], Awaitable[StepResult]], /) -> StepResult:
+        """Called around all attempts of a step, between the pre and the post hooks; not for a skipped step.
+
+        ``await proceed()`` runs the plugins further in and the step, and gives its result. It raises ``StepError`` if
+        the step failed; awaited again, it tries the step again. ``call.context`` is what the step will see, and
+        after ``proceed`` what it left.
+
+        Returns:
+            What ``proceed`` gave, a changed copy (``result.replace(output=...)``), or a result without the step having
+            run: ``call.result(output)``.
+
+        Raises:
+            StepError: What ``proceed`` raised may be raised again.
+        """
+        return await proceed()
+
+    @_hook("answer")
+    async def on_step_error(self, call: StepCall, error: StepError, /) -> StepResult | None:
+        """Called when a step has failed for good, before that is recorded.
+
+        The first plugin whose answer is not None decides.
+
+        Returns:
+            None to let the step fail, or what stands for its result: ``call.result(output)``.
+        """
+
+    @_hook("transform", mirrored=True)
     async def post_step_execution(self, call: StepCall, result: StepResult, /) -> StepResult | Stop | None:
         """Called when a step has its output, before that is committed; for a skipped step too.
 
@@ -76,7 +230,7 @@ class Plugin:
             the step.
         """
 
-    @hookspec
+    @_hook("transform", mirrored=True)
     async def on_pipeline_end(self, run: RunStart, end: RunEnd, /) -> RunEnd | None:
         """Called when a run is about to end, in whatever way, except when it is cancelled.
 
@@ -85,14 +239,28 @@ class Plugin:
             ``end.replace(pipeline_result=end.pipeline_result.replace(output=...))``. The context is there to look at.
         """
 
+    @_hook("notify")
+    async def on_event(self, event: JournaledEvent, /) -> None:
+        """Called with each event of a run after it is durable: in order, beside the run, at most once.
 
-REGISTRATIONS = ("register_agents", "register_models")
-"""The hooks that contribute; sync, called once, at load."""
+        A plugin that is slow makes the run wait once 64 events wait for it. An error refuses the run at its next
+        event; one in the last event, when the run has ended, is logged.
+        """
 
-LIFECYCLE = ("on_pipeline_start", "pre_step_execution", "post_step_execution", "on_pipeline_end")
-"""The hooks that act on runs; async."""
+    @_hook("agent")
+    def agent_capabilities(self, agent: AgentInfo, /) -> Sequence[object]:
+        """Contributes pydantic-ai capabilities to an agent of the pipeline.
 
-HOOKS = (*REGISTRATIONS, *LIFECYCLE)
+        Called for each such agent when a ``Flujo`` is made. The capabilities take part in each of the agent's runs,
+        after the agent's own; ``RunContext.metadata["flujo"]`` has the run's id, tenant, address and attempt. A
+        capability that overrides a method that the installed pydantic-ai does not have is refused: it would not be
+        called.
+        """
+        return ()
 
-NOT_CALLED = ("agent_capabilities", "authorize", "transform_chunk")
+
+HOOKS: Mapping[str, Hook] = _hooks
+"""Every hook, by name."""
+
+NOT_CALLED = ("transform_chunk",)
 """Hooks of the design that this version does not call. A plugin that counts on one is refused: it would fail open."""

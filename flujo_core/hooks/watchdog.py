@@ -22,8 +22,8 @@ class Watch:
 
     Attributes:
         task: The task.
-        pending: The hook's coroutine that is waited for, or None.
-        expired: The coroutine that took too long, or None.
+        pending: The hook's coroutine that is waited for, or what stands for it, or None.
+        expired: What took too long, or None.
         timeout: How long a hook may take, in seconds.
     """
 
@@ -32,10 +32,23 @@ class Watch:
     def __init__(self, task: asyncio.Task[Any] | None, timeout: float) -> None:
         self.task = task
         self.timeout = timeout
-        self.pending: Coroutine[Any, Any, Any] | None = None
-        self.expired: Coroutine[Any, Any, Any] | None = None
-        self._seen: Coroutine[Any, Any, Any] | None = None
+        self.pending: object | None = None
+        self.expired: object | None = None
+        self._seen: object | None = None
         self._waited = 0.0
+
+    async def seen(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Awaits a hook's coroutine under the watchdog's eyes.
+
+        Raises:
+            TimeoutError: It took too long, and gave something all the same.
+        """
+        self.pending = work
+        answer = await work
+        if self.expired is not None:
+            raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
+        self.pending = None
+        return answer
 
     def look(self, interval: float) -> None:
         """Notes what is waited for, and cancels what was so in each look of a whole timeout.

@@ -61,6 +61,7 @@ class AgentAction:
         gives: The output's type; ``Any`` while only the agent's name is known.
         prompt: Makes the prompt from the input; None: the input is the prompt.
         deps: Makes the agent's dependencies from the input, or None.
+        capabilities: pydantic-ai capabilities that plugins add to the agent's own.
     """
 
     agent: Any
@@ -68,9 +69,25 @@ class AgentAction:
     gives: Any
     prompt: Template | FunctionAction | None
     deps: FunctionAction | None
+    capabilities: tuple[Any, ...] = ()
 
 
-Action: TypeAlias = FunctionAction | AgentAction
+@dataclass(frozen=True, eq=False)
+class RegisteredAction:
+    """A step that a plugin registered, while only its name is known.
+
+    Attributes:
+        name: The name: ``acme/mask``.
+        takes: The type of input that is counted on.
+        gives: The type of output that is counted on.
+    """
+
+    name: str
+    takes: Any
+    gives: Any
+
+
+Action: TypeAlias = FunctionAction | AgentAction | RegisteredAction
 
 
 def function_action(fn: Callable[..., Any], name: str, scope: Mapping[str, Any]) -> FunctionAction:

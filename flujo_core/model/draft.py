@@ -84,3 +84,37 @@ def loaded(context: PipelineContext) -> PipelineContext:
         vars(context).clear()
         vars(context).update(values)  # in the order of declaration, as pydantic compares and dumps them
     return context
+
+
+class Drafting:
+    """Makes a draft when somebody asks for it, and tells what was touched in it.
+
+    Args:
+        kind: The class of the context.
+        base: What drafts read from.
+    """
+
+    __slots__ = ("_base", "_kind", "_made")
+
+    def __init__(self, kind: type[PipelineContext], base: Mapping[str, Any]) -> None:
+        self._kind = kind
+        self._base = base
+        self._made: PipelineContext | None = None
+
+    @property
+    def context(self) -> PipelineContext:
+        """The draft; the same one until it is taken."""
+        if self._made is None:
+            self._made = draft(self._kind, self._base)
+        return self._made
+
+    def take(self, base: Mapping[str, Any] | None = None) -> State:
+        """What was touched in the draft; the next one is another.
+
+        Args:
+            base: What the next draft reads from; as before, unless given.
+        """
+        made, self._made = self._made, None
+        if base is not None:
+            self._base = base
+        return {} if made is None else touched(made)

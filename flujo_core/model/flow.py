@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Self
+from typing import Any, Generic, Self, TypeAlias
 from urllib.parse import quote
 
 from typing_extensions import TypeVar
@@ -135,3 +135,7 @@ def checked_name(name: str) -> str:
     if not name.strip():
         raise DefinitionError("a step's name is text that is not empty")
     return name
+
+
+Check: TypeAlias = Callable[[Node[Any, Any]], Iterable[str]]
+"""Looks at a pipeline, and gives what is wrong with it, a sentence each."""

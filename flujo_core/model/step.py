@@ -14,6 +14,7 @@ from flujo_core.model.action import (
     Action,
     AgentAction,
     FunctionAction,
+    RegisteredAction,
     agent_action,
     check_deps,
     function_action,
@@ -71,6 +72,8 @@ class Step(Node[In, Out]):
     def signatures(self) -> list[Signature]:
         """What the functions that the step calls take: its own, or its prompt's and deps'."""
         action = self.action
+        if isinstance(action, RegisteredAction):
+            return []
         parts = [action] if isinstance(action, FunctionAction) else [action.prompt, action.deps]
         return [part.signature for part in parts if isinstance(part, FunctionAction)]
 
@@ -204,6 +207,21 @@ class Step(Node[In, Out]):
         scope = sys._getframe(1).f_locals
         action = agent_action(checked_name(name), agent, input, prompt, deps, scope)
         return Step(name, action, StepPolicy(retry, timeout))
+
+    @staticmethod
+    def registered(name: str, /, *, takes: type[I], gives: type[O]) -> Step[I, O]:
+        """A step that a plugin has registered, by its name. It is looked up when a ``Flujo`` is made.
+
+        Args:
+            name: ``plugin/name``, or the short name while only one plugin has it. What follows the slash is the name
+                of the step.
+            takes: The type of input that it is given.
+            gives: The type of output that is counted on.
+
+        Raises:
+            DefinitionError: The name is empty.
+        """
+        return Step(checked_name(name).rpartition("/")[2] or name, RegisteredAction(name, takes, gives))
 
 
 class _StepDecorator(Protocol):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 from flujo_core.model.event import RunStatus
 
@@ -86,3 +86,7 @@ class Store(Protocol):
     async def close(self) -> None:
         """Lets go of what the store holds; it may be used again, and opens then by itself."""
         ...
+
+
+StoreFactory: TypeAlias = Callable[[str], Store]
+"""Makes a store from its URL."""

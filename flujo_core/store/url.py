@@ -1,4 +1,4 @@
-"""Stores by URL: ``sqlite:///runs.db``, ``memory://``."""
+"""The kernel's stores by URL: ``sqlite:///runs.db``, ``memory://``."""
 
 from __future__ import annotations
 
@@ -7,22 +7,35 @@ from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Store
 
 
-def store_of(url: str) -> Store:
-    """The store that a URL names.
+def sqlite_store(url: str) -> Store:
+    """The store in the file that a URL names.
 
     Args:
-        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory://``.
+        url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
 
     Raises:
         ConfigurationError: It names none.
     """
-    if url.startswith("sqlite:///") and (path := url.removeprefix("sqlite:///")):
-        from flujo_core.store.sqlite import SQLiteStore  # noqa: PLC0415 - only who uses it imports sqlite3
+    path = url.removeprefix("sqlite:///")
+    if not path or path == url:
+        raise ConfigurationError(
+            f"'{url}' names no store; write 'sqlite:///runs.db' (a file), or 'sqlite:////var/lib/runs.db' (an absolute"
+            " path)"
+        )
+    from flujo_core.store.sqlite import SQLiteStore  # noqa: PLC0415 - only who uses it imports sqlite3
 
-        return SQLiteStore(path)
-    if url == "memory://":
-        return MemoryStore()
-    raise ConfigurationError(
-        f"'{url}' names no store; write 'sqlite:///runs.db' (a file), 'sqlite:////var/lib/runs.db' (an absolute path)"
-        " or 'memory://'"
-    )
+    return SQLiteStore(path)
+
+
+def memory_store(url: str) -> Store:
+    """A new store in memory.
+
+    Args:
+        url: ``memory://``.
+
+    Raises:
+        ConfigurationError: It is another URL.
+    """
+    if url != "memory://":
+        raise ConfigurationError(f"'{url}' names no store; write 'memory://'")
+    return MemoryStore()

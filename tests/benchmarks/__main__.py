@@ -1,4 +1,4 @@
-"""Measures what the README and the docs claim of performance: ``python tests/benchmarks [imports] [steps] [hooks]``."""
+"""Measures what the README and the docs claim of performance: ``python tests/benchmarks [GROUP ...]``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import asyncio
 import platform
 import sys
 
+import discovery
 import hooks
 import imports
 import steps
 
-GROUPS = {"imports": imports.measure, "steps": steps.measure, "hooks": hooks.measure}
+GROUPS = {
+    "imports": imports.measure,
+    "discovery": discovery.measure,
+    "steps": steps.measure,
+    "hooks": hooks.measure,
+}
 
 
 async def main(names: list[str]) -> None:

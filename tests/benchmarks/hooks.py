@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 from measure import Ratio, compare
 
 from flujo_core import Flujo, Pipeline, Plugin, PluginSettings, Settings, StepCall, StepResult, step
-from flujo_core.hooks.dispatch import Implementation, compile_hooks
-from flujo_core.hooks.spec import LIFECYCLE
+from flujo_core.hooks.dispatch import compile_hooks
+from flujo_core.hooks.failure import Implementation
+from flujo_core.hooks.spec import HOOKS
 from flujo_core.hooks.watchdog import Watch
 
 CALLS = 100
@@ -33,7 +34,7 @@ async def _dispatch(count: int, limit: float) -> Ratio:
     async def hook(call: StepCall) -> None: ...
 
     found = [Implementation(hook, "pre_step_execution", f"p{n}", None, None) for n in range(count)]
-    hooks = compile_hooks({name: found if name == "pre_step_execution" else [] for name in LIFECYCLE}, 30)
+    hooks = compile_hooks({name: found if name == "pre_step_execution" else [] for name in HOOKS}, 30)
     watch = Watch(asyncio.current_task(), 30)
     call: Any = StepCall("r", None, "a", "a", 1, None, None)  # type: ignore[arg-type]
     compiled = hooks.pre

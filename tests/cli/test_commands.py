@@ -202,7 +202,7 @@ def test_a_missing_required_plugin_exits_with_2(capsys: pytest.CaptureFixture[st
     (folder / "flujo.toml").write_text('[plugins]\nrequired = ["acme-vault"]\n')
     assert run_command(["run", "pipelines.py:words", "-i", "x"]) == 2
     printed = capsys.readouterr()
-    assert "required plugin 'acme-vault' is not installed" in printed.err
+    assert "plugin 'acme-vault' is missing: it is required, and not installed" in printed.err
     _one_sentence(printed.err)
 
 

@@ -21,7 +21,7 @@ from flujo_core import (
     hookimpl,
     step,
 )
-from flujo_core.hooks.host import scan
+from flujo_core.hooks.scan import scan
 
 Install = Callable[..., None]
 Python = Callable[..., str]
@@ -160,7 +160,7 @@ BROKEN = {
     "sync hook": HEAD + "    def pre_step_execution(self, call): pass\n",
     "async generator": HEAD + "    async def pre_step_execution(self, call): yield\n",
     "async registration": HEAD + "    async def register_agents(self, registry): pass\n",
-    "a hook that this version does not call": HEAD + "    async def authorize(self, request): pass\n",
+    "a hook that this version does not call": HEAD + "    async def transform_chunk(self, call, chunk): pass\n",
     "misspelt hook": HEAD + "    async def pre_step_exeution(self, call): pass\n",
     "too few parameters": HEAD + "    async def post_step_execution(self, call): pass\n",
     "too many parameters": HEAD + "    async def pre_step_execution(self, call, result): pass\n",
@@ -215,14 +215,14 @@ def test_each_kind_of_target_loads_in_this_process(install: Install, here: Path)
     for number, source in enumerate(["", "it = It()\n", "def make(): return It()\n"]):
         target = ("It", "it", "make")[number]
         install(f"acme-{number}", f"acme_kind_{number}", HEAD.replace("'p'", f"'p{number}'") + source,
-                p=f"acme_kind_{number}:{target}")  # fmt: skip
+                **{f"p{number}": f"acme_kind_{number}:{target}"})  # fmt: skip
     scan.cache_clear()
     allowed = Settings(PluginSettings(allow=("acme-0", "acme-1", "acme-2"), required=("acme-0",)))
     assert Flujo(work, settings=allowed).run(1).output == 1
     denied = Settings(PluginSettings(deny=("acme-0",), required=("acme-0",)))
-    with pytest.raises(PluginLoadError, match=r"'acme-0' is denied"):
+    with pytest.raises(PluginLoadError, match=r"'acme-0'.* is missing: it is required, and denied"):
         Flujo(work, settings=denied)
-    with pytest.raises(PluginLoadError, match=r"'acme-9' is not installed"):
+    with pytest.raises(PluginLoadError, match=r"'acme-9'.* is missing: it is required, and not installed"):
         Flujo(work, settings=Settings(PluginSettings(allow=(), required=("acme-9",))))
 
 
@@ -230,7 +230,7 @@ def test_two_plugins_of_one_name_refuse_the_start_and_both_distributions_are_nam
     install: Install, python: Python
 ) -> None:
     install("acme", "m", plugin("same"), p="m:It")
-    install("umbrella", "u", plugin("same"), p="u:It")
+    install("umbrella", "u", plugin("same"), q="u:It")
     said = python(PROGRAM)
     assert said.startswith("PluginLoadError") and "'same'" in said and "acme" in said and "umbrella" in said
 

@@ -14,10 +14,9 @@ from flujo_core import ConfigurationError, PluginLoadError, Registry
 def registry(**plugins: dict[str, Any]) -> Registry[Any]:
     made: Registry[Any] = Registry("agent")
     for plugin, names in plugins.items():
-        made.open_for(plugin)
-        for name, target in names.items():
-            made.add(name, target)
-    made.open_for(None)
+        with made.contributor(plugin, f"'{plugin}-dist 1.0'"):
+            for name, target in names.items():
+                made.add(name, target)
     return made
 
 
@@ -27,8 +26,8 @@ def test_a_name_is_found_in_full_and_while_it_is_unique_in_short() -> None:
     assert [entry.name for entry in made.entries()] == ["acme/mask", "acme/other", "umbrella/mask"]
 
 
-def test_a_short_name_of_two_plugins_is_refused_and_both_are_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"acme/mask.*umbrella/mask"):
+def test_a_short_name_of_two_plugins_is_refused_and_both_distributions_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"acme/mask.*acme-dist 1\.0.*umbrella/mask.*umbrella-dist 1\.0"):
         registry(acme={"mask": 1}, umbrella={"mask": 3}).get("mask")
 
 
@@ -61,10 +60,23 @@ def test_an_odd_name_is_refused(name: str) -> None:
 
 
 def test_a_name_twice_from_one_plugin_is_refused() -> None:
-    made = registry(acme={"mask": 1})
-    made.open_for("acme")
-    with pytest.raises(PluginLoadError, match="twice"):
+    made = registry()
+    with pytest.raises(PluginLoadError, match="twice"), made.contributor("acme", "'acme-dist 1.0'"):
+        made.add("mask", 1)
         made.add("mask", 2)
+
+
+def test_of_a_plugin_that_fails_while_it_registers_nothing_is_kept() -> None:
+    made = registry(umbrella={"mask": 3})
+    with pytest.raises(ZeroDivisionError), made.contributor("acme", "'acme-dist 1.0'"):
+        made.add("mask", 1)
+        _ = 1 / 0
+    assert [entry.name for entry in made.entries()] == ["umbrella/mask"]
+
+
+def test_a_registry_is_frozen_once_the_plugins_are_loaded() -> None:
+    with pytest.raises(PluginLoadError, match="comes too late"):
+        registry(acme={"mask": 1}).add("late", 2)
 
 
 def test_a_target_may_be_a_path_that_is_imported_on_first_use() -> None:

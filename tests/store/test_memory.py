@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from flujo_core import ConfigurationError, MemoryStore, Record, RunExists, SQLiteStore, Store, StoreError
-from flujo_core.store.url import store_of
 
 Scenario = Callable[[Store], Awaitable[Any]]
 Play = Callable[[Scenario], Any]
@@ -214,20 +213,3 @@ def test_a_call_that_cannot_be_served_gives_an_error_or_nothing_and_the_store_go
         assert len(await asyncio.wait_for(store.read("r"), 3)) == 1
 
     play(scenario)
-
-
-@pytest.mark.parametrize("url", ["", "runs.db", "sqlite://", "sqlite:///", "sqlite:runs.db", "postgres://x", "memory:"])
-def test_a_url_that_names_no_store_is_refused_with_examples(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="sqlite:///runs"):
-        store_of(url)
-
-
-def test_urls_name_stores(tmp_path: Path) -> None:
-    async def keep(store: Store) -> None:
-        await store.append([record("r", 1)])
-        await store.close()
-
-    asyncio.run(keep(store_of("sqlite:///relative.db")))
-    asyncio.run(keep(store_of(f"sqlite:///{tmp_path}/sub/absolute.db")))
-    assert (Path("relative.db").exists(), (tmp_path / "sub" / "absolute.db").exists()) == (True, True)
-    assert isinstance(store_of("memory://"), MemoryStore)

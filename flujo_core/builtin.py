@@ -1,0 +1,22 @@
+"""What comes with the kernel, registered as anybody else's: the stores."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from flujo_core.hooks.registry import Registry
+from flujo_core.hooks.spec import Plugin
+from flujo_core.store.protocol import StoreFactory
+from flujo_core.store.url import memory_store, sqlite_store
+
+NAME = "flujo"
+
+
+class Builtin(Plugin):
+    """The kernel's own plugin."""
+
+    name: ClassVar[str] = NAME
+
+    def register_stores(self, registry: Registry[StoreFactory], /) -> None:
+        registry.add("memory", memory_store)
+        registry.add("sqlite", sqlite_store)

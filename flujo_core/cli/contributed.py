@@ -1,0 +1,50 @@
+"""Commands that plugins contribute. Plugins are loaded only for a command that the kernel does not have."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from flujo_core.cli.session import Session, session
+from flujo_core.errors import ConfigurationError
+from flujo_core.hooks.host import Host
+
+
+class PluginCommands(TyperGroup):
+    """The kernel's commands, and those of plugins by their short or full names; the kernel's come first."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            return found
+        host = _host(ctx)
+        if host.commands.find(cmd_name) is None:
+            return None
+        return _command(cmd_name, host.commands.get(cmd_name))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = super().list_commands(ctx)
+        try:
+            contributed = [entry.short for entry in _host(ctx).commands.entries()]
+        except ConfigurationError as error:
+            print(f"flujo: the commands of plugins are left out: {error}", file=sys.stderr)
+            return names
+        return [*names, *(name for name in contributed if name not in names)]
+
+
+def _host(ctx: Any) -> Host:
+    """The plugins, as the command line asks for them: it is parsed, and no command has been called yet."""
+    own = session(cast(typer.Context, ctx))
+    return Session(own.debug, ctx.params.get("plugin") or own.without).host()
+
+
+def _command(name: str, target: Any) -> Any:
+    if not isinstance(target, typer.Typer):
+        app = typer.Typer(add_completion=False)
+        app.command(name)(target)
+        target = app
+    return get_command(target)

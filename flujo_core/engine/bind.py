@@ -1,0 +1,85 @@
+"""A pipeline whose names are resolved: what plugins registered stands in the places of its names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from flujo_core.errors import ConfigurationError, DefinitionError, PluginLoadError
+from flujo_core.hooks.call import AgentInfo
+from flujo_core.hooks.host import Host
+from flujo_core.model.action import AgentAction, RegisteredAction
+from flujo_core.model.agent import ModelAgent, model_name
+from flujo_core.model.check import check_edge
+from flujo_core.model.flow import Node, Pipeline, walk
+from flujo_core.model.policy import NO_POLICY
+from flujo_core.model.step import Step, with_agent
+
+
+def bound(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
+    """``node`` with registered steps and agents in the places of their names.
+
+    Edges are checked again, as types are known now, and then by the checks that plugins have registered.
+
+    Raises:
+        ConfigurationError: A name is not registered.
+        DefinitionError: What is registered does not go with its place, or a plugin's check finds something wrong.
+    """
+    made = _resolved(node, host)
+    _check(made, host)
+    return made
+
+
+def _resolved(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
+    if isinstance(node, Pipeline):
+        return replace(node, nodes=tuple(_resolved(part, host) for part in node.nodes))
+    if isinstance(node, Step) and isinstance(node.action, RegisteredAction):
+        return _resolved(_registered_step(node, node.action, host), host)
+    if isinstance(node, Step) and isinstance(node.action, AgentAction) and isinstance(node.action.agent, str):
+        return with_agent(node, host.agents.get(node.action.agent))
+    return node
+
+
+def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host) -> Step[Any, Any]:
+    """The step that is registered under a name, for the place that the name stands in."""
+    found: object = host.steps.get(action.name)
+    if not isinstance(found, Step) or isinstance(found.action, RegisteredAction):
+        what = "another name" if isinstance(found, Step) else f"{type(found).__name__!r}"
+        raise DefinitionError(f"step '{place.name}' is registered as '{action.name}', which is {what}, and not a step")
+    check_edge(f"{place.name} (as declared)", action.takes, action.name, found.takes)
+    check_edge(action.name, found.gives, f"{place.name} (as declared)", action.gives)
+    policies = found.policies if place.policies == NO_POLICY else place.policies
+    return replace(found, name=place.name, policies=policies)
+
+
+def _check(node: Node[Any, Any], host: Host) -> None:
+    wrong = [finding for entry in host.checks.entries() for finding in _findings(node, host, entry.name, entry.origin)]
+    if wrong:
+        raise DefinitionError("; ".join(wrong))
+
+
+def _findings(node: Node[Any, Any], host: Host, name: str, origin: str) -> Sequence[str]:
+    try:
+        return [f"check '{name}' of {origin} finds: {finding}" for finding in host.checks.get(name)(node)]
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise PluginLoadError(f"check '{name}' of {origin} raised {type(error).__name__}") from error
+
+
+def leaves_of(node: Node[Any, Any], host: Host) -> list[tuple[str, Step[Any, Any]]]:
+    """The steps of a pipeline that is bound, by address, with the capabilities that plugins have for their agents.
+
+    Raises:
+        PluginLoadError: A plugin failed, or has a capability that would not be called.
+    """
+    return [(address, _capable(step, address, host)) for address, step in walk(node) if isinstance(step, Step)]
+
+
+def _capable(step: Step[Any, Any], address: str, host: Host) -> Step[Any, Any]:
+    action = step.action
+    if not isinstance(action, AgentAction) or not isinstance(action.agent, ModelAgent):
+        return step
+    found = host.capabilities(AgentInfo(address, step.name, model_name(action.agent.model)))
+    return replace(step, action=replace(action, capabilities=found)) if found else step

@@ -1,0 +1,185 @@
+"""One leaf with hooks: authorize, pre hooks, around hooks and the attempts within, error hooks, post hooks."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from typing import Any
+
+from pydantic import ValidationError
+
+from flujo_core.engine.attempt import FAILING, Attempts, Run, Stopped, Yield, record_failed_attempt
+from flujo_core.engine.journal import now
+from flujo_core.errors import InvalidValue, StepError
+from flujo_core.hooks.call import AuthorizationRequest, StepCall
+from flujo_core.model.agent import Usage
+from flujo_core.model.check import type_name
+from flujo_core.model.draft import Drafting, State
+from flujo_core.model.outcome import Skip, Stop
+from flujo_core.model.run import StepResult, StepStatus
+from flujo_core.model.value import adapter, flaws
+
+
+async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
+    """Runs a leaf with the hooks around it; gives what there is to commit.
+
+    Args:
+        leaf: The leaf's attempts.
+        run: The run.
+        value: Its input.
+        started: When it began.
+
+    Raises:
+        StepError: The step failed, or what hooks made of it is not valid.
+        Veto: A hook refused it.
+        PluginError: A hook failed.
+        Stopped: The step or a hook ends the run.
+    """
+    hooks, journal = run.hooks, run.journal
+    if hooks.authorize is not None:
+        who = (journal.run_id, journal.tenant, run.pipeline, leaf.address, leaf.model)
+        await hooks.authorize(run.watch, AuthorizationRequest("run_step", *who))
+    drafting = Drafting(run.context_type, run.state)
+    # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
+    facts = (journal.run_id, journal.tenant, leaf.address, leaf.name, value, leaf.model, drafting)
+    call: StepCall = tuple.__new__(StepCall, facts)
+    before: StepCall | Stop | Skip[Any] = call if hooks.pre is None else await hooks.pre(run.watch, call)
+    looked_at = drafting.take()
+    if isinstance(before, Stop):
+        raise Stopped(before)
+    if isinstance(before, Skip):
+        made = remade(leaf, run, before.output, looked_at, 0, None)
+    else:
+        if before.step_input is not value:
+            value = _changed_input(leaf, before.step_input)
+            call = call._replace(step_input=value)
+        if hooks.around_step is None and hooks.step_error is None:
+            made = await leaf.run(run, value, looked_at)
+        else:
+            made = await Guarded(leaf, run, call, looked_at, started).run()
+    if hooks.post is None:
+        return made
+    drafting.take(_after(made, run))
+    result = _result(leaf, made, started)
+    after = await hooks.post(run.watch, call, result)
+    if isinstance(after, Stop):
+        raise Stopped(after)
+    changed = drafting.take()
+    if after is result and not changed:
+        return made
+    return remade(leaf, run, after.output, made.touched | changed, made.attempt, made.usage)
+
+
+class Guarded:
+    """The attempts of a leaf, with around hooks or error hooks.
+
+    Args:
+        leaf: The leaf's attempts.
+        run: The run.
+        call: The call, as the pre hooks left it.
+        looked_at: The context's fields that they looked at or set.
+        started: When the leaf began.
+    """
+
+    def __init__(self, leaf: Attempts, run: Run, call: StepCall, looked_at: State, started: float) -> None:
+        self._leaf = leaf
+        self._run = run
+        self._call = call
+        self._looked_at = looked_at
+        self._started = started
+        self._tried = 0
+        self._failure: StepError | None = None
+        self._made: Yield | None = None
+        self._result: StepResult | None = None
+        call.drafting.take(self._before())
+
+    async def run(self) -> Yield:
+        """What the hooks make of the attempts.
+
+        Raises:
+            StepError: The step failed, and no hook had an answer to that.
+        """
+        around, watch = self._run.hooks.around_step, self._run.watch
+        try:
+            answer = await (self._proceed() if around is None else around(watch, self._call, self._proceed))
+        except StepError as failure:
+            return await self._recovered(failure)
+        changed = self._call.drafting.take()
+        made = self._made
+        if made is not None and answer is self._result and not changed:
+            return made
+        looked_at = (self._looked_at if made is None else made.touched) | changed
+        usage = None if made is None else made.usage
+        return remade(self._leaf, self._run, answer.output, looked_at, 0 if made is None else self._tried, usage)
+
+    async def _proceed(self) -> StepResult:
+        """Tries the step; called again, tries it again, from what it began with."""
+        drafting = self._call.drafting
+        if self._tried:
+            await self._begin_again()
+        else:
+            self._looked_at |= drafting.take()
+        self._failure = self._made = None
+        try:
+            self._made = made = await self._leaf.run(self._run, self._call.step_input, self._looked_at, self._tried + 1)
+        except StepError as failure:
+            self._failure, self._tried = failure, failure.attempts
+            drafting.take(self._before())
+            raise
+        self._tried = made.attempt
+        drafting.take(_after(made, self._run))
+        self._result = _result(self._leaf, made, self._started)
+        return self._result
+
+    async def _begin_again(self) -> None:
+        if self._failure is not None:
+            self._record(self._failure)
+        await self._leaf.begin(self._run, self._tried + 1)
+
+    async def _recovered(self, failure: StepError) -> Yield:
+        """What error hooks put in the place of a failed step's result; without any, the failure."""
+        hook = self._run.hooks.step_error
+        answer = None if hook is None else await hook(self._run.watch, self._call, failure)
+        if answer is None:
+            raise failure
+        self._record(failure)
+        looked_at = self._looked_at | self._call.drafting.take()
+        return remade(self._leaf, self._run, answer.output, looked_at, failure.attempts, failure.usage)
+
+    def _record(self, failure: StepError) -> None:
+        record_failed_attempt(self._run, self._leaf.address, failure.__cause__ or failure, failure.attempts, 0)
+
+    def _before(self) -> Any:
+        """What the context is to a hook before the step has succeeded."""
+        return ChainMap(self._looked_at, self._run.state)
+
+
+def remade(leaf: Attempts, run: Run, output: Any, looked_at: State, attempt: int, usage: Usage | None) -> Yield:
+    """What there is to commit when hooks had their say.
+
+    Raises:
+        StepError: What they made of it is not valid.
+    """
+    try:
+        return leaf.made(run, output, looked_at, attempt, usage)
+    except FAILING as error:
+        raise leaf.failure(error, attempt) from error
+
+
+def _changed_input(leaf: Attempts, value: Any) -> Any:
+    try:
+        return adapter(leaf.takes).validate_python(value)
+    except ValidationError as error:
+        found = flaws(error, leaf.takes)
+        wrong = InvalidValue(f"a hook gave it an input that is not a '{type_name(leaf.takes)}': {found}")
+        wrong.__cause__ = error
+        raise leaf.failure(wrong, 0) from wrong
+
+
+def _after(made: Yield, run: Run) -> Any:
+    """What the context is to a hook after the step."""
+    return ChainMap(made.touched, run.state) if made.touched else run.state
+
+
+def _result(leaf: Attempts, made: Yield, started: float) -> StepResult:
+    status: StepStatus = "completed" if made.attempt else "skipped"
+    return StepResult(leaf.address, status, made.attempt, started, now() - started, made.usage, None, made.output)

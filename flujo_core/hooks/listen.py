@@ -1,0 +1,106 @@
+"""How ``on_event`` is called: each plugin has a queue and a task of its own in each run."""
+
+from __future__ import annotations
+
+import asyncio
+
+from flujo_core.errors import PluginError
+from flujo_core.hooks.dispatch import Hooks
+from flujo_core.hooks.failure import FAILING, Failures, Implementation
+from flujo_core.hooks.watchdog import Watch, watchdog
+from flujo_core.model.event import JournaledEvent, RunEnded
+from flujo_core.model.outcome import Veto
+
+CAPACITY = 64
+"""Events that may wait for a slow plugin before the run waits too."""
+
+
+class Listeners:
+    """The plugins that listen to one run.
+
+    Args:
+        hooks: The plugins' hooks.
+    """
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._all = [Listener(one, hooks.failures, hooks.timeout) for one in hooks.listeners]
+
+    async def tell(self, event: JournaledEvent) -> None:
+        """Puts an event into each queue; waits where one is full.
+
+        Raises:
+            PluginError: A plugin has failed to take an earlier event in; not raised of a run that has ended.
+        """
+        for one in self._all:
+            if not isinstance(event, RunEnded):
+                one.check()
+            await one.queue.put(event)
+
+    async def settle(self) -> None:
+        """Waits until all that was told has been heard.
+
+        Raises:
+            PluginError: A plugin has failed to take an event in.
+        """
+        for one in self._all:
+            await one.queue.join()
+        for one in self._all:
+            one.check()
+
+    async def close(self) -> None:
+        """Waits until all that was told has been heard; what failed since the last ``settle`` is logged."""
+        for one in self._all:
+            await one.queue.join()
+            one.task.cancel()
+            await asyncio.wait([one.task])
+            one.log_failure()
+
+
+class Listener:
+    """One plugin that listens to one run.
+
+    Attributes:
+        queue: The events that it has not heard yet.
+        task: Tells it one after the other.
+    """
+
+    def __init__(self, by: Implementation, failures: Failures, timeout: float) -> None:
+        self.queue: asyncio.Queue[JournaledEvent] = asyncio.Queue(CAPACITY)
+        self._by = by
+        self._failures = failures
+        self._failure: PluginError | Veto | None = None
+        self.task = asyncio.create_task(self._listen(timeout))
+
+    def check(self) -> None:
+        """Raises the failure that ended it, once."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def log_failure(self) -> None:
+        """Logs the failure that ended it, if nobody has heard of it."""
+        if self._failure is not None:
+            self._failures.pass_over(self._failure, self._by)
+
+    async def _listen(self, timeout: float) -> None:
+        watch = Watch(asyncio.current_task(), timeout)
+        deaf = False
+        with watchdog().watching(watch):
+            while True:
+                event = await self.queue.get()
+                try:
+                    if not deaf:
+                        await watch.seen(self._by.function(event))
+                except FAILING as error:
+                    deaf = self._has_failed(error, watch)
+                finally:
+                    self.queue.task_done()
+
+    def _has_failed(self, error: BaseException, watch: Watch) -> bool:
+        """Whether an error ends it; under ``open`` it is told the next event all the same."""
+        try:
+            self._failures.settle(error, self._by, watch, None)
+        except (PluginError, Veto) as failure:
+            self._failure = failure
+            return True
+        return False

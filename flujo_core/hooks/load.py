@@ -1,0 +1,355 @@
+"""How a plugin comes to take part: the checks that it passes, in order, and the state that the first it fails gives it.
+
+``docs/explanation/plugins.md`` has the table of the states.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import permutations
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from flujo_core.config import PluginSettings, normalised
+from flujo_core.errors import PluginLoadError, did_you_mean
+from flujo_core.hooks.integrity import (
+    changed_file,
+    editable_project,
+    foreign_module,
+    foreign_package,
+    locked_plugins,
+)
+from flujo_core.hooks.order import circle
+from flujo_core.hooks.registry import Registry
+from flujo_core.hooks.scan import Installed, scan, unmet_requirement
+from flujo_core.hooks.spec import HOOK_API, HOOKS, NOT_CALLED, Hook, Plugin
+from flujo_core.log import warning
+
+State: TypeAlias = Literal[
+    "loaded", "denied", "missing", "duplicate", "unmet", "unlocked", "changed", "foreign", "broken", "incompatible",
+    "invalid", "refused",
+]  # fmt: skip
+
+
+DENY_ONE = "deny one of them, or give it another name"
+"""What mends two plugins of one name."""
+
+
+class Report(NamedTuple):
+    """What became of a plugin.
+
+    Attributes:
+        plugin: Its name, or its entry point's where it has not come to have one.
+        distribution: What brought it, or None when it was given to ``Flujo`` directly.
+        version: That distribution's version, or None.
+        state: Whether it takes part, or what was found instead.
+        reason: What was found, as the end of a sentence about it; empty for one that takes part.
+        remedy: What would mend it.
+    """
+
+    plugin: str
+    distribution: str | None
+    version: str | None
+    state: State
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        origin = f" ({self.distribution} {self.version})" if self.version else ""
+        return f"plugin '{self.plugin}'{origin} is {self.state}: it {self.reason}; {self.remedy}"
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A plugin on its way.
+
+    Attributes:
+        found: Where it was found, or None when it was given to ``Flujo`` directly.
+        plugin: The plugin, once it is there.
+        state: How far it came.
+        reason: What was found, if it goes no further.
+        remedy: What would mend it.
+        cause: The exception behind it, or None.
+    """
+
+    found: Installed | None
+    plugin: Plugin | None = None
+    state: State = "loaded"
+    reason: str = ""
+    remedy: str = ""
+    cause: BaseException | None = None
+
+    @property
+    def name(self) -> str:
+        """The plugin's name; its entry point's until it has one."""
+        name = getattr(self.plugin, "name", None)
+        if isinstance(name, str) and name:
+            return name
+        return self.found.entry if self.found else type(self.plugin).__name__
+
+    @property
+    def known_as(self) -> str:
+        """The name that the configuration calls it by."""
+        return self.found.distribution if self.found else self.name
+
+    @property
+    def origin(self) -> str:
+        """Where it is from, for messages."""
+        return f"'{self.found.distribution} {self.found.version}'" if self.found else "'Flujo(plugins=...)'"
+
+    @property
+    def loaded(self) -> Plugin:
+        """The plugin, which has come through all checks."""
+        assert self.plugin is not None and self.state == "loaded"
+        return self.plugin
+
+    @property
+    def report(self) -> Report:
+        """What became of it."""
+        distribution, version = (self.found.distribution, self.found.version) if self.found else (None, None)
+        return Report(self.name, distribution, version, self.state, self.reason, self.remedy)
+
+    def fail(self, state: State, reason: str, remedy: str, cause: BaseException | None = None) -> None:
+        """Takes it out."""
+        self.state, self.reason, self.remedy, self.cause = state, reason, remedy, cause
+
+
+def registries() -> Mapping[str, Registry[Any]]:
+    """An empty registry for each ``register_*`` hook, by the hook's name."""
+    return {hook.name: Registry(hook.what) for hook in HOOKS.values() if hook.kind == "contribute"}
+
+
+class Loading:
+    """One load of all plugins.
+
+    Args:
+        settings: Which installed distributions are allowed, denied, required and locked.
+        given: Plugins beside the installed ones.
+
+    Attributes:
+        registries: What they contribute, by the name of the hook.
+        missing: Reports of plugins that have to be there and are not.
+    """
+
+    def __init__(self, settings: PluginSettings, given: Sequence[Plugin] = ()) -> None:
+        self.registries = registries()
+        self._settings = settings
+        self._all = [Candidate(found) for found in scan()] + [Candidate(None, plugin) for plugin in given]
+        for check in (self._denied, self._duplicate_entry, self._unmet, self._unlocked, self._imported):
+            for one in self.passed():
+                if one.found is not None:
+                    check(one, one.found)
+        for look in (self._is_plugin, self._api, self._methods, self._names, self._circles, self._registered):
+            look()
+        self.missing = [*self._required(), *self._not_installed()]
+
+    @property
+    def reports(self) -> list[Report]:
+        """What became of each plugin, by name; those that are missing come last."""
+        return sorted(one.report for one in self._all) + self.missing
+
+    def loaded(self) -> list[Candidate]:
+        """The plugins that take part.
+
+        Raises:
+            PluginLoadError: One that has to take part cannot.
+        """
+        for one in self._all:
+            if one.state in ("loaded", "denied"):
+                continue
+            if self._settings.policy(one.known_as) == "closed" or self._is_required(one):
+                raise PluginLoadError(str(one.report)) from one.cause
+            warning("plugin.left_out", plugin=one.name, state=one.state, failure=str(one.report))
+        for report in self.missing:
+            raise PluginLoadError(str(report))
+        return list(self.passed())
+
+    def passed(self) -> Iterator[Candidate]:
+        """Those that have come through all checks so far."""
+        return (one for one in list(self._all) if one.state == "loaded")
+
+    def _is_required(self, one: Candidate) -> bool:
+        return normalised(one.known_as) in map(normalised, self._settings.required)
+
+    # ------------------------------------------------------------------------------------- before it is imported
+
+    def _denied(self, one: Candidate, found: Installed) -> None:
+        if not self._settings.allows(found.distribution):
+            one.fail("denied", "is left out by the configuration", "nothing, if that is what is wanted")
+
+    def _duplicate_entry(self, one: Candidate, found: Installed) -> None:
+        for other in self._all:
+            rival = other.found
+            if other is not one and rival is not None and rival.entry == found.entry and other.state != "denied":
+                one.fail("duplicate", f"has the entry point '{found.entry}', as has {other.origin}", DENY_ONE)
+
+    def _unmet(self, one: Candidate, found: Installed) -> None:
+        if (reason := unmet_requirement(found)) is not None:
+            one.fail("unmet", reason, f"install '{found.distribution}' again with what it requires, {_or_deny(found)}")
+
+    def _unlocked(self, one: Candidate, found: Installed) -> None:
+        if self._settings.lock is None:
+            return
+        again = f"if that is what is wanted, write the lock again with 'flujo plugins lock', {_or_deny(found)}"
+        locked = self._locked.get(found.distribution)
+        if locked is None:
+            one.fail("unlocked", f"is not in the lock '{self._settings.lock}'", again)
+        elif editable_project(found.source) is not None:
+            one.fail("unlocked", "is an editable install, and a lock is in force", "install it from a wheel")
+        elif locked["version"] != found.version:
+            one.fail("unlocked", f"is locked at version {locked['version']}", again)
+        elif (reason := _changed(found, tuple(sorted(locked["files"].items())))) is not None:
+            one.fail("changed", reason, f"install it again; {again}")
+
+    @property
+    def _locked(self) -> Mapping[str, Any]:
+        return {} if self._settings.lock is None else locked_plugins(self._settings.lock)
+
+    # ------------------------------------------------------------------------------------------------- importing
+
+    def _imported(self, one: Candidate, found: Installed) -> None:
+        apart = f"take the other one out of the path, {_or_deny(found)}"
+        if (reason := foreign_package(found)) is not None:
+            one.fail("foreign", reason, f"install it again with pip or uv; {apart}")
+            return
+        try:
+            made = found.point.load()
+            if (reason := foreign_module(found)) is not None:
+                one.fail("foreign", reason, apart)
+                return
+            one.plugin = made() if callable(made) else made
+        except (Exception, SystemExit) as error:
+            reason = f"cannot be loaded from '{found.target}' ({type(error).__name__}: {error})"
+            one.fail("broken", reason, _mend(one), error)
+
+    # ------------------------------------------------------------------------------------------------ validation
+
+    def _is_plugin(self) -> None:
+        for one in self.passed():
+            if not isinstance(one.plugin, Plugin):
+                what = f"is of type {type(one.plugin).__name__!r}"
+                one.fail("invalid", f"{what}, not an instance of a 'flujo_core.Plugin' class", _mend(one))
+            elif one.name != getattr(one.plugin, "name", None) or "/" in one.name:
+                what = f"is of class {type(one.plugin).__name__!r}"
+                one.fail("invalid", f"{what}, which has no 'name', a text without '/'", _mend(one))
+
+    def _api(self) -> None:
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only who has plugins needs it
+
+        for one in self.passed():
+            wanted = one.loaded.api
+            if wanted == Plugin.api:
+                continue
+            try:
+                known = SpecifierSet(wanted)
+            except (InvalidSpecifier, AttributeError, TypeError):
+                one.fail("invalid", f"has an 'api' {wanted!r}, which is no range of versions", _mend(one))
+                continue
+            if HOOK_API not in known:
+                reason = f"is written for the hook specification '{wanted}', and this kernel's is {HOOK_API}"
+                one.fail("incompatible", reason, "install a version of it, or of flujo-core, that goes with the other")
+
+    def _methods(self) -> None:
+        for one in self.passed():
+            if (reason := next(_flaws(one.loaded), None)) is not None:
+                one.fail("invalid", reason, _mend(one))
+
+    def _names(self) -> None:
+        for one, other in permutations(list(self.passed()), 2):
+            if one.name == other.name:
+                one.fail("duplicate", f"is named '{one.name}', as is the plugin of {other.origin}", DENY_ONE)
+
+    def _circles(self) -> None:
+        while names := circle({one.name: one.loaded for one in self.passed()}):
+            told = " before ".join(f"'{name}'" for name in (*names, names[0]))
+            for one in self.passed():
+                if one.name in names:
+                    one.fail("invalid", f"is to be called in a circle: {told}", "take a 'before' or an 'after' out")
+
+    # ---------------------------------------------------------------------------------------------- registration
+
+    def _registered(self) -> None:
+        for one in self.passed():
+            for hook, registry in self.registries.items():
+                if one.state == "loaded" and (method := overridden(one.loaded, hook)) is not None:
+                    self._register(one, hook, method, registry)
+
+    def _register(self, one: Candidate, hook: str, method: Callable[..., Any], registry: Registry[Any]) -> None:
+        try:
+            with registry.contributor(one.name, one.origin):
+                method(registry)
+        except (Exception, SystemExit) as error:
+            said = f": {error}" if isinstance(error, PluginLoadError) else ""
+            one.fail("refused", f"raised {type(error).__name__} in '{hook}'{said}", _mend(one), error)
+            for other in self.registries.values():
+                other.forget(one.name)
+
+    # ----------------------------------------------------------------------------------------------- what lacks
+
+    def _required(self) -> Iterator[Report]:
+        there = {one.known_as: one for one in self._all if one.found is not None}
+        for name in self._settings.required:
+            one = there.get(normalised(name))
+            if one is None:
+                yield _missing(name, "is required, and not installed", "install it, or do not require it")
+            elif one.state == "denied":
+                yield _missing(name, "is required, and denied", "allow it, or do not require it")
+
+    def _not_installed(self) -> Iterator[Report]:
+        there = {one.known_as for one in self._all}
+        for name in self._locked:
+            if name not in there and self._settings.allows(name):
+                yield _missing(name, f"is in the lock '{self._settings.lock}', and not installed", "install it")
+
+
+def _missing(name: str, reason: str, remedy: str) -> Report:
+    return Report(name, normalised(name), None, "missing", reason, remedy)
+
+
+@cache
+def _changed(found: Installed, files: tuple[tuple[str, str], ...]) -> str | None:
+    """As ``changed_file``; looked at once in a process, before the plugin is imported."""
+    return changed_file(found.source, dict(files))
+
+
+def _or_deny(found: Installed) -> str:
+    return f"or deny it: '[plugins] deny = [\"{found.distribution}\"]' in flujo.toml"
+
+
+def _mend(one: Candidate) -> str:
+    return f"mend it, uninstall it, {_or_deny(one.found)}" if one.found else "mend it"
+
+
+def overridden(plugin: Plugin, hook: str) -> Callable[..., Any] | None:
+    """The plugin's own method for a hook, or None where it has the empty one."""
+    method = getattr(plugin, hook)
+    return None if getattr(method, "__func__", method) is getattr(Plugin, hook) else method
+
+
+def _flaws(plugin: Plugin) -> Iterator[str]:
+    """What is wrong with a plugin's methods."""
+    prefixes = ("on_", "pre_", "post_", "register_", "around_")
+    for name in dir(type(plugin)):
+        if name not in HOOKS and (name.startswith(prefixes) or name in NOT_CALLED):
+            yield f"has a method '{name}', which is no hook of this version{did_you_mean(name, HOOKS)}"
+    for hook in HOOKS.values():
+        if (method := overridden(plugin, hook.name)) is not None:
+            yield from _method_flaws(hook, method)
+    for what in ("before", "after"):
+        names = getattr(plugin, what)
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            yield f"has a '{what}' that is no list of plugins' names"
+
+
+def _method_flaws(hook: Hook, method: Callable[..., Any]) -> Iterator[str]:
+    if hook.is_async and not inspect.iscoroutinefunction(method):
+        yield f"has a '{hook.name}' that is not async; write 'async def {hook.name}'"
+    if not hook.is_async and inspect.iscoroutinefunction(method):
+        yield f"has a '{hook.name}' that is async; write 'def {hook.name}'"
+    expected = len(inspect.signature(getattr(Plugin, hook.name)).parameters) - 1
+    try:
+        inspect.signature(method).bind(*range(expected))
+    except TypeError as error:
+        yield f"has a '{hook.name}' that cannot be called with {expected} argument{'s' * (expected != 1)} ({error})"

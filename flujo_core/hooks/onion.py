@@ -1,0 +1,138 @@
+"""How around hooks are called: each within the one before it, like the skins of an onion.
+
+A skin may look at what goes on within, change what comes of it, and, for a step, try again. It cannot swallow what is
+not its business: a veto, a stop, a cancellation, another plugin's failure and a store's are raised again as it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+from flujo_core.errors import FlujoError, StepError
+from flujo_core.hooks.call import RunEnd, RunStart, StepCall
+from flujo_core.hooks.failure import FAILING, Failures, Implementation, wrong
+from flujo_core.hooks.watchdog import Watch
+from flujo_core.model.run import StepResult
+
+Proceed: TypeAlias = Callable[[], Awaitable[Any]]
+AroundRun: TypeAlias = Callable[[Watch, RunStart, Callable[[], Awaitable[RunEnd]]], Awaitable[RunEnd]]
+AroundStep: TypeAlias = Callable[[Watch, StepCall, Callable[[], Awaitable[StepResult]]], Awaitable[StepResult]]
+
+
+class Onion:
+    """A hook that goes around something.
+
+    Args:
+        kind: The class of what comes of that.
+        failures: What a failure means.
+        whole: Whether a changed copy still has what must be in it.
+        once: Whether it has to happen, and only once.
+    """
+
+    def __init__(
+        self, kind: type, failures: Failures, whole: Callable[[Any], bool] = lambda answer: True, *, once: bool = False
+    ) -> None:
+        self.kind = kind
+        self.failures = failures
+        self.whole = whole
+        self.once = once
+
+    def compile(self, chain: Sequence[Implementation]) -> Any:
+        """One coroutine function, which gets what is at the heart; None if no plugin has the hook."""
+
+        async def call(watch: Watch, about: Any, proceed: Proceed) -> Any:
+            for one in reversed(chain):
+                proceed = Skin(self, one, watch, about, proceed).call
+            return await proceed()
+
+        return call if chain else None
+
+
+class Skin:
+    """One call of one plugin's around hook."""
+
+    def __init__(self, onion: Onion, by: Implementation, watch: Watch, about: Any, within: Proceed) -> None:
+        self._onion = onion
+        self._by = by
+        self._watch = watch
+        self._about = about
+        self._within = within
+        self._calls = 0
+        self._busy = False
+        self._ended = False
+        self._result: Any = None
+        self._error: StepError | None = None
+        self._through: BaseException | None = None
+
+    async def call(self) -> Any:
+        """What the plugin makes of it."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancellations = task.cancelling()
+        try:
+            answer = await self._watch.seen(self._by.function(self._about, self._proceed))
+        except FAILING as error:
+            self._ended = True
+            if self._through is None and error is not self._error:
+                self._onion.failures.settle(error, self._by, self._watch, self._about)
+            return await self._without()
+        finally:
+            self._ended = True
+            self._watch.pending = None
+        if self._through is not None or task.cancelling() > cancellations:
+            raise self._through or asyncio.CancelledError
+        if (what := self._misuse(answer)) is not None:
+            self._onion.failures.fail(self._by.failed(what, self._about), self._by)
+            return await self._without()
+        return answer
+
+    async def _proceed(self) -> Any:
+        """What the plugin is given: goes on with what is within.
+
+        Raises:
+            StepError: The step failed; the plugin may handle it. What else it raises goes on outwards.
+            FlujoError: It is not the time for it.
+        """
+        if self._watch.expired is not None:
+            raise asyncio.CancelledError
+        if self._ended or self._busy or self._through is not None or (self._calls and self._onion.once):
+            raise FlujoError(f"'proceed' of '{self._by.hook}' is called {self._why_not()}")
+        self._calls += 1
+        self._busy = True
+        self._result = self._error = None
+        self._watch.pending = None
+        try:
+            self._result = await self._within()
+        except StepError as error:
+            self._error = error
+            raise
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._through = error
+            raise
+        finally:
+            self._busy = False
+            self._watch.pending = object()  # the plugin's own time begins anew
+        return self._result
+
+    def _why_not(self) -> str:
+        if self._ended:
+            return "after the hook has ended"
+        return "while it runs" if self._busy else "again"
+
+    def _misuse(self, answer: Any) -> str | None:
+        """What is wrong with what the plugin gave, or None."""
+        if type(answer) is not self._onion.kind or not self._onion.whole(answer):
+            return wrong(answer, self._onion.kind, ()).replace(" or None,", "")
+        return "did not await 'proceed'" if self._onion.once and not self._calls else None
+
+    async def _without(self) -> Any:
+        """What comes of it as if the plugin were not there."""
+        if self._through is not None:
+            raise self._through
+        if self._error is not None:
+            raise self._error
+        return await self._within() if self._result is None else self._result
