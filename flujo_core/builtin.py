@@ -9,13 +9,11 @@ from flujo_core.hooks.spec import Plugin
 from flujo_core.store.protocol import StoreFactory
 from flujo_core.store.url import memory_store, sqlite_store
 
-NAME = "flujo"
-
 
 class Builtin(Plugin):
     """The kernel's own plugin."""
 
-    name: ClassVar[str] = NAME
+    name: ClassVar[str] = "flujo"
 
     def register_stores(self, registry: Registry[StoreFactory], /) -> None:
         registry.add("memory", memory_store)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Generic, Self, overload
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
-from flujo_core.builtin import NAME as BUILTIN
 from flujo_core.builtin import Builtin
 from flujo_core.config import Settings, load_settings
 from flujo_core.engine.bind import bound, leaves_of
@@ -26,6 +25,7 @@ from flujo_core.errors import ConfigurationError, DefinitionError, FlujoError, P
 from flujo_core.hooks.callback import OnPipelineEnd, OnPipelineStart, PostStepExecution, PreStepExecution, callbacks
 from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
+from flujo_core.log import warning
 from flujo_core.model.check import type_name
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Veto
@@ -120,15 +120,15 @@ class Flujo(Generic[In, Out, Ctx]):
         self._resources = resources
         self._settings = settings or load_settings()
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
-        self._plugins: tuple[Plugin, ...] = (Builtin(), *plugins, *calls)
+        self._plugins: tuple[Plugin, ...] = (*plugins, *calls)
         self._epoch = self._with(self._plugins)
         self._sites = Sites()
         self._store = self._epoch.host.open_store(store) if isinstance(store, str) else store
         self._owns_store = isinstance(store, str)
 
-    def _with(self, plugins: Sequence[Plugin]) -> Epoch:
+    def _with(self, plugins: Sequence[Plugin], last: Host | None = None) -> Epoch:
         """All that is worked out before a run, with these plugins beside the installed ones."""
-        host = Host(self._settings.plugins, plugins)
+        host = Host(self._settings.plugins, plugins, kernel=Builtin(), last=last)
         pipeline = bound(self._given, host)
         leaves = leaves_of(pipeline, host)
         for address, step in leaves:
@@ -144,7 +144,7 @@ class Flujo(Generic[In, Out, Ctx]):
     @property
     def plugins(self) -> tuple[str, ...]:
         """The names of the plugins that take part, in order."""
-        return tuple(name for name in self._epoch.host.plugins if name != BUILTIN)
+        return tuple(self._epoch.host.plugins)
 
     async def change_plugins(self, *, add: Sequence[Plugin] = (), remove: Sequence[str] = ()) -> None:
         """Makes a new set of plugins for the runs that begin from now on; runs that go on keep theirs.
@@ -159,25 +159,27 @@ class Flujo(Generic[In, Out, Ctx]):
             PluginLoadError: One that is to be added cannot be loaded; nothing has changed.
             PluginError: One that is to be added does not start; nothing has changed.
         """
-        known = {plugin.name for plugin in self._plugins[1:]}
-        for name in remove:
-            if name not in known:
-                raise ConfigurationError(f"no plugin '{name}' was given to this Flujo{did_you_mean(name, known)}")
-        plugins = (*(plugin for plugin in self._plugins if plugin.name not in remove), *add)
-        epoch = self._with(plugins)
-        await self._sites.here.open(epoch)
-        self._plugins, self._epoch = plugins, epoch
-        await self._sites.here.close(keep=epoch)
+        site = self._sites.here
+        async with site.changing:
+            known = {plugin.name for plugin in self._plugins}
+            for name in remove:
+                if name not in known:
+                    raise ConfigurationError(f"no plugin '{name}' was given to this Flujo{did_you_mean(name, known)}")
+            plugins = (*(plugin for plugin in self._plugins if plugin.name not in remove), *add)
+            epoch = self._with(plugins, self._epoch.host)
+            await site.open(epoch)
+            self._plugins, self._epoch = plugins, epoch
+            await site.close(keep=epoch)
 
     async def __aenter__(self) -> Self:
-        await self._sites.here.open(self._epoch)
+        await self._sites.here.enter(self._epoch)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         try:
-            await self._sites.here.close()
+            await self._sites.here.exit()
         except (PluginError, Veto) as failure:
             if error is None:
                 raise
@@ -282,9 +284,15 @@ class Flujo(Generic[In, Out, Ctx]):
             await site.leave(self._epoch)
 
     async def _run_alone(self, input: Any, **keywords: Any) -> PipelineResult[Any, Any]:
-        async with self:
-            result: PipelineResult[Any, Any] = await self.run_async(input, **keywords)
-            return result
+        result: PipelineResult[Any, Any] | None = None
+        try:
+            async with self:
+                result = await self.run_async(input, **keywords)
+        except (PluginError, Veto) as failure:
+            if result is None:
+                raise
+            warning("plugin.failure_passed_over", hook="on_shutdown", failure=str(failure))
+        return result
 
     def _journal(self, run_id: str | None, tenant: str | None, events: Events | None) -> Journal:
         known = new_run_id() if run_id is None else _checked_run_id(run_id)

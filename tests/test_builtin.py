@@ -11,7 +11,7 @@ from flujo_core import ConfigurationError, MemoryStore, PluginSettings, Record, 
 from flujo_core.builtin import Builtin
 from flujo_core.hooks.host import Host
 
-open_store = Host(PluginSettings(allow=()), [Builtin()]).open_store
+open_store = Host(PluginSettings(allow=()), kernel=Builtin()).open_store
 
 
 @pytest.mark.parametrize("url", ["", "runs.db", "sqlite://", "sqlite:///", "sqlite:runs.db", "postgres://x", "memory:"])

@@ -102,11 +102,12 @@ def capability_flaw(given: object) -> str | None:
         return f"a {type(given).__name__!r}, which is no pydantic-ai capability"
     parts: list[AbstractCapability[Any]] = [given]
     given.apply(parts.append)
-    for kind in dict.fromkeys(kind for part in parts for kind in type(part).__mro__):
-        if kind.__module__.partition(".")[0] != "pydantic_ai" and issubclass(kind, AbstractCapability):
-            flaws = (_method_flaw(name, method) for name, method in vars(kind).items() if name.startswith(HOOK_LIKE))
-            if (flaw := next(filter(None, flaws), None)) is not None:
-                return f"the capability '{kind.__name__}', {flaw}"
+    for part in parts:
+        own = (kind for kind in type(part).__mro__ if kind.__module__.partition(".")[0] != "pydantic_ai")
+        methods = ((name, method) for kind in own for name, method in vars(kind).items() if name.startswith(HOOK_LIKE))
+        for name, method in methods:
+            if (flaw := _method_flaw(name, method)) is not None:
+                return f"the capability '{type(part).__name__}', {flaw}"
     return None
 
 

@@ -6,12 +6,14 @@ import sys
 from typing import Any, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from flujo_core.cli.session import Session, session
 from flujo_core.errors import ConfigurationError
 from flujo_core.hooks.host import Host
+
+LISTING = "flujo.listing"
 
 
 class PluginCommands(TyperGroup):
@@ -22,12 +24,16 @@ class PluginCommands(TyperGroup):
         if found is not None:
             return found
         host = _host(ctx)
-        if host.commands.find(cmd_name) is None:
+        entry = host.commands.find(cmd_name)
+        if entry is None:
             return None
+        if ctx.meta.get(LISTING):
+            return TyperCommand(cmd_name, help=f"Contributed by plugin '{entry.plugin}'.")
         return _command(cmd_name, host.commands.get(cmd_name))
 
     def list_commands(self, ctx: Any) -> list[str]:
         names = super().list_commands(ctx)
+        ctx.meta[LISTING] = True  # a command that is only listed is not imported
         try:
             contributed = [entry.short for entry in _host(ctx).commands.entries()]
         except ConfigurationError as error:
@@ -47,4 +53,6 @@ def _command(name: str, target: Any) -> Any:
         app = typer.Typer(add_completion=False)
         app.command(name)(target)
         target = app
-    return get_command(target)
+    command = get_command(target)
+    command.name = name
+    return command

@@ -23,10 +23,12 @@ from flujo_core.errors import (
     DefinitionError,
     FlujoError,
     InvalidValue,
+    PluginError,
     RunExists,
     StoreRefused,
     UnknownRun,
 )
+from flujo_core.model.outcome import Veto
 from flujo_core.model.run import RunRefused
 
 INTERRUPTED = 130
@@ -106,7 +108,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _exit_code(error: BaseException) -> int:
-    if isinstance(error, RunRefused):
+    if isinstance(error, RunRefused | PluginError | Veto):
         return 3
     if isinstance(error, ConfigurationError | DefinitionError | UnknownRun | RunExists | StoreRefused):
         return 2

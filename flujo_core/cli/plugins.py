@@ -91,7 +91,7 @@ def inspect(
 
 
 @app.command("lock")
-def lock(context: typer.Context) -> None:
+def lock(context: typer.Context, as_json: AsJson = False) -> None:
     """Writes down the versions and the files of the allowed plugins: from then on, only these are loaded."""
     settings = session(context).settings()
     file = settings.plugins.lock or (settings.source.parent if settings.source else Path()) / LOCK
@@ -101,6 +101,10 @@ def lock(context: typer.Context) -> None:
         file.write_text(text, "utf-8")
     except OSError as error:
         raise ConfigurationError(f"the lock '{file}' cannot be written: {error.strerror}") from error
+    if as_json:
+        locked = {one.distribution: one.version for one in found}
+        typer.echo(json.dumps({"lock": str(file), "in_force": settings.plugins.lock is not None, "plugins": locked}))
+        return
     typer.echo(str(file))
     if settings.plugins.lock is None:
         typer.echo(f"it is in force once the configuration says so: '[plugins] lock = \"{file.name}\"' in flujo.toml")

@@ -87,14 +87,13 @@ def run_and_report(flujo: Flujo[Any, Any, Any], value: Any, store: str, as_json:
     """
     keywords["run_id"] = run_id = keywords.get("run_id") or new_run_id()
     try:
-        result = asyncio.run(_interruptible(_run_and_show(flujo, value, as_json, **keywords)))
+        asyncio.run(_interruptible(_run_and_show(flujo, value, store, as_json, **keywords)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo(f"run {run_id} is cancelled; see it again: flujo runs show {run_id}{_store_option(store)}", err=True)
         raise KeyboardInterrupt from None
     except RunFailed as error:
         _report(error.result, store, as_json)
         raise
-    _report(result, store, as_json)
 
 
 async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
@@ -112,17 +111,21 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
     return await task
 
 
-async def _run_and_show(
-    flujo: Flujo[Any, Any, Any], value: Any, quiet: bool, **keywords: Any
-) -> PipelineResult[Any, Any]:
-    async with flujo:
-        if quiet:
-            return await flujo.run_async(value, **keywords)
-        with Progress(Console(stderr=True, highlight=False)) as progress:
-            async with flujo.stream(value, **keywords) as events:
-                async for event in events:
-                    progress.show(event)
-            return events.result
+async def _run_and_show(flujo: Flujo[Any, Any, Any], value: Any, store: str, as_json: bool, **keywords: Any) -> None:
+    async with flujo:  # a plugin that does not shut down well takes nothing away from what is printed within
+        if as_json:
+            result = await flujo.run_async(value, **keywords)
+        else:
+            result = await _run_with_progress(flujo, value, **keywords)
+        _report(result, store, as_json)
+
+
+async def _run_with_progress(flujo: Flujo[Any, Any, Any], value: Any, **keywords: Any) -> PipelineResult[Any, Any]:
+    with Progress(Console(stderr=True, highlight=False)) as progress:
+        async with flujo.stream(value, **keywords) as events:
+            async for event in events:
+                progress.show(event)
+        return events.result
 
 
 def _report(result: PipelineResult[Any, Any], store: str, as_json: bool) -> None:

@@ -51,11 +51,11 @@ class Session:
         Raises:
             PluginLoadError: One that has to take part cannot.
         """
-        return Host(self.settings().plugins, [Builtin()])
+        return Host(self.settings().plugins, kernel=Builtin())
 
     def store_at(self, url: str) -> Store:
         """The store that a URL names; plugins are loaded only if the kernel has none for it."""
-        kernel = Host(PluginSettings(allow=()), [Builtin()])
+        kernel = Host(PluginSettings(allow=()), kernel=Builtin())
         known = kernel.stores.find(url.partition("://")[0])
         return (kernel if known else self.host()).open_store(url)
 

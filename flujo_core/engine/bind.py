@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flujo_core.errors import ConfigurationError, DefinitionError, PluginLoadError
+from flujo_core.errors import DefinitionError, EdgeError, PluginLoadError
 from flujo_core.hooks.call import AgentInfo
 from flujo_core.hooks.host import Host
 from flujo_core.model.action import AgentAction, RegisteredAction
 from flujo_core.model.agent import ModelAgent, model_name
-from flujo_core.model.check import check_edge
+from flujo_core.model.check import fits, type_name
 from flujo_core.model.flow import Node, Pipeline, walk
 from flujo_core.model.policy import NO_POLICY
 from flujo_core.model.step import Step, with_agent
@@ -27,8 +27,15 @@ def bound(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
         DefinitionError: What is registered does not go with its place, or a plugin's check finds something wrong.
     """
     made = _resolved(node, host)
+    for place, found in zip(_steps(node), _steps(made), strict=True):
+        if isinstance(place.action, RegisteredAction):
+            _check_declared(place, place.action, found)
     _check(made, host)
     return made
+
+
+def _steps(node: Node[Any, Any]) -> list[Step[Any, Any]]:
+    return [step for _, step in walk(node) if isinstance(step, Step)]
 
 
 def _resolved(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
@@ -47,10 +54,18 @@ def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host
     if not isinstance(found, Step) or isinstance(found.action, RegisteredAction):
         what = "another name" if isinstance(found, Step) else f"{type(found).__name__!r}"
         raise DefinitionError(f"step '{place.name}' is registered as '{action.name}', which is {what}, and not a step")
-    check_edge(f"{place.name} (as declared)", action.takes, action.name, found.takes)
-    check_edge(action.name, found.gives, f"{place.name} (as declared)", action.gives)
     policies = found.policies if place.policies == NO_POLICY else place.policies
     return replace(found, name=place.name, policies=policies)
+
+
+def _check_declared(place: Step[Any, Any], action: RegisteredAction, found: Step[Any, Any]) -> None:
+    for what, given, wanted in (("take", action.takes, found.takes), ("give", found.gives, action.gives)):
+        if not fits(given, wanted):
+            real, declared = (wanted, given) if what == "take" else (given, wanted)
+            raise EdgeError(
+                f"step '{place.name}' is declared to {what} {type_name(declared)!r}, and what is registered as"
+                f" '{action.name}' {what}s {type_name(real)!r}; declare that"
+            )
 
 
 def _check(node: Node[Any, Any], host: Host) -> None:
@@ -60,12 +75,13 @@ def _check(node: Node[Any, Any], host: Host) -> None:
 
 
 def _findings(node: Node[Any, Any], host: Host, name: str, origin: str) -> Sequence[str]:
+    check = host.checks.get(name)
     try:
-        return [f"check '{name}' of {origin} finds: {finding}" for finding in host.checks.get(name)(node)]
-    except ConfigurationError:
-        raise
+        found = check(node)
+        findings = [found] if isinstance(found, str) else list(found)
     except Exception as error:
         raise PluginLoadError(f"check '{name}' of {origin} raised {type(error).__name__}") from error
+    return [f"check '{name}' of {origin} finds: {finding}" for finding in findings]
 
 
 def leaves_of(node: Node[Any, Any], host: Host) -> list[tuple[str, Step[Any, Any]]]:

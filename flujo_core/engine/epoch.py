@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from flujo_core.engine.run import Program
@@ -16,6 +17,8 @@ from flujo_core.hooks.host import Host
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.log import warning
 from flujo_core.model.outcome import Veto
+
+T = TypeVar("T")
 
 
 class Epoch:
@@ -37,12 +40,32 @@ class Epoch:
 
 
 class Site:
-    """What is going on on one event loop: the plugins that are started there, and the runs that have them."""
+    """What is going on on one event loop: the plugins that are started there, and the runs that have them.
+
+    Attributes:
+        changing: Held while the set of plugins is being changed.
+    """
 
     def __init__(self) -> None:
+        self.changing = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._started: dict[int, tuple[str, Epoch]] = {}
         self._runs: Counter[Epoch] = Counter()
+        self._ended = False
+
+    async def enter(self, epoch: Epoch) -> None:
+        """As ``open``, at the beginning of a block; ``exit`` ends it."""
+        self._ended = False
+        await self.open(epoch)
+
+    async def exit(self) -> None:
+        """Shuts all plugins down; those that a run still has, when it ends.
+
+        Raises:
+            PluginError: One failed; raised after all were asked.
+        """
+        self._ended = True
+        await self.close()
 
     async def open(self, epoch: Epoch) -> None:
         """Starts those plugins up that are not.
@@ -58,8 +81,8 @@ class Site:
             plugins = {name: id(one.plugin) for name, one in epoch.host.plugins.items()}
             new = [name for name, plugin in plugins.items() if plugin not in self._started]
             if new:
-                await _watched(epoch, lambda watch: lifetime.start(watch, epoch.app, new))
-                self._started |= {plugins[name]: (name, epoch) for name in new}
+                started = await _watched(epoch, lambda watch: lifetime.start(watch, epoch.app, new))
+                self._started |= {plugins[name]: (name, epoch) for name in started}
 
     async def close(self, keep: Epoch | None = None) -> None:
         """Shuts those plugins down that neither a run nor ``keep`` has.
@@ -78,7 +101,7 @@ class Site:
     async def leave(self, current: Epoch) -> None:
         """Shuts those plugins down that the run that has just ended was the last to have; a failure is logged."""
         try:
-            await self.close(current)
+            await self.close(None if self._ended else current)
         except (PluginError, Veto) as failure:
             warning("plugin.failure_passed_over", hook="on_shutdown", failure=str(failure))
 
@@ -102,10 +125,10 @@ def _stop(epoch: Epoch, names: Sequence[str]) -> Callable[[Watch], Awaitable[Non
     return lambda watch: epoch.program.hooks.lifetime.stop(watch, names)
 
 
-async def _watched(epoch: Epoch, work: Callable[[Watch], Awaitable[None]]) -> None:
+async def _watched(epoch: Epoch, work: Callable[[Watch], Awaitable[T]]) -> T:
     watch = Watch(asyncio.current_task(), epoch.program.hooks.timeout)
     with watchdog().watching(watch):
-        await work(watch)
+        return await work(watch)
 
 
 class Sites:

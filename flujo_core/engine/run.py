@@ -55,11 +55,11 @@ class LiveRun:
     """One run while it goes on."""
 
     __slots__ = (
-        "bare", "context_type", "hooked", "hooks", "journal", "models", "pipeline", "resources", "state",
+        "bare", "context_type", "hooked", "hooks", "journal", "models", "pipeline", "resources", "start", "state",
         "streams_text", "threads", "watch",
     )  # fmt: skip
 
-    def __init__(self, program: Program, journal: Journal, state: State) -> None:
+    def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
         self.journal = journal
         self.pipeline = program.pipeline.label
         self.hooks = program.hooks
@@ -69,9 +69,15 @@ class LiveRun:
         self.context_type = program.context_type
         self.resources = program.resources
         self.models = program.models
-        self.state = state
+        self.start = start
+        self.state: State = {}
         self.threads: dict[str, asyncio.Future[Any]] = {}
         self.watch = Watch(asyncio.current_task(), program.hooks.timeout)
+
+    def begin(self, start: RunStart) -> None:
+        """Takes the start in as the plugins left it; what they see of its context from now on is a copy."""
+        if self.hooks.around_run is not None or self.hooks.end is not None:
+            self.start = start._replace(context=draft(self.context_type, dict(self.state)))
 
 
 class Ending(NamedTuple):
@@ -107,12 +113,12 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
     value = _input(program, value)
     if program.hooks.listeners:
         journal.listen(Listeners(program.hooks))
-    run = LiveRun(program, journal, {})
     start = RunStart(journal.run_id, journal.tenant, program.pipeline.label, value, context, False)
+    run = LiveRun(program, journal, start)
     try:
         with watchdog().watching(run.watch) if program.hooks.on_runs else nullcontext():
-            ending = await _ending(_advance(program, run, start))
-            ending = await _end_hooks(program, run, start, ending)
+            ending = await _ending(_advance(program, run))
+            ending = await _end_hooks(program, run, ending)
         return await _record_end(program, run, ending)
     except asyncio.CancelledError as cancelled:
         await _record_cancellation(program, run, cancelled)
@@ -136,20 +142,20 @@ async def _ending(work: Coroutine[Any, Any, Ending]) -> Ending:
         return Ending("failed", cause=error)
 
 
-async def _advance(program: Program, run: LiveRun, start: RunStart) -> Ending:
+async def _advance(program: Program, run: LiveRun) -> Ending:
     """Runs from the start to the end, with the plugins that go around it."""
-    start = await _begin(program, run, start)
+    value = await _begin(program, run)
     around = program.hooks.around_run
     if around is None:
-        return await _steps(program, run, start.initial_input)
+        return await _steps(program, run, value)
     within = Ending("completed")
 
     async def proceed() -> RunEnd:
         nonlocal within
-        within = await _ending(_steps(program, run, start.initial_input))
+        within = await _ending(_steps(program, run, value))
         return _end(run, within)
 
-    end = await around(run.watch, start, proceed)
+    end = await around(run.watch, run.start, proceed)
     return _replaced(program, within, end, "around_run")
 
 
@@ -159,12 +165,13 @@ async def _steps(program: Program, run: LiveRun, value: Any) -> Ending:
     return Ending("completed", value)
 
 
-async def _begin(program: Program, run: LiveRun, start: RunStart) -> RunStart:
+async def _begin(program: Program, run: LiveRun) -> Any:
     """Records the start, as the plugins leave it; of a run that they do not let begin, without its input.
 
     Returns:
-        The start, with its input as it comes back from the journal.
+        The input, as it comes back from the journal.
     """
+    start = run.start
     try:
         if program.hooks.authorize is not None:
             request = AuthorizationRequest("start_run", start.run_id, start.tenant, start.pipeline, "", None)
@@ -174,7 +181,8 @@ async def _begin(program: Program, run: LiveRun, start: RunStart) -> RunStart:
         if run.journal.store is None:
             run.state = state_of(start.context)
             _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY)
-            return start
+            run.begin(start)
+            return start.initial_input
         value, restored = encoded(start.initial_input, program.pipeline.takes, "the input")
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
@@ -182,7 +190,8 @@ async def _begin(program: Program, run: LiveRun, start: RunStart) -> RunStart:
         raise
     run.state = state_of(context)
     _stage_start(run, start.pipeline, start.initial_input, run.state, value, fields)
-    return start._replace(initial_input=restored)
+    run.begin(start._replace(initial_input=restored))
+    return restored
 
 
 async def _start_hooks(program: Program, run: LiveRun, start: RunStart) -> RunStart:
@@ -215,7 +224,7 @@ def _input(program: Program, value: Any) -> Any:
         ) from error
 
 
-async def _end_hooks(program: Program, run: LiveRun, start: RunStart, ending: Ending) -> Ending:
+async def _end_hooks(program: Program, run: LiveRun, ending: Ending) -> Ending:
     """What the plugins make of the end; one that fails or refuses makes it a refusal."""
     if program.hooks.end is None and run.journal.listeners is None:
         return ending
@@ -226,7 +235,7 @@ async def _end_hooks(program: Program, run: LiveRun, start: RunStart, ending: En
     if program.hooks.end is None:
         return ending
     try:
-        end = await program.hooks.end(run.watch, start, _end(run, ending))
+        end = await program.hooks.end(run.watch, run.start, _end(run, ending))
     except (Veto, PluginError) as error:
         return _refused(ending, error)
     return _replaced(program, ending, end, "on_pipeline_end")

@@ -7,7 +7,7 @@ it ends the run; under ``open`` it is logged and counted, and the run goes on wi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -183,14 +183,14 @@ class Transform:
         """Whether an answer may take the place of what the hook was given; one that may not is an error."""
         if type(answer) is self._kind and self._whole(answer):
             return True
-        self._failures.fail(by.failed(wrong(answer, self._kind, self._outcomes), about), by)
+        self._failures.fail(by.failed(wrong(answer, self._kind, *self._outcomes), about), by)
         return False
 
 
 def _authorize(chain: Sequence[Implementation], failures: Failures) -> Authorize | None:
     """Asks until a plugin decides. One that fails has said no, whatever its policy."""
     closed = [one._replace(policy="closed") for one in chain]
-    ask = _first_answer(closed, Decision, failures)
+    ask = _first_answer(closed, Decision, failures, lambda decision: isinstance(decision.allowed, bool))
 
     async def authorize(watch: Watch, request: AuthorizationRequest) -> None:
         found = await ask(watch, request)
@@ -211,7 +211,10 @@ def _step_error(chain: Sequence[Implementation], failures: Failures) -> ErrorHoo
 
 
 def _first_answer(
-    chain: Sequence[Implementation], kind: type, failures: Failures
+    chain: Sequence[Implementation],
+    kind: type,
+    failures: Failures,
+    whole: Callable[[Any], bool] = lambda answer: True,
 ) -> Callable[..., Awaitable[tuple[Any, Implementation] | None]]:
     """Asks one plugin after the other until one gives something; gives that, and who gave it."""
 
@@ -222,10 +225,10 @@ def _first_answer(
             except FAILING as error:
                 failures.settle(error, one, watch, about)
                 continue
-            if type(answer) is kind:
+            if type(answer) is kind and whole(answer):
                 return answer, one
             if answer is not None:
-                failures.fail(one.failed(wrong(answer, kind, ()), about), one)
+                failures.fail(one.failed(wrong(answer, kind), about), one)
         return None
 
     return ask
@@ -250,30 +253,43 @@ class Lifetime:
     def __bool__(self) -> bool:
         return bool(self._startup or self._shutdown)
 
-    async def start(self, watch: Watch, app: AppInfo, only: Sequence[str]) -> None:
+    async def start(self, watch: Watch, app: AppInfo, only: Sequence[str]) -> Sequence[str]:
         """Starts plugins up, one after the other; if one fails, those before it are shut down.
 
         Args:
             watch: What the watchdog sees.
             app: What they are told.
-            only: The names of those to start, in order.
+            only: The names of those to start.
+
+        Returns:
+            The names of those that are started: all but those whose failure was passed over.
 
         Raises:
             PluginError: One failed.
             Veto: One refused.
         """
-        own = {one.plugin: one for one in self._startup}
-        for place, name in enumerate(only):
-            if name not in own:
-                continue
+        chain = [one for one in self._startup if one.plugin in only]
+        started: list[str] = []
+        failed: list[str] = []
+        for one in chain:
             try:
-                await watch.seen(own[name].function(app))
-            except FAILING as error:
-                try:
-                    self._failures.settle(error, own[name], watch, app)
-                except BaseException:
-                    await self.stop(watch, only[:place])
-                    raise
+                fine = await self._told(one, watch, one.function(app))
+            except BaseException:
+                await self.stop(watch, started)
+                raise
+            (started if fine else failed).append(one.plugin)
+        return [name for name in only if name not in failed]
+
+    async def _told(self, one: Implementation, watch: Watch, work: Coroutine[Any, Any, Any]) -> bool:
+        """Whether a plugin has taken it well; False if its failure was passed over."""
+        try:
+            answer = await watch.seen(work)
+        except FAILING as error:
+            self._failures.settle(error, one, watch, None)
+            return False
+        if answer is not None:
+            self._failures.fail(one.failed(wrong(answer), None), one)
+        return answer is None
 
     async def stop(self, watch: Watch, only: Sequence[str]) -> None:
         """Shuts plugins down, each whatever the others do.
@@ -290,11 +306,8 @@ class Lifetime:
             if one.plugin not in only:
                 continue
             try:
-                await watch.seen(one.function())
-            except FAILING as error:
-                try:
-                    self._failures.settle(error, one, watch, None)
-                except FAILING as failure:
-                    first = first or failure
+                await self._told(one, watch, one.function())
+            except FAILING as failure:
+                first = first or failure
         if first is not None:
             raise first

@@ -113,9 +113,17 @@ def step_of(about: object) -> str | None:
     return about.address or None if isinstance(about, StepCall | AuthorizationRequest) else None
 
 
-def wrong(answer: object, kind: type, outcomes: tuple[type, ...]) -> str:
-    """What a hook did that gave something that it must not."""
-    if type(answer) is kind:
-        return f"gave back a '{kind.__name__}' that is not whole: make it with 'replace'"
-    allowed = ", ".join(f"'{type_name(one)}'" for one in (kind, *outcomes))
-    return f"gave back {type(answer).__name__!r}, not {allowed} or None,"
+def wrong(answer: object, *allowed: type, none: bool = True) -> str:
+    """What a hook did that gave something that it must not.
+
+    Args:
+        answer: What it gave.
+        allowed: The classes of what it may give; if it is of the first, it is not whole.
+        none: Whether it may give None.
+    """
+    if allowed and type(answer) is allowed[0]:
+        return f"gave back a '{allowed[0].__name__}' that is not whole: make it with 'replace'"
+    names = [f"'{type_name(one)}'" for one in allowed]
+    *most, last = [*names, "None"] if none else names
+    what = f"{', '.join(most)} or {last}" if most else last
+    return f"gave back {type(answer).__name__!r}, not {what},"

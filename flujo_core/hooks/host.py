@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import pluggy
@@ -29,6 +30,8 @@ class Host:
     Args:
         settings: Which installed distributions are allowed, denied and required.
         given: Plugins beside the installed ones.
+        kernel: The kernel's own plugin, which only contributes.
+        last: The host whose place this one takes: an installed plugin that it has is not made again.
         lenient: Whether what cannot be loaded is left out, whatever its policy: to look at it.
 
     Attributes:
@@ -40,12 +43,21 @@ class Host:
         PluginLoadError: An allowed plugin cannot be loaded, or a required one is missing.
     """
 
-    def __init__(self, settings: PluginSettings, given: Sequence[Plugin] = (), *, lenient: bool = False) -> None:
-        loading = Loading(settings, given)
+    def __init__(
+        self,
+        settings: PluginSettings,
+        given: Sequence[Plugin] = (),
+        *,
+        kernel: Plugin | None = None,
+        last: Host | None = None,
+        lenient: bool = False,
+    ) -> None:
+        made = {} if last is None else {one.found: one.loaded for one in last.plugins.values() if one.found is not None}
+        loading = Loading(settings, given, kernel, made)
         self.reports = loading.reports
-        found = {one.name: one for one in (loading.passed() if lenient else loading.loaded())}
-        order = declared_order({name: one.loaded for name, one in found.items()})
-        order.sort(key=lambda name: settings.rank(found[name].known_as))
+        taking_part = loading.passed() if lenient else loading.loaded()
+        found = {one.name: one for one in taking_part if one.plugin is not kernel}
+        order = _in_order(list(found), found, lambda name: settings.rank(found[name].known_as))
         self.plugins: dict[str, Candidate] = {name: found[name] for name in order}
         self._settings = settings
         self._registries = loading.registries
@@ -107,18 +119,20 @@ class Host:
         if not colon or self.stores.find(scheme) is None:
             known = ", ".join(f"'{entry.short}://...'" for entry in self.stores.entries())
             raise ConfigurationError(f"'{url}' names no store; write 'sqlite:///runs.db', or a URL of one of {known}")
-        return self.stores.get(scheme)(url)
+        short = scheme.rpartition("/")[2]
+        return self.stores.get(scheme)(short + url.removeprefix(scheme))
 
     def chain(self, hook: str) -> list[Implementation]:
         """The implementations of a hook, in calling order."""
-        place = {name: number for number, name in enumerate(self.plugins)}
+        found: dict[str, pluggy.HookImpl] = {
+            impl.plugin_name: impl for impl in getattr(self._manager.hook, hook).get_hookimpls()
+        }
 
-        def key(impl: pluggy.HookImpl) -> tuple[int, int, int]:
-            name = impl.plugin_name
-            return self._settings.rank(self.plugins[name].known_as), impl.trylast - impl.tryfirst, place[name]
+        def rank(name: str) -> tuple[int, int]:
+            return self._settings.rank(self.plugins[name].known_as), found[name].trylast - found[name].tryfirst
 
-        found = sorted(getattr(self._manager.hook, hook).get_hookimpls(), key=key)
-        chain = [self._implementation(hook, self.plugins[impl.plugin_name]) for impl in found]
+        order = _in_order(list(found), self.plugins, rank)
+        chain = [self._implementation(hook, self.plugins[name]) for name in order]
         return chain[::-1] if HOOKS[hook].mirrored else chain
 
     def _implementation(self, hook: str, one: Candidate) -> Implementation:
@@ -143,20 +157,29 @@ class Host:
         return tuple(found)
 
 
+def _in_order(names: Sequence[str], plugins: Mapping[str, Candidate], rank: Callable[[str], Any]) -> list[str]:
+    """Names by rank, and those of one rank as the plugins declare."""
+    others = {name: one.loaded for name, one in plugins.items() if name not in names}
+    groups = ([*group] for _, group in groupby(sorted(names, key=rank), rank))
+    return [
+        name for group in groups for name in declared_order(group, others | {one: plugins[one].loaded for one in group})
+    ]
+
+
 def _capabilities(by: Implementation, agent: AgentInfo) -> list[Any]:
     origin = f" ({by.distribution} {by.version})" if by.distribution else ""
+    refused = f"plugin '{by.plugin}'{origin} is refused: its '{by.hook}'"
     try:
         given = list(by.function(agent))
     except (Exception, SystemExit) as error:
-        what = f"plugin '{by.plugin}'{origin} raised {type(error).__name__} in '{by.hook}'"
-        raise PluginLoadError(f"{what} for step '{agent.address}'") from error
+        raise PluginLoadError(f"{refused} raised {type(error).__name__} for step '{agent.address}'") from error
     if not given:
         return []
     from flujo_core.agents.pydantic_ai import capability_flaw  # noqa: PLC0415 - imports pydantic_ai
 
     for capability in given:
         if (flaw := capability_flaw(capability)) is not None:
-            raise PluginLoadError(f"plugin '{by.plugin}'{origin} gives step '{agent.address}' {flaw}")
+            raise PluginLoadError(f"{refused} gives step '{agent.address}' {flaw}")
     return given
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import marshal
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
-from importlib.util import cache_from_source, find_spec
+from importlib.machinery import all_suffixes
+from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec
 from pathlib import Path
 from sys import modules
 from typing import TYPE_CHECKING, Any
@@ -164,6 +166,8 @@ def changed_file(source: Distribution, files: Files) -> str | None:
     stale = (name for name, path in _recorded(source) if path.suffix == ".py" and not _compiles_to_its_cache(path))
     for name in stale:
         return f"has byte code of '{name}' that does not come from that file"
+    for path in _unlisted(source):
+        return f"has a file '{path}' in its package that its RECORD does not list"
     return None
 
 
@@ -173,7 +177,29 @@ def _compiles_to_its_cache(path: Path) -> bool:
         cached = Path(cache_from_source(str(path))).read_bytes()
     except (OSError, NotImplementedError):
         return True
+    if not _would_run(cached, path):
+        return True
     try:
-        return bool(marshal.loads(cached[16:]) == compile(path.read_bytes(), path, "exec", dont_inherit=True))
+        found, made = marshal.loads(cached[16:]), compile(path.read_bytes(), path, "exec", dont_inherit=True)
     except (EOFError, ValueError, TypeError, SyntaxError):
         return False
+    return bool(found == made) or marshal.dumps(found) == marshal.dumps(made)  # a constant NaN is not equal to itself
+
+
+def _would_run(cached: bytes, path: Path) -> bool:
+    """Whether Python would take byte code for current, by its header (PEP 552)."""
+    if cached[:4] != MAGIC_NUMBER:
+        return False
+    status = path.stat()
+    dated = struct.pack("<LL", int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+    return cached[4:8] != bytes(4) or cached[8:16] == dated
+
+
+def _unlisted(source: Distribution) -> Iterator[str]:
+    """Files in a distribution's packages that could be imported and that are not its own."""
+    listed = {listed.as_posix() for listed in source.files or ()}
+    for package in sorted(name.removesuffix("__init__.py") for name in listed if name.endswith("/__init__.py")):
+        for path in sorted(Path(str(source.locate_file(package))).rglob("*")):
+            name = package + path.relative_to(str(source.locate_file(package))).as_posix()
+            if path.name.endswith(tuple(all_suffixes())) and "__pycache__" not in name and name not in listed:
+                yield name

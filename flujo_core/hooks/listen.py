@@ -6,7 +6,7 @@ import asyncio
 
 from flujo_core.errors import PluginError
 from flujo_core.hooks.dispatch import Hooks
-from flujo_core.hooks.failure import FAILING, Failures, Implementation
+from flujo_core.hooks.failure import FAILING, Failures, Implementation, wrong
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.event import JournaledEvent, RunEnded
 from flujo_core.model.outcome import Veto
@@ -89,18 +89,21 @@ class Listener:
             while True:
                 event = await self.queue.get()
                 try:
-                    if not deaf:
-                        await watch.seen(self._by.function(event))
-                except FAILING as error:
-                    deaf = self._has_failed(error, watch)
+                    deaf = deaf or not await self._heard(event, watch)
                 finally:
                     self.queue.task_done()
 
-    def _has_failed(self, error: BaseException, watch: Watch) -> bool:
-        """Whether an error ends it; under ``open`` it is told the next event all the same."""
+    async def _heard(self, event: JournaledEvent, watch: Watch) -> bool:
+        """Tells it an event; False if it has failed for good: under ``open`` it is told the next one all the same."""
         try:
-            self._failures.settle(error, self._by, watch, None)
+            try:
+                answer = await watch.seen(self._by.function(event))
+            except FAILING as error:
+                self._failures.settle(error, self._by, watch, None)
+            else:
+                if answer is not None:
+                    self._failures.fail(self._by.failed(wrong(answer), None), self._by)
         except (PluginError, Veto) as failure:
             self._failure = failure
-            return True
-        return False
+            return False
+        return True

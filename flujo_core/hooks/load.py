@@ -8,8 +8,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from itertools import permutations
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from flujo_core.config import PluginSettings, normalised
@@ -72,6 +74,7 @@ class Candidate:
         reason: What was found, if it goes no further.
         remedy: What would mend it.
         cause: The exception behind it, or None.
+        origin: Where it is from, for messages.
     """
 
     found: Installed | None
@@ -80,12 +83,17 @@ class Candidate:
     reason: str = ""
     remedy: str = ""
     cause: BaseException | None = None
+    origin: str = "'Flujo(plugins=...)'"
+
+    def __post_init__(self) -> None:
+        if self.found is not None:
+            self.origin = f"'{self.found.distribution} {self.found.version}'"
 
     @property
     def name(self) -> str:
         """The plugin's name; its entry point's until it has one."""
         name = getattr(self.plugin, "name", None)
-        if isinstance(name, str) and name:
+        if isinstance(name, str) and name and "/" not in name:
             return name
         return self.found.entry if self.found else type(self.plugin).__name__
 
@@ -93,11 +101,6 @@ class Candidate:
     def known_as(self) -> str:
         """The name that the configuration calls it by."""
         return self.found.distribution if self.found else self.name
-
-    @property
-    def origin(self) -> str:
-        """Where it is from, for messages."""
-        return f"'{self.found.distribution} {self.found.version}'" if self.found else "'Flujo(plugins=...)'"
 
     @property
     def loaded(self) -> Plugin:
@@ -118,7 +121,7 @@ class Candidate:
 
 def registries() -> Mapping[str, Registry[Any]]:
     """An empty registry for each ``register_*`` hook, by the hook's name."""
-    return {hook.name: Registry(hook.what) for hook in HOOKS.values() if hook.kind == "contribute"}
+    return {hook.name: Registry(hook.what, hook.accepts) for hook in HOOKS.values() if hook.kind == "contribute"}
 
 
 class Loading:
@@ -127,16 +130,28 @@ class Loading:
     Args:
         settings: Which installed distributions are allowed, denied, required and locked.
         given: Plugins beside the installed ones.
+        kernel: The kernel's own plugin.
+        made: Installed plugins that were made before and are to be taken again.
 
     Attributes:
         registries: What they contribute, by the name of the hook.
         missing: Reports of plugins that have to be there and are not.
     """
 
-    def __init__(self, settings: PluginSettings, given: Sequence[Plugin] = ()) -> None:
+    def __init__(
+        self,
+        settings: PluginSettings,
+        given: Sequence[Plugin] = (),
+        kernel: Plugin | None = None,
+        made: Mapping[Installed, Plugin] = MappingProxyType({}),
+    ) -> None:
         self.registries = registries()
+        self._made = made
         self._settings = settings
+        self._locked = {} if settings.lock is None else locked_plugins(settings.lock)
         self._all = [Candidate(found) for found in scan()] + [Candidate(None, plugin) for plugin in given]
+        if kernel is not None:
+            self._all.append(Candidate(None, kernel, origin="the kernel"))
         for check in (self._denied, self._duplicate_entry, self._unmet, self._unlocked, self._imported):
             for one in self.passed():
                 if one.found is not None:
@@ -199,17 +214,16 @@ class Loading:
         elif editable_project(found.source) is not None:
             one.fail("unlocked", "is an editable install, and a lock is in force", "install it from a wheel")
         elif locked["version"] != found.version:
-            one.fail("unlocked", f"is locked at version {locked['version']}", again)
+            one.fail("unlocked", f"is of version {found.version}, and locked at {locked['version']}", again)
         elif (reason := _changed(found, tuple(sorted(locked["files"].items())))) is not None:
             one.fail("changed", reason, f"install it again; {again}")
-
-    @property
-    def _locked(self) -> Mapping[str, Any]:
-        return {} if self._settings.lock is None else locked_plugins(self._settings.lock)
 
     # ------------------------------------------------------------------------------------------------- importing
 
     def _imported(self, one: Candidate, found: Installed) -> None:
+        if found in self._made:
+            one.plugin = self._made[found]
+            return
         apart = f"take the other one out of the path, {_or_deny(found)}"
         if (reason := foreign_package(found)) is not None:
             one.fail("foreign", reason, f"install it again with pip or uv; {apart}")
@@ -231,9 +245,10 @@ class Loading:
             if not isinstance(one.plugin, Plugin):
                 what = f"is of type {type(one.plugin).__name__!r}"
                 one.fail("invalid", f"{what}, not an instance of a 'flujo_core.Plugin' class", _mend(one))
-            elif one.name != getattr(one.plugin, "name", None) or "/" in one.name:
-                what = f"is of class {type(one.plugin).__name__!r}"
-                one.fail("invalid", f"{what}, which has no 'name', a text without '/'", _mend(one))
+            elif one.name != (name := getattr(one.plugin, "name", None)):
+                named = f"the name {name!r}" if name else "no name"
+                what = f"is of class {type(one.plugin).__name__!r}, and has {named}"
+                one.fail("invalid", f"{what}; a name is a text without '/'", _mend(one))
 
     def _api(self) -> None:
         from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only who has plugins needs it
@@ -301,11 +316,13 @@ class Loading:
         there = {one.known_as for one in self._all}
         for name in self._locked:
             if name not in there and self._settings.allows(name):
-                yield _missing(name, f"is in the lock '{self._settings.lock}', and not installed", "install it")
+                version = self._locked[name]["version"]
+                reason = f"is in the lock '{self._settings.lock}' at version {version}, and not installed"
+                yield _missing(name, reason, "install it, or write the lock again with 'flujo plugins lock'", version)
 
 
-def _missing(name: str, reason: str, remedy: str) -> Report:
-    return Report(name, normalised(name), None, "missing", reason, remedy)
+def _missing(name: str, reason: str, remedy: str, version: str | None = None) -> Report:
+    return Report(name, normalised(name), version, "missing", reason, remedy)
 
 
 @cache
@@ -332,7 +349,9 @@ def _flaws(plugin: Plugin) -> Iterator[str]:
     """What is wrong with a plugin's methods."""
     prefixes = ("on_", "pre_", "post_", "register_", "around_")
     for name in dir(type(plugin)):
-        if name not in HOOKS and (name.startswith(prefixes) or name in NOT_CALLED):
+        if name in NOT_CALLED:
+            yield f"has a method '{name}', a hook that this version does not call"
+        elif name not in HOOKS and (name.startswith(prefixes) or _is_nearly_a_hook(plugin, name)):
             yield f"has a method '{name}', which is no hook of this version{did_you_mean(name, HOOKS)}"
     for hook in HOOKS.values():
         if (method := overridden(plugin, hook.name)) is not None:
@@ -341,6 +360,12 @@ def _flaws(plugin: Plugin) -> Iterator[str]:
         names = getattr(plugin, what)
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             yield f"has a '{what}' that is no list of plugins' names"
+
+
+def _is_nearly_a_hook(plugin: Plugin, name: str) -> bool:
+    """Whether a method is named like a hook but for a slip: it would never be called."""
+    method = getattr(type(plugin), name)
+    return inspect.isfunction(method) and not name.startswith("_") and bool(get_close_matches(name, HOOKS, 1, 0.85))
 
 
 def _method_flaws(hook: Hook, method: Callable[..., Any]) -> Iterator[str]:

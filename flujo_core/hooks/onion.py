@@ -44,10 +44,13 @@ class Onion:
 
         async def call(watch: Watch, about: Any, proceed: Proceed) -> Any:
             for one in reversed(chain):
-                proceed = Skin(self, one, watch, about, proceed).call
+                proceed = self._around(one, watch, about, proceed)
             return await proceed()
 
         return call if chain else None
+
+    def _around(self, one: Implementation, watch: Watch, about: Any, within: Proceed) -> Proceed:
+        return lambda: Skin(self, one, watch, about, within).call()
 
 
 class Skin:
@@ -126,7 +129,7 @@ class Skin:
     def _misuse(self, answer: Any) -> str | None:
         """What is wrong with what the plugin gave, or None."""
         if type(answer) is not self._onion.kind or not self._onion.whole(answer):
-            return wrong(answer, self._onion.kind, ()).replace(" or None,", "")
+            return wrong(answer, self._onion.kind, none=False)
         return "did not await 'proceed'" if self._onion.once and not self._calls else None
 
     async def _without(self) -> Any:

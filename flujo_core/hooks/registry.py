@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Generic, NamedTuple, TypeVar, cast
@@ -40,10 +40,12 @@ class Registry(Generic[T]):
 
     Args:
         what: What is registered, for messages: "agent", "model prefix".
+        accepts: Whether something can be one.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, accepts: Callable[[object], bool] = lambda one: True) -> None:
         self.what = what
+        self._accepts = accepts
         self._entries: dict[str, Entry] = {}
         self._plugin: str | None = None
         self._origin = ""
@@ -56,7 +58,8 @@ class Registry(Generic[T]):
             target: The thing itself, or where it is, as ``module:attr``, which is imported on first use.
 
         Raises:
-            PluginLoadError: The name is empty, holds a '/', or was added by the same plugin before.
+            PluginLoadError: The name is empty, holds a '/', or was added by the same plugin before; or the target
+                cannot be what is registered here.
         """
         if self._plugin is None:
             raise PluginLoadError(f"{self.what} '{name}' comes too late: names are registered while plugins load")
@@ -65,6 +68,8 @@ class Registry(Generic[T]):
             raise PluginLoadError(f"plugin '{self._plugin}' adds {self.what} '{name}'; give a name without '/'")
         if full in self._entries:
             raise PluginLoadError(f"plugin '{self._plugin}' adds {self.what} '{name}' twice")
+        if not isinstance(target, str) and not self._accepts(target):
+            raise PluginLoadError(f"{self.what} '{name}' is {type(target).__name__!r}, which is none")
         self._entries[full] = Entry(full, target, self._plugin, self._origin)
 
     @contextmanager
@@ -116,7 +121,12 @@ class Registry(Generic[T]):
         if entry is None:
             known = [*self._entries, *(one.short for one in self._entries.values())]
             raise ConfigurationError(f"no {self.what} is named '{name}'{did_you_mean(name, known)}")
-        return cast(T, _load(entry.target, f"{self.what} '{entry.name}'"))
+        found = _load(entry.target, f"{self.what} '{entry.name}'")
+        if not self._accepts(found):
+            raise ConfigurationError(
+                f"{self.what} '{entry.name}' of {entry.origin} is {type(found).__name__!r}, not one"
+            )
+        return cast(T, found)
 
 
 def _load(target: object, what: str) -> object:

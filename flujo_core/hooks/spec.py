@@ -16,7 +16,7 @@ from flujo_core.errors import StepError
 from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
 from flujo_core.hooks.registry import Registry
 from flujo_core.model.agent import ModelFactory
-from flujo_core.model.event import JournaledEvent
+from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Check
 from flujo_core.model.outcome import Skip, Stop
 from flujo_core.model.run import StepResult
@@ -45,12 +45,14 @@ class Hook(NamedTuple):
         kind: How it is called.
         mirrored: Whether plugins are called in the reverse order.
         what: For a contribution: what is registered, in the singular ("agent").
+        accepts: For a contribution: whether something can be one.
     """
 
     name: str
     kind: HookKind
     mirrored: bool
     what: str
+    accepts: Callable[[object], bool]
 
     @property
     def is_async(self) -> bool:
@@ -61,12 +63,18 @@ class Hook(NamedTuple):
 _hooks: dict[str, Hook] = {}
 
 
-def _hook(kind: HookKind, *, mirrored: bool = False, what: str = "") -> Callable[[F], F]:
+def _hook(
+    kind: HookKind, *, mirrored: bool = False, what: str = "", accepts: Callable[[object], bool] = callable
+) -> Callable[[F], F]:
     def marked(method: F) -> F:
-        _hooks[method.__name__] = Hook(method.__name__, kind, mirrored, what)
+        _hooks[method.__name__] = Hook(method.__name__, kind, mirrored, what, accepts)
         return hookspec(method)
 
     return marked
+
+
+def _is_anything(_: object) -> bool:
+    return True
 
 
 class Plugin:
@@ -107,14 +115,14 @@ class Plugin:
         A plugin that was not started is not shut down; each one that was is, whatever the others do.
         """
 
-    @_hook("contribute", what="step")
+    @_hook("contribute", what="step", accepts=lambda one: isinstance(one, Step))
     def register_steps(self, registry: Registry[Step[Any, Any]], /) -> None:
         """Contributes steps by name: ``registry.add("mask", mask)``.
 
         Called once, while plugins load. ``Step.registered("acme/mask", takes=str, gives=str)`` stands for one of them.
         """
 
-    @_hook("contribute", what="agent")
+    @_hook("contribute", what="agent", accepts=_is_anything)
     def register_agents(self, registry: Registry[Any], /) -> None:
         """Contributes agents by name: ``registry.add("underwriter", agent)``.
 
@@ -240,7 +248,7 @@ class Plugin:
         """
 
     @_hook("notify")
-    async def on_event(self, event: JournaledEvent, /) -> None:
+    async def on_event(self, event: RunEvent, /) -> None:
         """Called with each event of a run after it is durable: in order, beside the run, at most once.
 
         A plugin that is slow makes the run wait once 64 events wait for it. An error refuses the run at its next

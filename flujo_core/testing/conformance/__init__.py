@@ -1,0 +1,1 @@
+"""The plugin conformance suite: each module holds one check, or what checks share."""
