@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def warning(event: str, **facts: object) -> None:
-    """Logs a warning.
+    """Logs a warning: as the application has set structlog up, else on stderr.
 
     Args:
         event: Its name: ``plugin.failure_passed_over``.
@@ -12,4 +14,7 @@ def warning(event: str, **facts: object) -> None:
     """
     import structlog  # noqa: PLC0415 - most runs log nothing
 
-    structlog.get_logger("flujo").warning(event, **facts)
+    if structlog.is_configured():
+        structlog.get_logger("flujo").warning(event, **facts)
+    else:
+        structlog.wrap_logger(structlog.PrintLogger(sys.stderr)).warning(event, **facts)

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -36,6 +35,8 @@ class Epoch:
     @property
     def app(self) -> AppInfo:
         """What plugins are told that start up."""
+        from importlib.metadata import version  # noqa: PLC0415 - dear to import
+
         return AppInfo(version("flujo-core"), self.program.pipeline.label, tuple(self.host.plugins))
 
 

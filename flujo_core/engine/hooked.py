@@ -13,10 +13,13 @@ from flujo_core.errors import InvalidValue, StepError
 from flujo_core.hooks.call import AuthorizationRequest, StepCall
 from flujo_core.model.agent import Usage
 from flujo_core.model.check import type_name
-from flujo_core.model.draft import Drafting, State
+from flujo_core.model.draft import Drafting, State, take
 from flujo_core.model.outcome import Skip, Stop
 from flujo_core.model.run import StepResult, StepStatus
 from flujo_core.model.value import adapter, flaws
+
+NOTHING: State = {}
+"""What was looked at where nothing was; never changed."""
 
 
 async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
@@ -38,15 +41,15 @@ async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
     if hooks.authorize is not None:
         who = (journal.run_id, journal.tenant, run.pipeline, leaf.address, leaf.model)
         await hooks.authorize(run.watch, AuthorizationRequest("run_step", *who))
-    drafting = Drafting(run.context_type, run.state)
+    drafting: Drafting = [run.context_type, run.state, None]
     # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
     facts = (journal.run_id, journal.tenant, leaf.address, leaf.name, value, leaf.model, drafting)
     call: StepCall = tuple.__new__(StepCall, facts)
     before: StepCall | Stop | Skip[Any] = call if hooks.pre is None else await hooks.pre(run.watch, call)
-    looked_at = drafting.take()
-    if isinstance(before, Stop):
+    looked_at = NOTHING if drafting[2] is None else take(drafting)
+    if before is not call and isinstance(before, Stop):
         raise Stopped(before)
-    if isinstance(before, Skip):
+    if before is not call and isinstance(before, Skip):
         made = remade(leaf, run, before.output, looked_at, 0, None)
     else:
         if before.step_input is not value:
@@ -58,12 +61,15 @@ async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
             made = await Guarded(leaf, run, call, looked_at, started).run()
     if hooks.post is None:
         return made
-    drafting.take(_after(made, run))
+    if made.touched:
+        drafting[1] = _after(made, run)
     result = _result(leaf, made, started)
     after = await hooks.post(run.watch, call, result)
+    if after is result and drafting[2] is None:
+        return made
     if isinstance(after, Stop):
         raise Stopped(after)
-    changed = drafting.take()
+    changed = take(drafting)
     if after is result and not changed:
         return made
     return remade(leaf, run, after.output, made.touched | changed, made.attempt, made.usage)
@@ -88,9 +94,8 @@ class Guarded:
         self._started = started
         self._tried = 0
         self._failure: StepError | None = None
-        self._made: Yield | None = None
-        self._result: StepResult | None = None
-        call.drafting.take(self._before())
+        self._made: list[tuple[StepResult, Yield]] = []
+        take(call.drafting, self._before())
 
     async def run(self) -> Yield:
         """What the hooks make of the attempts.
@@ -103,13 +108,15 @@ class Guarded:
             answer = await (self._proceed() if around is None else around(watch, self._call, self._proceed))
         except StepError as failure:
             return await self._recovered(failure)
-        changed = self._call.drafting.take()
-        made = self._made
-        if made is not None and answer is self._result and not changed:
-            return made
+        changed = take(self._call.drafting)
+        given = next((made for result, made in self._made if result is answer), None)
+        last = self._made[-1][1] if self._made and self._failure is None else None
+        if given is not None and (given is not last or not changed):
+            return given  # an earlier try's output goes with that try's context
+        made = given or last
         looked_at = (self._looked_at if made is None else made.touched) | changed
         usage = None if made is None else made.usage
-        return remade(self._leaf, self._run, answer.output, looked_at, 0 if made is None else self._tried, usage)
+        return remade(self._leaf, self._run, answer.output, looked_at, 0 if made is None else made.attempt, usage)
 
     async def _proceed(self) -> StepResult:
         """Tries the step; called again, tries it again, from what it began with."""
@@ -117,18 +124,19 @@ class Guarded:
         if self._tried:
             await self._begin_again()
         else:
-            self._looked_at |= drafting.take()
-        self._failure = self._made = None
+            self._looked_at = self._looked_at | take(drafting)
+        self._failure = None
         try:
-            self._made = made = await self._leaf.run(self._run, self._call.step_input, self._looked_at, self._tried + 1)
+            made = await self._leaf.run(self._run, self._call.step_input, self._looked_at, self._tried + 1)
         except StepError as failure:
             self._failure, self._tried = failure, failure.attempts
-            drafting.take(self._before())
+            take(drafting, self._before())
             raise
         self._tried = made.attempt
-        drafting.take(_after(made, self._run))
-        self._result = _result(self._leaf, made, self._started)
-        return self._result
+        take(drafting, _after(made, self._run))
+        result = _result(self._leaf, made, self._started)
+        self._made.append((result, made))
+        return result
 
     async def _begin_again(self) -> None:
         if self._failure is not None:
@@ -142,7 +150,7 @@ class Guarded:
         if answer is None:
             raise failure
         self._record(failure)
-        looked_at = self._looked_at | self._call.drafting.take()
+        looked_at = self._looked_at | take(self._call.drafting)
         return remade(self._leaf, self._run, answer.output, looked_at, failure.attempts, failure.usage)
 
     def _record(self, failure: StepError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
-from flujo_core.model.draft import Drafting
+from flujo_core.model.draft import Drafting, drafted
 from flujo_core.model.run import PipelineResult, StepResult
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class StepCall(_StepCallFields):
         step_name: The step's name.
         step_input: Its input.
         model: The name of the agent's model, or None for a step without an agent.
-        drafting: Makes ``context`` when a hook asks for it.
+        drafting: What ``context`` is made from when a hook asks for it.
     """
 
     __slots__ = ()
@@ -171,7 +171,7 @@ class StepCall(_StepCallFields):
     @property
     def context(self) -> PipelineContext:
         """The step's draft of the context: what a hook sets in it is committed with the step, or not at all."""
-        return self.drafting.context
+        return drafted(self.drafting)
 
     def replace(self, *, step_input: Any) -> Self:
         """A copy with another input, which is validated against what the step takes."""

@@ -61,7 +61,11 @@ class Refusal(Veto):
     def __init__(self, reason: str, by: Implementation, about: object) -> None:
         step = step_of(about)
         place = f" before step '{step}' was committed" if step else ""
-        super().__init__(f"plugin '{by.plugin}' refused the run in '{by.hook}'{place}: {reason}")
+        Exception.__init__(self, f"plugin '{by.plugin}' refused the run in '{by.hook}'{place}: {reason}")
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Veto, (str(self),)
 
 
 class Failures:
@@ -88,7 +92,7 @@ class Failures:
             if not watch.acknowledge():
                 raise asyncio.CancelledError from error
             self.fail(by.failed(f"took longer than {watch.timeout:g} s", about), by, error)
-        elif isinstance(error, asyncio.CancelledError):
+        elif isinstance(error, asyncio.CancelledError) and watch.is_cancelled:
             raise error
         elif isinstance(error, Veto):
             raise Refusal(error.reason, by, about) from error

@@ -6,6 +6,7 @@ RECORD is the list of an installed distribution's files (PyPA's "Recording insta
 
 from __future__ import annotations
 
+import csv
 import json
 import marshal
 import struct
@@ -39,7 +40,7 @@ Files = Mapping[str, str]
 def foreign_package(found: Installed) -> str | None:
     """Why the package that an entry point names is not the distribution's own, or None. It is not imported for it."""
     module, top = _module(found), _module(found).partition(".")[0]
-    if found.source.files is None:
+    if _record(found.source) is None:
         return "has no list of its files (RECORD)"
     try:
         spec = find_spec(top)
@@ -71,7 +72,19 @@ def _elsewhere(module: str, file: str | None) -> str:
 def _owns(source: Distribution, file: Path) -> bool:
     if (project := editable_project(source)) is not None:
         return file.resolve().is_relative_to(project.resolve())
-    return file.resolve() in {Path(str(source.locate_file(listed))).resolve() for listed in source.files or ()}
+    same_name = (name for name in _record(source) or () if name.rpartition("/")[2] == file.name)
+    return any(_located(source, name).resolve() == file.resolve() for name in same_name)
+
+
+@cache
+def _record(source: Distribution) -> frozenset[str] | None:
+    """The files that a distribution's RECORD lists, or None if it has none."""
+    text = source.read_text("RECORD")
+    return None if text is None else frozenset(row[0] for row in csv.reader(text.splitlines()) if row)
+
+
+def _located(source: Distribution, name: str) -> Path:
+    return Path(str(source.locate_file(name)))
 
 
 def editable_project(source: Distribution) -> Path | None:
@@ -140,10 +153,11 @@ def digests(source: Distribution) -> Files:
 
 
 def _recorded(source: Distribution) -> Iterator[tuple[str, Path]]:
-    for listed in source.files or ():
-        own = listed.parent.name.endswith(".dist-info") and listed.name in INSTALLERS_OWN
-        if listed.suffix != ".pyc" and not own:
-            yield listed.as_posix(), Path(str(source.locate_file(listed)))
+    for name in _record(source) or ():
+        folder, _, last = name.rpartition("/")
+        own = folder.endswith(".dist-info") and last in INSTALLERS_OWN
+        if not own and not name.endswith(".pyc"):
+            yield name, _located(source, name)
 
 
 def _digest(path: Path) -> str:
@@ -153,8 +167,20 @@ def _digest(path: Path) -> str:
         return "gone"
 
 
-def changed_file(source: Distribution, files: Files) -> str | None:
-    """How a distribution's files differ from the locked ones, as the end of a sentence, or None."""
+def unlocked(found: Installed, version: str) -> str | None:
+    """Why a plugin's distribution is not the one that was locked at a version, as the end of a sentence, or None."""
+    if editable_project(found.source) is not None:
+        return "is an editable install, and a lock is in force"
+    return None if version == found.version else f"is of version {found.version}, and locked at {version}"
+
+
+@cache
+def changed_file(plugin: Installed, locked: tuple[tuple[str, str], ...]) -> str | None:
+    """How a plugin's files differ from the locked ones, as the end of a sentence, or None.
+
+    They are looked at once in a process, before the plugin is imported.
+    """
+    source, files = plugin.source, dict(locked)
     found = digests(source)
     for name in sorted(found.keys() | files.keys()):
         if name not in files:
@@ -197,9 +223,10 @@ def _would_run(cached: bytes, path: Path) -> bool:
 
 def _unlisted(source: Distribution) -> Iterator[str]:
     """Files in a distribution's packages that could be imported and that are not its own."""
-    listed = {listed.as_posix() for listed in source.files or ()}
+    listed = _record(source) or frozenset()
     for package in sorted(name.removesuffix("__init__.py") for name in listed if name.endswith("/__init__.py")):
-        for path in sorted(Path(str(source.locate_file(package))).rglob("*")):
-            name = package + path.relative_to(str(source.locate_file(package))).as_posix()
-            if path.name.endswith(tuple(all_suffixes())) and "__pycache__" not in name and name not in listed:
+        folder = _located(source, package)
+        for path in sorted(folder.rglob("*")):
+            name = package + path.relative_to(folder).as_posix()
+            if name.endswith(tuple(all_suffixes())) and "__pycache__" not in name and name not in listed:
                 yield name

@@ -8,21 +8,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache
 from itertools import permutations
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from flujo_core.config import PluginSettings, normalised
 from flujo_core.errors import PluginLoadError, did_you_mean
-from flujo_core.hooks.integrity import (
-    changed_file,
-    editable_project,
-    foreign_module,
-    foreign_package,
-    locked_plugins,
-)
 from flujo_core.hooks.order import circle
 from flujo_core.hooks.registry import Registry
 from flujo_core.hooks.scan import Installed, scan, unmet_requirement
@@ -60,7 +52,8 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         origin = f" ({self.distribution} {self.version})" if self.version else ""
-        return f"plugin '{self.plugin}'{origin} is {self.state}: it {self.reason}; {self.remedy}"
+        reason = self.reason if self.reason.endswith("?") else f"{self.reason};"
+        return f"plugin '{self.plugin}'{origin} is {self.state}: it {reason} {self.remedy}"
 
 
 @dataclass(eq=False)
@@ -92,9 +85,10 @@ class Candidate:
     @property
     def name(self) -> str:
         """The plugin's name; its entry point's until it has one."""
-        name = getattr(self.plugin, "name", None)
-        if isinstance(name, str) and name and "/" not in name:
-            return name
+        if isinstance(self.plugin, Plugin):
+            name = getattr(self.plugin, "name", None)
+            if isinstance(name, str) and name and "/" not in name:
+                return name
         return self.found.entry if self.found else type(self.plugin).__name__
 
     @property
@@ -148,7 +142,7 @@ class Loading:
         self.registries = registries()
         self._made = made
         self._settings = settings
-        self._locked = {} if settings.lock is None else locked_plugins(settings.lock)
+        self._locked = {} if settings.lock is None else _locked_plugins(settings.lock)
         self._all = [Candidate(found) for found in scan()] + [Candidate(None, plugin) for plugin in given]
         if kernel is not None:
             self._all.append(Candidate(None, kernel, origin="the kernel"))
@@ -207,15 +201,15 @@ class Loading:
     def _unlocked(self, one: Candidate, found: Installed) -> None:
         if self._settings.lock is None:
             return
+        from flujo_core.hooks.integrity import changed_file, unlocked  # noqa: PLC0415 - dear to import
+
         again = f"if that is what is wanted, write the lock again with 'flujo plugins lock', {_or_deny(found)}"
         locked = self._locked.get(found.distribution)
         if locked is None:
             one.fail("unlocked", f"is not in the lock '{self._settings.lock}'", again)
-        elif editable_project(found.source) is not None:
-            one.fail("unlocked", "is an editable install, and a lock is in force", "install it from a wheel")
-        elif locked["version"] != found.version:
-            one.fail("unlocked", f"is of version {found.version}, and locked at {locked['version']}", again)
-        elif (reason := _changed(found, tuple(sorted(locked["files"].items())))) is not None:
+        elif (reason := unlocked(found, locked["version"])) is not None:
+            one.fail("unlocked", reason, f"install the locked version from a wheel; {again}")
+        elif (reason := changed_file(found, tuple(sorted(locked["files"].items())))) is not None:
             one.fail("changed", reason, f"install it again; {again}")
 
     # ------------------------------------------------------------------------------------------------- importing
@@ -224,6 +218,8 @@ class Loading:
         if found in self._made:
             one.plugin = self._made[found]
             return
+        from flujo_core.hooks.integrity import foreign_module, foreign_package  # noqa: PLC0415 - dear to import
+
         apart = f"take the other one out of the path, {_or_deny(found)}"
         if (reason := foreign_package(found)) is not None:
             one.fail("foreign", reason, f"install it again with pip or uv; {apart}")
@@ -321,14 +317,14 @@ class Loading:
                 yield _missing(name, reason, "install it, or write the lock again with 'flujo plugins lock'", version)
 
 
+def _locked_plugins(file: Path) -> Mapping[str, Any]:
+    from flujo_core.hooks.integrity import locked_plugins  # noqa: PLC0415 - dear to import
+
+    return locked_plugins(file)
+
+
 def _missing(name: str, reason: str, remedy: str, version: str | None = None) -> Report:
     return Report(name, normalised(name), version, "missing", reason, remedy)
-
-
-@cache
-def _changed(found: Installed, files: tuple[tuple[str, str], ...]) -> str | None:
-    """As ``changed_file``; looked at once in a process, before the plugin is imported."""
-    return changed_file(found.source, dict(files))
 
 
 def _or_deny(found: Installed) -> str:
@@ -364,6 +360,8 @@ def _flaws(plugin: Plugin) -> Iterator[str]:
 
 def _is_nearly_a_hook(plugin: Plugin, name: str) -> bool:
     """Whether a method is named like a hook but for a slip: it would never be called."""
+    from difflib import get_close_matches  # noqa: PLC0415 - dear to import
+
     method = getattr(type(plugin), name)
     return inspect.isfunction(method) and not name.startswith("_") and bool(get_close_matches(name, HOOKS, 1, 0.85))
 

@@ -53,7 +53,6 @@ def unmet_requirement(found: Installed) -> str | None:
 
     Extras are not looked at. The names and versions are those of the metadata (PEP 508, PEP 440).
     """
-    from importlib_metadata import PackageNotFoundError, version  # noqa: PLC0415 - as in `scan`
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - only who has plugins needs it
 
     for text in found.source.requires or ():
@@ -63,10 +62,19 @@ def unmet_requirement(found: Installed) -> str | None:
             return f"requires '{text}', which cannot be read"
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
-        try:
-            there = version(wanted.name)
-        except PackageNotFoundError:
+        there = _version(wanted.name)
+        if there is None:
             return f"requires '{wanted.name}{wanted.specifier}', which is not installed"
         if not wanted.specifier.contains(there, prereleases=True):
             return f"requires '{wanted.name}{wanted.specifier}', and {there} is installed"
     return None
+
+
+@cache
+def _version(distribution: str) -> str | None:
+    from importlib_metadata import PackageNotFoundError, version  # noqa: PLC0415 - as in `scan`
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -66,6 +66,11 @@ class Watch:
             self.expired = self.pending
             self.task.cancel()
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled the task; else a cancellation is an error of the hook that raised it."""
+        return self.task is None or self.task.cancelling() > 0
+
     def acknowledge(self) -> bool:
         """Takes the watchdog's cancellation back; says whether the task was cancelled by nobody else."""
         self.expired = None

@@ -86,35 +86,29 @@ def loaded(context: PipelineContext) -> PipelineContext:
     return context
 
 
-class Drafting:
-    """Makes a draft when somebody asks for it, and tells what was touched in it.
+Drafting: TypeAlias = list[Any]
+"""A draft that is made when somebody asks for it: its class, what it reads from, and the draft, or None.
+
+A list and no class of its own: there is one for each step that has hooks, and most hooks never ask.
+"""
+
+
+def drafted(drafting: Drafting) -> PipelineContext:
+    """The draft; the same one until it is taken."""
+    if drafting[2] is None:
+        drafting[2] = draft(drafting[0], drafting[1])
+    made: PipelineContext = drafting[2]
+    return made
+
+
+def take(drafting: Drafting, base: Mapping[str, Any] | None = None) -> State:
+    """What was touched in the draft; the next one is another.
 
     Args:
-        kind: The class of the context.
-        base: What drafts read from.
+        drafting: The draft.
+        base: What the next draft reads from; as before, unless given.
     """
-
-    __slots__ = ("_base", "_kind", "_made")
-
-    def __init__(self, kind: type[PipelineContext], base: Mapping[str, Any]) -> None:
-        self._kind = kind
-        self._base = base
-        self._made: PipelineContext | None = None
-
-    @property
-    def context(self) -> PipelineContext:
-        """The draft; the same one until it is taken."""
-        if self._made is None:
-            self._made = draft(self._kind, self._base)
-        return self._made
-
-    def take(self, base: Mapping[str, Any] | None = None) -> State:
-        """What was touched in the draft; the next one is another.
-
-        Args:
-            base: What the next draft reads from; as before, unless given.
-        """
-        made, self._made = self._made, None
-        if base is not None:
-            self._base = base
-        return {} if made is None else touched(made)
+    made, drafting[2] = drafting[2], None
+    if base is not None:
+        drafting[1] = base
+    return {} if made is None else touched(made)

@@ -68,9 +68,7 @@ class PluginHarness:
         resources: Resources | None = None,
         store: str | Store | None = None,
     ) -> None:
-        settings = PluginSettings(
-            allow=(), policies=policies or {}, hook_timeout=hook_timeout, order=tuple(order)
-        )
+        settings = PluginSettings(allow=(), policies=policies or {}, hook_timeout=hook_timeout, order=tuple(order))
         Host(settings, plugins)  # says what is wrong with them, before anything stands in for them
         self.calls: list[HookCall] = []
         self._plugins = [recorded(plugin, self.calls) for plugin in plugins]

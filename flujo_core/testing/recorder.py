@@ -11,7 +11,7 @@ from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, RunE
 from flujo_core.hooks.registry import Registry
 from flujo_core.hooks.spec import HOOKS, Plugin
 from flujo_core.model.agent import ModelFactory
-from flujo_core.model.event import JournaledEvent, RunEvent
+from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Check
 from flujo_core.model.run import StepResult
 from flujo_core.model.step import Step
@@ -164,7 +164,7 @@ class HookRecorder(Plugin):
     async def on_pipeline_end(self, run: RunStart, end: RunEnd, /) -> None:
         self._note("on_pipeline_end", run, end)
 
-    async def on_event(self, event: JournaledEvent, /) -> None:
+    async def on_event(self, event: RunEvent, /) -> None:
         self._note("on_event", event)
 
     def agent_capabilities(self, agent: AgentInfo, /) -> Sequence[object]:

@@ -139,7 +139,7 @@ def test_open_the_failure_is_logged_and_counted_and_the_run_goes_on(
 ) -> None:
     flujo = alone(work, mistaken("audit", hook, MISTAKES[how]), opened="audit", quick=True)
     assert flujo.run(1).output == 2
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert "plugin.failure_passed_over" in printed and "'audit'" in printed and hook in printed
     assert "CANARY" not in printed
 
@@ -226,7 +226,7 @@ def test_open_a_failure_in_on_startup_is_passed_over_and_that_plugin_is_not_shut
     sound = plugin("sound", on_shutdown=on_shutdown)
     assert alone(work, flawed, sound, opened="vault", quick=True).run(1).output == 2
     assert downs == ["sound"]
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert "plugin.failure_passed_over" in printed and "'vault'" in printed and "on_startup" in printed
 
 

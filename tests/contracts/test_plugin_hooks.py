@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -218,6 +219,31 @@ def test_around_step_may_retry_what_other_plugins_are_within() -> None:
     plugins = [plugin("a", around_step=retrying), *(plugin(name, around_step=passing) for name in "bc")]
     assert alone(second_time, *plugins).run(1).output == 1
     assert tries == [1, 1] and within == ["b", "c", "b", "c"]
+
+
+@pytest.mark.parametrize("second", ["fails", "succeeds"])
+def test_an_output_is_committed_with_the_context_of_its_own_try_or_not_at_all(second: str) -> None:
+    tries: list[int] = []
+
+    @step
+    async def draft(value: int, context: State) -> int:
+        tries.append(value)
+        context.log.append(f"draft {len(tries)}")
+        if len(tries) == 2 and second == "fails":
+            raise ValueError
+        return len(tries)
+
+    async def best_of_two(self: Plugin, call: StepCall, proceed: Proceed, /) -> StepResult:
+        first = await proceed()
+        with suppress(StepError):
+            await proceed()
+        return first
+
+    try:
+        result = alone(draft, plugin("p", around_step=best_of_two), context=State).run(0)
+    except RunFailed:
+        return  # a hook may be held to the result of its last try
+    assert (result.output, result.context.log) == (1, ["draft 1"])
 
 
 def test_around_step_may_raise_again_what_proceed_raised_and_the_step_has_failed() -> None:

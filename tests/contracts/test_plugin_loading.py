@@ -335,7 +335,7 @@ def test_a_plugin_given_in_code_that_cannot_be_loaded_refuses_the_start_or_is_le
     opened = Settings(PluginSettings(allow=(), policies={made.name: "open"}))
     flujo = Flujo(work, plugins=[made], settings=opened)
     assert flujo.run(1).output == 2 and flujo.plugins == ()
-    logged = capsys.readouterr().out
+    logged = capsys.readouterr().err
     assert "plugin.left_out" in logged and made.name in logged
 
 

@@ -252,7 +252,7 @@ def test_under_the_open_policy_an_error_is_logged_and_counted_and_the_run_goes_o
     settings = Settings(PluginSettings(allow=(), policies={"Loose": "open"}))
     flujo = Flujo(work, plugins=[plugin("loose", **{hook: mistake})], settings=settings)
     assert flujo.run(1).output == 2 and flujo.run(1).output == 2
-    logged = capsys.readouterr().out
+    logged = capsys.readouterr().err
     assert logged.count("plugin.failure_passed_over") == 2 and "plugin 'loose'" in logged and hook in logged
     assert "count=2" in logged.replace("\x1b[35m", "").replace("\x1b[0m", "").replace("\x1b[36m", "")
     assert "CANARY" not in logged

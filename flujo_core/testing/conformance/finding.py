@@ -70,7 +70,7 @@ def place_of(code: CodeType, line: int) -> str:
 
 
 def where_in(frame: FrameType | None) -> str:
-    """The innermost place of a stack that is neither in the standard library nor in Flujo; the innermost, if none is."""
+    """The innermost place of a stack that is not in the standard library or in Flujo; the innermost, if none is."""
     first = "" if frame is None else place_of(frame.f_code, frame.f_lineno)
     while frame is not None:
         if not _is_foreign(frame.f_globals.get("__name__", "")):

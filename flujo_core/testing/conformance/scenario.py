@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from pydantic import Field
+
 from flujo_core.hooks.call import StepCall
 from flujo_core.hooks.spec import Plugin
 from flujo_core.model.agent import AgentReply
@@ -20,7 +22,7 @@ from flujo_core.model.step import Step, step
 class Notes(PipelineContext):
     """The context of the pipelines."""
 
-    seen: list[str] = []
+    seen: list[str] = Field(default_factory=list)
     turns: int = 0
 
 
