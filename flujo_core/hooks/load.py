@@ -157,7 +157,8 @@ class Loading:
     @property
     def reports(self) -> list[Report]:
         """What became of each plugin, by name; those that are missing come last."""
-        return sorted(one.report for one in self._all) + self.missing
+        reports = (one.report for one in self._all)
+        return sorted(reports, key=lambda one: (one.plugin, one.distribution or "")) + self.missing
 
     def loaded(self) -> list[Candidate]:
         """The plugins that take part.

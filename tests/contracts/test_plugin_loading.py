@@ -111,7 +111,7 @@ HEAD = """
     def came_to(**settings):
         logged = io.StringIO()
         try:
-            with contextlib.redirect_stdout(logged):
+            with contextlib.redirect_stderr(logged):
                 output = Flujo(work, settings=Settings(PluginSettings(**settings))).run(1).output
         except PluginLoadError as error:
             return ["PluginLoadError", str(error)]
