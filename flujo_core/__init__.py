@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         StepFailed,
         StepStarted,
     )
-    from flujo_core.model.flow import Check, Node, Pipeline
+    from flujo_core.model.flow import Check, Node, Pipeline, walk
     from flujo_core.model.outcome import Skip, Stop, Veto
     from flujo_core.model.policy import Retry, StepPolicy
     from flujo_core.model.run import NoOutput, PipelineResult, RunFailed, RunRefused, RunState, StepResult
@@ -74,7 +74,7 @@ _WHERE = {
         "AttemptFailed", "Chunk", "ErrorInfo", "RunEnded", "RunEvent", "RunStarted", "StepCompleted", "StepFailed",
         "StepStarted",
     ),
-    "model.flow": ("Check", "Node", "Pipeline"),
+    "model.flow": ("Check", "Node", "Pipeline", "walk"),
     "model.outcome": ("Skip", "Stop", "Veto"),
     "model.policy": ("Retry", "StepPolicy"),
     "model.run": ("NoOutput", "PipelineResult", "RunFailed", "RunRefused", "RunState", "StepResult"),
@@ -95,7 +95,7 @@ __all__ = [
     "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunRefused", "RunStart", "RunStarted",
     "RunState", "RunStream", "RunSummary", "SQLiteStore", "Settings", "SignatureError", "Skip", "Step", "StepCall",
     "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop",
-    "Store", "StoreError", "StoreFactory", "StoreRefused", "UnknownRun", "Usage", "Veto", "hookimpl", "step",
+    "Store", "StoreError", "StoreFactory", "StoreRefused", "UnknownRun", "Usage", "Veto", "hookimpl", "step", "walk",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
@@ -94,7 +95,7 @@ class Guarded:
         self._started = started
         self._tried = 0
         self._failure: StepError | None = None
-        self._made: list[tuple[StepResult, Yield]] = []
+        self._made: list[Yield] = []
         take(call.drafting, self._before())
 
     async def run(self) -> Yield:
@@ -108,15 +109,30 @@ class Guarded:
             answer = await (self._proceed() if around is None else around(watch, self._call, self._proceed))
         except StepError as failure:
             return await self._recovered(failure)
-        changed = take(self._call.drafting)
-        given = next((made for result, made in self._made if result is answer), None)
-        last = self._made[-1][1] if self._made and self._failure is None else None
-        if given is not None and (given is not last or not changed):
-            return given  # an earlier try's output goes with that try's context
-        made = given or last
-        looked_at = (self._looked_at if made is None else made.touched) | changed
-        usage = None if made is None else made.usage
-        return remade(self._leaf, self._run, answer.output, looked_at, 0 if made is None else made.attempt, usage)
+        return self._given(answer, take(self._call.drafting))
+
+    def _given(self, answer: StepResult, changed: State) -> Yield:
+        """What a result stands for: the output goes with the context of the try that it is of."""
+        last = self._made[-1] if self._made and self._failure is None else None
+        made = next((one for one in self._made if one.attempt == answer.attempts), last)
+        if made is not last:
+            changed = NOTHING  # it was made of the last try's context
+        if made is None:
+            return self._stand_in(answer, changed)
+        if answer.output is made.output and not changed:
+            return made._replace(usage=self._used())
+        return remade(self._leaf, self._run, answer.output, made.touched | changed, made.attempt, self._used())
+
+    def _used(self) -> Usage | None:
+        """What agents used in the tries that succeeded; that of a failed one is recorded with its failure."""
+        used = [made.usage for made in self._made if made.usage is not None]
+        return reduce(Usage.plus, used) if used else None
+
+    def _stand_in(self, answer: StepResult, changed: State) -> Yield:
+        """What a hook's own result stands for, of a step that has failed, or was not tried."""
+        if self._failure is not None:
+            self._record(self._failure)
+        return remade(self._leaf, self._run, answer.output, self._looked_at | changed, self._tried, self._used())
 
     async def _proceed(self) -> StepResult:
         """Tries the step; called again, tries it again, from what it began with."""
@@ -134,9 +150,8 @@ class Guarded:
             raise
         self._tried = made.attempt
         take(drafting, _after(made, self._run))
-        result = _result(self._leaf, made, self._started)
-        self._made.append((result, made))
-        return result
+        self._made.append(made)
+        return _result(self._leaf, made, self._started)
 
     async def _begin_again(self) -> None:
         if self._failure is not None:
@@ -149,9 +164,7 @@ class Guarded:
         answer = None if hook is None else await hook(self._run.watch, self._call, failure)
         if answer is None:
             raise failure
-        self._record(failure)
-        looked_at = self._looked_at | take(self._call.drafting)
-        return remade(self._leaf, self._run, answer.output, looked_at, failure.attempts, failure.usage)
+        return self._stand_in(answer, take(self._call.drafting))
 
     def _record(self, failure: StepError) -> None:
         record_failed_attempt(self._run, self._leaf.address, failure.__cause__ or failure, failure.attempts, 0)

@@ -206,7 +206,8 @@ def _compiles_to_its_cache(path: Path) -> bool:
     if not _would_run(cached, path):
         return True
     try:
-        found, made = marshal.loads(cached[16:]), compile(path.read_bytes(), path, "exec", dont_inherit=True)
+        found = marshal.loads(cached[16:])
+        made = marshal.loads(marshal.dumps(compile(path.read_bytes(), path, "exec", dont_inherit=True)))
     except (EOFError, ValueError, TypeError, SyntaxError):
         return False
     return bool(found == made) or marshal.dumps(found) == marshal.dumps(made)  # a constant NaN is not equal to itself

@@ -255,8 +255,8 @@ class Loading:
             if wanted == Plugin.api:
                 continue
             try:
-                known = SpecifierSet(wanted)
-            except (InvalidSpecifier, AttributeError, TypeError):
+                known = SpecifierSet(wanted if isinstance(wanted, str) else "?")
+            except InvalidSpecifier:
                 one.fail("invalid", f"has an 'api' {wanted!r}, which is no range of versions", _mend(one))
                 continue
             if HOOK_API not in known:
@@ -355,7 +355,7 @@ def _flaws(plugin: Plugin) -> Iterator[str]:
             yield from _method_flaws(hook, method)
     for what in ("before", "after"):
         names = getattr(plugin, what)
-        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in names):
             yield f"has a '{what}' that is no list of plugins' names"
 
 

@@ -119,35 +119,35 @@ class Plugin:
     def register_steps(self, registry: Registry[Step[Any, Any]], /) -> None:
         """Contributes steps by name: ``registry.add("mask", mask)``.
 
-        Called once, while plugins load. ``Step.registered("acme/mask", takes=str, gives=str)`` stands for one of them.
+        Called while plugins load. ``Step.registered("acme/mask", takes=str, gives=str)`` stands for one of them.
         """
 
     @_hook("contribute", what="agent", accepts=_is_anything)
     def register_agents(self, registry: Registry[Any], /) -> None:
         """Contributes agents by name: ``registry.add("underwriter", agent)``.
 
-        Called once, while plugins load. ``Step.agent("decide", "acme/underwriter")`` asks one of them.
+        Called while plugins load. ``Step.agent("decide", "acme/underwriter")`` asks one of them.
         """
 
     @_hook("contribute", what="model prefix")
     def register_models(self, registry: Registry[ModelFactory], /) -> None:
         """Contributes model name prefixes: ``registry.add("local", factory)`` makes ``"local:NAME"`` a model name.
 
-        Called once, while plugins load. The factory gets what follows the colon and gives a pydantic-ai ``Model``.
+        Called while plugins load. The factory gets what follows the colon and gives a pydantic-ai ``Model``.
         """
 
     @_hook("contribute", what="store")
     def register_stores(self, registry: Registry[StoreFactory], /) -> None:
         """Contributes stores by the scheme of their URLs: ``registry.add("redis", factory)`` makes ``redis://...`` one.
 
-        Called once, while plugins load. The factory gets the whole URL and gives a ``Store``.
+        Called while plugins load. The factory gets the whole URL and gives a ``Store``.
         """
 
     @_hook("contribute", what="check")
     def register_checks(self, registry: Registry[Check], /) -> None:
         """Contributes checks of pipelines: ``registry.add("eu-only", check)``.
 
-        Called once, while plugins load. A check gets the pipeline, with registered steps and agents in the places of
+        Called while plugins load. A check gets the pipeline, with registered steps and agents in the places of
         their names, and gives what is wrong with it, a sentence each. ``Flujo(...)`` and ``flujo check`` refuse a
         pipeline with which anything is wrong.
         """
@@ -156,7 +156,7 @@ class Plugin:
     def register_commands(self, registry: Registry[Any], /) -> None:
         """Contributes commands to the command line: ``registry.add("audit", app)`` makes ``flujo audit ...`` one.
 
-        Called once, while plugins load. The target is a ``typer.Typer`` or a function; name it as ``module:attr``, so
+        Called while plugins load. The target is a ``typer.Typer`` or a function; name it as ``module:attr``, so
         that it is imported only when the command is used.
         """
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -168,17 +167,6 @@ BROKEN = {
     "registration raises": HEAD + "    def register_agents(self, registry): 1 / 0\n",
     "odd contribution": HEAD + "    def register_agents(self, registry): registry.add('a/b', 1)\n",
 }
-
-
-@pytest.fixture
-def here(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The distributions in this process, and gone again afterwards."""
-    monkeypatch.syspath_prepend(str(site))
-    scan.cache_clear()
-    yield site
-    for name in [name for name in sys.modules if (site / f"{name}.py").exists()]:
-        del sys.modules[name]
-    scan.cache_clear()
 
 
 ACME = Settings(PluginSettings(allow=("acme-audit",)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flujo_core import ConfigurationError, MemoryStore, Record, RunExists, SQLiteStore, Store, StoreError
+from flujo_core import MemoryStore, Record, RunExists, SQLiteStore, Store, StoreError
 
 Scenario = Callable[[Store], Awaitable[Any]]
 Play = Callable[[Scenario], Any]
