@@ -77,7 +77,7 @@ def inspect(
     own = session(context)
     host = _look(own)
     report = _report(host, name)
-    facts = report._asdict() | {"target": _target(report)} | _part(host, report.plugin, own.settings())
+    facts: dict[str, Any] = report._asdict() | {"target": _target(report)} | _part(host, report.plugin, own.settings())
     if as_json:
         typer.echo(json.dumps(facts))
         return

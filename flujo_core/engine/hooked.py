@@ -48,9 +48,9 @@ async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
     call: StepCall = tuple.__new__(StepCall, facts)
     before: StepCall | Stop | Skip[Any] = call if hooks.pre is None else await hooks.pre(run.watch, call)
     looked_at = NOTHING if drafting[2] is None else take(drafting)
-    if before is not call and isinstance(before, Stop):
+    if isinstance(before, Stop):
         raise Stopped(before)
-    if before is not call and isinstance(before, Skip):
+    if isinstance(before, Skip):
         made = remade(leaf, run, before.output, looked_at, 0, None)
     else:
         if before.step_input is not value:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from flujo_core.errors import PluginError
 from flujo_core.hooks.dispatch import Hooks
@@ -34,7 +36,10 @@ class Listeners:
         for one in self._all:
             if not isinstance(event, RunEnded):
                 one.check()
-            await one.queue.put(event)
+            try:
+                one.queue.put_nowait(event)
+            except asyncio.QueueFull:
+                await one.while_alive(one.queue.put(event))
 
     async def settle(self) -> None:
         """Waits until all that was told has been heard.
@@ -43,14 +48,14 @@ class Listeners:
             PluginError: A plugin has failed to take an event in.
         """
         for one in self._all:
-            await one.queue.join()
+            await one.while_alive(one.queue.join())
         for one in self._all:
             one.check()
 
     async def close(self) -> None:
         """Waits until all that was told has been heard; what failed since the last ``settle`` is logged."""
         for one in self._all:
-            await one.queue.join()
+            await one.while_alive(one.queue.join())
             one.task.cancel()
             await asyncio.wait([one.task])
             one.log_failure()
@@ -70,6 +75,14 @@ class Listener:
         self._failures = failures
         self._failure: PluginError | Veto | None = None
         self.task = asyncio.create_task(self._listen(timeout))
+
+    async def while_alive(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does ``work``, which waits for the task; gives it up if the task ends, as when the event loop is closed."""
+        doing = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait([doing, self.task], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            doing.cancel()
 
     def check(self) -> None:
         """Raises the failure that ended it, once."""

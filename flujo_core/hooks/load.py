@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from flujo_core.config import PluginSettings, normalised
 from flujo_core.errors import PluginLoadError, did_you_mean
@@ -230,7 +230,7 @@ class Loading:
             if (reason := foreign_module(found)) is not None:
                 one.fail("foreign", reason, apart)
                 return
-            one.plugin = made() if callable(made) else made
+            one.plugin = cast(Plugin, made() if callable(made) else made)
         except (Exception, SystemExit) as error:
             reason = f"cannot be loaded from '{found.target}' ({type(error).__name__}: {error})"
             one.fail("broken", reason, _mend(one), error)
@@ -251,7 +251,7 @@ class Loading:
         from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only who has plugins needs it
 
         for one in self.passed():
-            wanted = one.loaded.api
+            wanted: object = one.loaded.api
             if wanted == Plugin.api:
                 continue
             try:

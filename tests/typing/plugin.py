@@ -4,26 +4,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, assert_type
 
 from flujo_core import (
+    AgentInfo,
+    AppInfo,
+    AuthorizationRequest,
+    Check,
+    Decision,
     Flujo,
+    MemoryStore,
     ModelFactory,
+    Node,
     PipelineContext,
     PipelineResult,
     Plugin,
     PluginSettings,
     Registry,
     RunEnd,
+    RunEvent,
     RunStart,
     Settings,
     Skip,
+    Step,
     StepCall,
+    StepCompleted,
+    StepError,
     StepResult,
     Stop,
+    Store,
+    StoreFactory,
     Veto,
     hookimpl,
     step,
+    walk,
 )
 
 
@@ -66,6 +81,72 @@ class EuOnly(Plugin):
         return end.replace(pipeline_result=end.pipeline_result.replace(output="masked"))
 
 
+@step
+async def mask(text: str) -> str:
+    return "*" * len(text)
+
+
+def europe_only(node: Node[Any, Any]) -> Iterable[str]:
+    for address, part in walk(node):
+        if address == "export":
+            yield f"step '{part.label}' exports"
+
+
+def redis(url: str) -> Store:
+    return MemoryStore()
+
+
+class Whole(Plugin):
+    """Every other hook."""
+
+    name: ClassVar[str] = "whole"
+    api: ClassVar[str] = ">=1,<2"
+    before: ClassVar[Sequence[str]] = ("eu-only",)
+    after: ClassVar[Sequence[str]] = ()
+
+    async def on_startup(self, app: AppInfo, /) -> None:
+        assert_type(app.plugins, tuple[str, ...])
+
+    async def on_shutdown(self) -> None: ...
+
+    def register_steps(self, registry: Registry[Step[Any, Any]], /) -> None:
+        registry.add("mask", mask)
+        registry.add("lazy", "acme.steps:lazy")
+
+    def register_stores(self, registry: Registry[StoreFactory], /) -> None:
+        registry.add("redis", redis)
+
+    def register_checks(self, registry: Registry[Check], /) -> None:
+        registry.add("europe", europe_only)
+
+    def register_commands(self, registry: Registry[Any], /) -> None:
+        registry.add("audit", "acme.cli:app")
+
+    async def authorize(self, request: AuthorizationRequest, /) -> Decision | None:
+        if request.action == "start_run":
+            return Decision.allow() if request.tenant else Decision.deny("no tenant")
+        return None
+
+    async def around_run(self, run: RunStart, proceed: Callable[[], Awaitable[RunEnd]], /) -> RunEnd:
+        return await proceed()
+
+    async def around_step(self, call: StepCall, proceed: Callable[[], Awaitable[StepResult]], /) -> StepResult:
+        try:
+            return await proceed()
+        except StepError:
+            return call.result("instead")
+
+    async def on_step_error(self, call: StepCall, error: StepError, /) -> StepResult | None:
+        return call.result("instead") if error.attempts > 2 else None
+
+    async def on_event(self, event: RunEvent, /) -> None:
+        if isinstance(event, StepCompleted):
+            print(event.address, event.duration)
+
+    def agent_capabilities(self, agent: AgentInfo, /) -> Sequence[object]:
+        return [agent.address]
+
+
 class Narrow(Plugin):
     """A hook may promise less than the specification allows, and name its parameters as it likes."""
 
@@ -90,3 +171,11 @@ flujo = Flujo(
     pre_step_execution=watch,
     settings=Settings(PluginSettings(allow=("acme-eu",), required=("acme-eu",))),
 )
+
+masked = Step.registered("acme/mask", takes=str, gives=str)
+assert_type(masked, Step[str, str])
+assert_type(flujo.plugins, tuple[str, ...])
+
+
+async def change() -> None:
+    await flujo.change_plugins(add=[Whole()], remove=["narrow"])

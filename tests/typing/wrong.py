@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic_ai import Agent
 
-from flujo_core import Flujo, Pipeline, PipelineContext, Plugin, Retry, Step, StepCall, StepResult, step
+from flujo_core import Flujo, Pipeline, PipelineContext, Plugin, Registry, Retry, Step, StepCall, StepResult, step
 
 
 class Ticket(PipelineContext):
@@ -78,6 +78,22 @@ class WrongPlugin(Plugin):
 
     async def on_pipeline_end(self, run: StepCall, /) -> None:  # type: ignore[override]
         return None
+
+    def agent_capabilities(self, agent: StepCall, /) -> list[object]:  # type: ignore[override]
+        return []
+
+    async def authorize(self, request: StepCall, /) -> bool:  # type: ignore[override]
+        return True
+
+    async def around_step(self, call: StepCall, /) -> StepResult:  # type: ignore[override]
+        return call.result(5)
+
+    def register_steps(self, registry: Registry[Step[Any, Any]], /) -> None:
+        registry.add("mask", 5)  # type: ignore[arg-type]
+
+
+registered = Step.registered("acme/mask", takes=str, gives=str)
+made: Step[str, int] = registered  # type: ignore[assignment]
 
 
 def callback(call: StepCall) -> None:
