@@ -43,7 +43,7 @@ class Hooks:
         end: ``on_pipeline_end``.
         listeners: The implementations of ``on_event``.
         lifetime: What starts the plugins up and shuts them down.
-        withholds_chunks: Whether pieces of an output may not leave a step before its post hooks have seen the whole.
+        withholds_chunks: Whether pieces of an output may not leave a step before its hooks have seen the whole.
         timeout: How long one call of one plugin may take, in seconds.
         failures: What a failure means.
     """
@@ -96,7 +96,9 @@ def compile_hooks(found: Mapping[str, Sequence[Implementation]], timeout: float)
         end=end.compile_about(found["on_pipeline_end"]),
         listeners=found["on_event"],
         lifetime=Lifetime(found["on_startup"], found["on_shutdown"], failures),
-        withholds_chunks=any(one.policy == "closed" for one in found["post_step_execution"]),
+        withholds_chunks=any(
+            one.policy == "closed" for hook in ("around_step", "post_step_execution") for one in found[hook]
+        ),
         timeout=timeout,
         failures=failures,
     )

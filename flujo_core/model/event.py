@@ -91,12 +91,12 @@ class StepStarted(RunEvent):
 
 @dataclass(slots=True, eq=False, repr=False)
 class AttemptFailed(RunEvent):
-    """An attempt of a step failed, and there will be another.
+    """An attempt of a step failed, and that was not the last word: there is another, or a plugin's result instead.
 
     Attributes:
         attempt: Its number, from 1.
         error: Why.
-        retry_at: When the next one begins, in seconds since the epoch.
+        retry_at: When what follows begins, in seconds since the epoch.
         usage: What its agent used all the same, or None.
     """
 

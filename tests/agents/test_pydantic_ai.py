@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,11 +46,14 @@ from flujo_core import (
     Retry,
     RunFailed,
     RunInfo,
+    RunRefused,
     Settings,
     Step,
     StepCall,
     StepError,
+    StepResult,
     StepTimeout,
+    Veto,
     step,
 )
 from flujo_core.model.run import fold
@@ -284,6 +288,36 @@ def test_a_later_attempt_streams_anew_and_says_so() -> None:
         assert chunks == [(1, "first "), (2, "first "), (2, "second")] and run.result.output == "first second"
 
     asyncio.run(main())
+
+
+class Vetoing(Plugin):
+    name = "vetoing"
+
+    async def post_step_execution(self, call: StepCall, result: StepResult, /) -> None:
+        raise Veto("not for them")
+
+
+class Around(Plugin):
+    name = "around"
+
+    async def around_step(self, call: StepCall, proceed: Any, /) -> Any:
+        return await proceed()
+
+
+@pytest.mark.parametrize("plugin", [Vetoing(), Around()])
+def test_what_a_plugin_may_still_change_or_refuse_does_not_leave_the_step_in_pieces(plugin: Plugin) -> None:
+    async def main(policy: Any) -> int:
+        settings = Settings(PluginSettings(allow=(), policies={plugin.name: policy}))
+        agent = Agent(FunctionModel(stream_function=_streamed))
+        flujo = Flujo(Step.agent("ask", agent), plugins=[plugin], settings=settings)
+        count = 0
+        with suppress(RunRefused):
+            async with flujo.stream("x") as run:
+                async for event in run:
+                    count += isinstance(event, Chunk)
+        return count
+
+    assert asyncio.run(main("closed")) == 0 and asyncio.run(main("open")) == 3
 
 
 def test_what_is_no_text_is_no_chunk() -> None:
