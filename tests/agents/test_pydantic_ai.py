@@ -290,6 +290,10 @@ def test_a_later_attempt_streams_anew_and_says_so() -> None:
     asyncio.run(main())
 
 
+def _whole(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    return ModelResponse(parts=[TextPart("one two three")])
+
+
 class Vetoing(Plugin):
     name = "vetoing"
 
@@ -308,7 +312,7 @@ class Around(Plugin):
 def test_what_a_plugin_may_still_change_or_refuse_does_not_leave_the_step_in_pieces(plugin: Plugin) -> None:
     async def main(policy: Any) -> int:
         settings = Settings(PluginSettings(allow=(), policies={plugin.name: policy}))
-        agent = Agent(FunctionModel(stream_function=_streamed))
+        agent = Agent(FunctionModel(_whole, stream_function=_streamed))
         flujo = Flujo(Step.agent("ask", agent), plugins=[plugin], settings=settings)
         count = 0
         with suppress(RunRefused):
