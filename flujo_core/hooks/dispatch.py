@@ -7,13 +7,14 @@ it ends the run; under ``open`` it is logged and counted, and the run goes on wi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flujo_core.errors import StepError
-from flujo_core.hooks.call import AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
+from flujo_core.hooks.call import AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
 from flujo_core.hooks.failure import FAILING, Failures, Implementation, Refusal, wrong
+from flujo_core.hooks.lifetime import Lifetime
 from flujo_core.hooks.onion import AroundRun, AroundStep, Onion
 from flujo_core.hooks.watchdog import Watch
 from flujo_core.model.draft import ContextBase
@@ -234,82 +235,3 @@ def _first_answer(
         return None
 
     return ask
-
-
-class Lifetime:
-    """Starts plugins up and shuts them down.
-
-    Args:
-        startup: The implementations of ``on_startup``, in order.
-        shutdown: Those of ``on_shutdown``, in order.
-        failures: What a failure means.
-    """
-
-    def __init__(
-        self, startup: Sequence[Implementation], shutdown: Sequence[Implementation], failures: Failures
-    ) -> None:
-        self._startup = startup
-        self._shutdown = shutdown
-        self._failures = failures
-
-    def __bool__(self) -> bool:
-        return bool(self._startup or self._shutdown)
-
-    async def start(self, watch: Watch, app: AppInfo, only: Sequence[str]) -> Sequence[str]:
-        """Starts plugins up, one after the other; if one fails, those before it are shut down.
-
-        Args:
-            watch: What the watchdog sees.
-            app: What they are told.
-            only: The names of those to start.
-
-        Returns:
-            The names of those that are started: all but those whose failure was passed over.
-
-        Raises:
-            PluginError: One failed.
-            Veto: One refused.
-        """
-        chain = [one for one in self._startup if one.plugin in only]
-        started: list[str] = []
-        failed: list[str] = []
-        for one in chain:
-            try:
-                fine = await self._told(one, watch, one.function(app))
-            except BaseException:
-                await self.stop(watch, started)
-                raise
-            (started if fine else failed).append(one.plugin)
-        return [name for name in only if name not in failed]
-
-    async def _told(self, one: Implementation, watch: Watch, work: Coroutine[Any, Any, Any]) -> bool:
-        """Whether a plugin has taken it well; False if its failure was passed over."""
-        try:
-            answer = await watch.seen(work)
-        except FAILING as error:
-            self._failures.settle(error, one, watch, None)
-            return False
-        if answer is not None:
-            self._failures.fail(one.failed(wrong(answer), None), one)
-        return answer is None
-
-    async def stop(self, watch: Watch, only: Sequence[str]) -> None:
-        """Shuts plugins down, each whatever the others do.
-
-        Args:
-            watch: What the watchdog sees.
-            only: The names of those to shut down.
-
-        Raises:
-            PluginError: One failed; raised after all were asked.
-        """
-        first: BaseException | None = None
-        for one in self._shutdown:
-            if one.plugin not in only:
-                continue
-            try:
-                await self._told(one, watch, one.function())
-            except FAILING as failure:
-                first = first or failure
-        if first is not None:
-            raise first

@@ -13,10 +13,11 @@ from flujo_core.errors import ConfigurationError, PluginLoadError
 from flujo_core.hooks.call import AgentInfo
 from flujo_core.hooks.dispatch import Hooks, compile_hooks
 from flujo_core.hooks.failure import Implementation
-from flujo_core.hooks.load import Candidate, Loading, overridden
+from flujo_core.hooks.load import Candidate, Loading
 from flujo_core.hooks.order import declared_order
 from flujo_core.hooks.registry import Registry
 from flujo_core.hooks.spec import HOOKS, PROJECT, Plugin
+from flujo_core.hooks.validation import overridden
 from flujo_core.log import warning
 from flujo_core.model.agent import ModelFactory
 from flujo_core.model.flow import Check

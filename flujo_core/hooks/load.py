@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -14,11 +13,12 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from flujo_core.config import PluginSettings, normalised
-from flujo_core.errors import PluginLoadError, did_you_mean
+from flujo_core.errors import PluginLoadError
 from flujo_core.hooks.order import circle
 from flujo_core.hooks.registry import Registry
 from flujo_core.hooks.scan import Installed, scan, unmet_requirement
-from flujo_core.hooks.spec import HOOK_API, HOOKS, NOT_CALLED, Hook, Plugin
+from flujo_core.hooks.spec import HOOK_API, HOOKS, Plugin
+from flujo_core.hooks.validation import flaws, overridden
 from flujo_core.log import warning
 
 State: TypeAlias = Literal[
@@ -265,7 +265,7 @@ class Loading:
 
     def _methods(self) -> None:
         for one in self.passed():
-            if (reason := next(_flaws(one.loaded), None)) is not None:
+            if (reason := next(flaws(one.loaded), None)) is not None:
                 one.fail("invalid", reason, _mend(one))
 
     def _names(self) -> None:
@@ -334,46 +334,3 @@ def _or_deny(found: Installed) -> str:
 
 def _mend(one: Candidate) -> str:
     return f"mend it, uninstall it, {_or_deny(one.found)}" if one.found else "mend it"
-
-
-def overridden(plugin: Plugin, hook: str) -> Callable[..., Any] | None:
-    """The plugin's own method for a hook, or None where it has the empty one."""
-    method = getattr(plugin, hook)
-    return None if getattr(method, "__func__", method) is getattr(Plugin, hook) else method
-
-
-def _flaws(plugin: Plugin) -> Iterator[str]:
-    """What is wrong with a plugin's methods."""
-    prefixes = ("on_", "pre_", "post_", "register_", "around_")
-    for name in dir(type(plugin)):
-        if name in NOT_CALLED:
-            yield f"has a method '{name}', a hook that this version does not call"
-        elif name not in HOOKS and (name.startswith(prefixes) or _is_nearly_a_hook(plugin, name)):
-            yield f"has a method '{name}', which is no hook of this version{did_you_mean(name, HOOKS)}"
-    for hook in HOOKS.values():
-        if (method := overridden(plugin, hook.name)) is not None:
-            yield from _method_flaws(hook, method)
-    for what in ("before", "after"):
-        names = getattr(plugin, what)
-        if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in names):
-            yield f"has a '{what}' that is no list of plugins' names"
-
-
-def _is_nearly_a_hook(plugin: Plugin, name: str) -> bool:
-    """Whether a method is named like a hook but for a slip: it would never be called."""
-    from difflib import get_close_matches  # noqa: PLC0415 - dear to import
-
-    method = getattr(type(plugin), name)
-    return inspect.isfunction(method) and not name.startswith("_") and bool(get_close_matches(name, HOOKS, 1, 0.85))
-
-
-def _method_flaws(hook: Hook, method: Callable[..., Any]) -> Iterator[str]:
-    if hook.is_async and not inspect.iscoroutinefunction(method):
-        yield f"has a '{hook.name}' that is not async; write 'async def {hook.name}'"
-    if not hook.is_async and inspect.iscoroutinefunction(method):
-        yield f"has a '{hook.name}' that is async; write 'def {hook.name}'"
-    expected = len(inspect.signature(getattr(Plugin, hook.name)).parameters) - 1
-    try:
-        inspect.signature(method).bind(*range(expected))
-    except TypeError as error:
-        yield f"has a '{hook.name}' that cannot be called with {expected} argument{'s' * (expected != 1)} ({error})"
