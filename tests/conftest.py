@@ -23,6 +23,7 @@ settings.load_profile("flujo")
 
 
 Install = Callable[..., None]
+Record = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -47,43 +48,53 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def install(site: Path) -> Install:
-    """Installs a distribution with one module and some entry points."""
+def record(site: Path) -> Record:
+    """Writes a distribution's RECORD, which lists these files as they are now."""
+
+    def recorded(info: Path, *paths: str) -> None:
+        lines = [f"{path},sha256={_digest(site / path)},{(site / path).stat().st_size}\n" for path in paths]
+        (info / "RECORD").write_text("".join([*lines, f"{info.name}/RECORD,,\n"]))
+
+    return recorded
+
+
+def _digest(path: Path) -> str:
+    return urlsafe_b64encode(sha256(path.read_bytes()).digest()).decode().rstrip("=")
+
+
+@pytest.fixture
+def install(site: Path, record: Record) -> Install:
+    """Installs a distribution with one module, some entry points, and more files by their paths."""
 
     def installed(
         distribution: str,
         module: str,
         source: str,
+        /,
         *,
         version: str = "1.0",
         requires: tuple[str, ...] = (),
         direct_url: object = None,
         recorded: bool = True,
+        files: dict[str, str] | None = None,
         **entries: str,
     ) -> None:
-        (site / f"{module}.py").write_text(textwrap.dedent(source))
-        stem = distribution.replace("-", "_")
-        info = site / f"{stem}-{version}.dist-info"
-        info.mkdir()
+        info = f"{distribution.replace('-', '_')}-{version}.dist-info"
         needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{needs}")
-        (info / "INSTALLER").write_text("a test\n")
-        (info / "entry_points.txt").write_text(
-            "[flujo.plugins]\n" + "".join(f"{name} = {target}\n" for name, target in entries.items())
-        )
+        targets = "".join(f"{name} = {target}\n" for name, target in entries.items())
+        contents = {f"{module}.py": textwrap.dedent(source)} | (files or {})
+        contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{needs}"
+        contents[f"{info}/INSTALLER"] = "a test\n"
+        contents[f"{info}/entry_points.txt"] = f"[flujo.plugins]\n{targets}"
         if direct_url is not None:
-            (info / "direct_url.json").write_text(json.dumps(direct_url))
+            contents[f"{info}/direct_url.json"] = json.dumps(direct_url)
+        for path, content in contents.items():
+            (site / path).parent.mkdir(exist_ok=True)
+            (site / path).write_text(content)
         if recorded:
-            (info / "RECORD").write_text("".join(_recorded(site, f"{module}.py", info)))
+            record(site / info, *contents)
 
     return installed
-
-
-def _recorded(site: Path, module: str, info: Path) -> Iterator[str]:
-    for path in [site / module, *sorted(info.iterdir())]:
-        digest = urlsafe_b64encode(sha256(path.read_bytes()).digest()).decode().rstrip("=")
-        yield f"{path.relative_to(site)},sha256={digest},{path.stat().st_size}\n"
-    yield f"{info.name}/RECORD,,\n"
 
 
 @pytest.fixture

@@ -29,3 +29,8 @@ def test_urls_name_stores(tmp_path: Path) -> None:
     asyncio.run(keep(open_store(f"sqlite:///{tmp_path}/sub/absolute.db")))
     assert (Path("relative.db").exists(), (tmp_path / "sub" / "absolute.db").exists()) == (True, True)
     assert isinstance(open_store("memory://"), MemoryStore)
+
+
+def test_a_memory_store_has_no_name() -> None:
+    with pytest.raises(ConfigurationError, match="'memory://x' names no store; write 'memory://'"):
+        open_store("memory://x")

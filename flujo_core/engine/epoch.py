@@ -81,9 +81,8 @@ class Site:
         async with self._lock:
             plugins = {name: id(one.plugin) for name, one in epoch.host.plugins.items()}
             new = [name for name, plugin in plugins.items() if plugin not in self._started]
-            if new:
-                started = await _watched(epoch, lambda watch: lifetime.start(watch, epoch.app, new))
-                self._started |= {plugins[name]: (name, epoch) for name in started}
+            started = await _watched(epoch, lambda watch: lifetime.start(watch, epoch.app, new)) if new else ()
+            self._started |= {plugins[name]: (name, epoch) for name in started}
 
     async def close(self, keep: Epoch | None = None) -> None:
         """Shuts those plugins down that neither a run nor ``keep`` has.

@@ -38,15 +38,15 @@ async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
         PluginError: A hook failed.
         Stopped: The step or a hook ends the run.
     """
-    hooks, journal = run.hooks, run.journal
+    hooks, journal, watch = run.hooks, run.journal, run.watch
     if hooks.authorize is not None:
         who = (journal.run_id, journal.tenant, run.pipeline, leaf.address, leaf.model)
-        await hooks.authorize(run.watch, AuthorizationRequest("run_step", *who))
+        await hooks.authorize(watch, AuthorizationRequest("run_step", *who))
     drafting: Drafting = [run.context_type, run.state, None]
     # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
     facts = (journal.run_id, journal.tenant, leaf.address, leaf.name, value, leaf.model, drafting)
     call: StepCall = tuple.__new__(StepCall, facts)
-    before: StepCall | Stop | Skip[Any] = call if hooks.pre is None else await hooks.pre(run.watch, call)
+    before: StepCall | Stop | Skip[Any] = call if hooks.pre is None else await hooks.pre(watch, call)
     looked_at = NOTHING if drafting[2] is None else take(drafting)
     if isinstance(before, Stop):
         raise Stopped(before)
@@ -58,6 +58,7 @@ async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
             call = call._replace(step_input=value)
         if hooks.around_step is None and hooks.step_error is None:
             made = await leaf.run(run, value, looked_at)
+            watch.before = watch.cancelling()  # as Watch.forgive says, without the call
         else:
             made = await Guarded(leaf, run, call, looked_at, started).run()
     if hooks.post is None:
@@ -65,12 +66,10 @@ async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
     if made.touched:
         drafting[1] = _after(made, run)
     result = _result(leaf, made, started)
-    after = await hooks.post(run.watch, call, result)
-    if after is result and drafting[2] is None:
-        return made
+    after = await hooks.post(watch, call, result)
     if isinstance(after, Stop):
         raise Stopped(after)
-    changed = take(drafting)
+    changed = NOTHING if drafting[2] is None else take(drafting)
     if after is result and not changed:
         return made
     return remade(leaf, run, after.output, made.touched | changed, made.attempt, made.usage)

@@ -68,24 +68,25 @@ class Skin:
         self._result: Any = None
         self._error: StepError | None = None
         self._through: BaseException | None = None
+        self._cut = False
 
     async def call(self) -> Any:
         """What the plugin makes of it."""
-        task = asyncio.current_task()
-        assert task is not None
-        cancellations = task.cancelling()
+        watch = self._watch
         try:
-            answer = await self._watch.seen(self._by.function(self._about, self._proceed))
+            answer = await watch.seen(self._by.function(self._about, self._proceed))
         except FAILING as error:
             self._ended = True
             if self._through is None and error is not self._error:
-                self._onion.failures.settle(error, self._by, self._watch, self._about)
+                self._onion.failures.settle(error, self._by, watch, self._about)
             return await self._without()
         finally:
             self._ended = True
-            self._watch.pending = None
-        if self._through is not None or task.cancelling() > cancellations:
-            raise self._through or asyncio.CancelledError
+            watch.pending = None
+        if self._through is None and self._cut and watch.is_cancelled:
+            raise asyncio.CancelledError
+        if self._through is not None:
+            raise self._through
         if (what := self._misuse(answer)) is not None:
             self._onion.failures.fail(self._by.failed(what, self._about), self._by)
             return await self._without()
@@ -112,6 +113,7 @@ class Skin:
             self._error = error
             raise
         except asyncio.CancelledError:
+            self._cut = True
             raise
         except BaseException as error:
             self._through = error
@@ -119,6 +121,7 @@ class Skin:
         finally:
             self._busy = False
             self._watch.pending = object()  # the plugin's own time begins anew
+        self._watch.forgive()
         return self._result
 
     def _why_not(self) -> str:

@@ -17,6 +17,10 @@ TICKS = 4
 """How often the watchdog looks within one timeout; a hook may take that share longer before it is ended."""
 
 
+def _never() -> int:
+    return 0
+
+
 class Watch:
     """What the watchdog sees of one task that calls hooks.
 
@@ -25,12 +29,16 @@ class Watch:
         pending: The hook's coroutine that is waited for, or what stands for it, or None.
         expired: What took too long, or None.
         timeout: How long a hook may take, in seconds.
+        cancelling: Counts the cancellations of the task that were asked for.
+        before: That number before hooks were called: more of them are cancellations of the run.
     """
 
-    __slots__ = ("_seen", "_waited", "expired", "pending", "task", "timeout")
+    __slots__ = ("_seen", "_waited", "before", "cancelling", "expired", "pending", "task", "timeout")
 
     def __init__(self, task: asyncio.Task[Any] | None, timeout: float) -> None:
         self.task = task
+        self.cancelling = _never if task is None else task.cancelling
+        self.before = self.cancelling()
         self.timeout = timeout
         self.pending: object | None = None
         self.expired: object | None = None
@@ -68,13 +76,17 @@ class Watch:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody has cancelled the task; else a cancellation is an error of the hook that raised it."""
-        return self.task is None or self.task.cancelling() > 0
+        """Whether somebody has cancelled the run; else a cancellation is an error of the hook that raised it."""
+        return self.cancelling() > self.before
+
+    def forgive(self) -> None:
+        """Takes what a step has left behind for no cancellation of the run: a TaskGroup may, before Python 3.13."""
+        self.before = self.cancelling()
 
     def acknowledge(self) -> bool:
         """Takes the watchdog's cancellation back; says whether the task was cancelled by nobody else."""
         self.expired = None
-        return self.task is None or self.task.uncancel() == 0
+        return self.task is None or self.task.uncancel() <= self.before
 
 
 class Watchdog:

@@ -119,7 +119,8 @@ class PluginHarness:
             RunRefused: A plugin refused it; ``refused`` expects that.
             PluginError: A plugin did not start up, or not shut down.
         """
-        async with self.flujo(pipeline, context=type(options.get("context", PipelineContext()))) as flujo:
+        context = options.get("context") or PipelineContext()
+        async with self.flujo(pipeline, context=type(context)) as flujo:
             result: PipelineResult[O, Any] = await flujo.run_async(input, **options)
             return result
 

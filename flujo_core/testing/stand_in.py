@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, TypeAlias
 
-from flujo_core.hooks.load import overridden
 from flujo_core.hooks.spec import HOOKS, Plugin
+from flujo_core.hooks.validation import overridden
 
 Method: TypeAlias = Callable[..., Any]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from plugin_kit import alone
 from pydantic_ai import Agent
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import ModelHTTPError
@@ -18,21 +19,16 @@ from pydantic_ai.models.test import TestModel
 from flujo_core import (
     AgentInfo,
     AgentReply,
-    Flujo,
     Plugin,
     PluginError,
     PluginLoadError,
-    PluginSettings,
     Registry,
     Retry,
     RunFailed,
     RunInfo,
-    Settings,
     Step,
     step,
 )
-
-ALONE = Settings(PluginSettings(allow=()))
 
 
 class Marking(AbstractCapability[Any]):
@@ -67,11 +63,6 @@ def agent(**keywords: Any) -> Agent[None, str]:
 class Parrot:
     async def run(self, input: str, /, *, info: RunInfo) -> AgentReply[str]:
         return AgentReply(input)
-
-
-def alone(pipeline: Any, *plugins: Plugin, **keywords: Any) -> Flujo[Any, Any, Any]:
-    made: Flujo[Any, Any, Any] = Flujo(pipeline, plugins=plugins, settings=ALONE, **keywords)
-    return made
 
 
 @step

@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from plugin_kit import Proceed, alone, plugin, work
 
 from flujo_core import (
     AuthorizationRequest,
     Decision,
-    Flujo,
     Plugin,
     PluginError,
-    PluginSettings,
-    RunEnd,
     RunFailed,
     RunRefused,
-    Settings,
     StepCall,
     StepError,
-    StepResult,
     Stop,
     Veto,
     step,
 )
-
-QUICK = 0.1
-
-Proceed = Callable[[], Awaitable[StepResult]]
-ProceedRun = Callable[[], Awaitable[RunEnd]]
-Mistake = Callable[[], Awaitable[Any]]
-
-
-@step
-async def work(value: int) -> int:
-    return value + 1
-
-
-@step
-async def fail(value: int) -> int:
-    raise ValueError("CANARY")
-
-
-def plugin(name: str, **hooks: Any) -> Plugin:
-    """A plugin whose hooks are these functions, which take ``self`` first."""
-    made: Plugin = type("Made", (Plugin,), {"name": name, **hooks})()
-    return made
-
-
-def alone(pipeline: Any, *plugins: Plugin, opened: str = "", quick: bool = False, **keywords: Any) -> Flujo[Any, Any]:
-    """Runs with these plugins only; those that ``opened`` names have the policy ``open``."""
-    policies: Any = {name: "open" for name in opened.split()}
-    seconds = QUICK if quick else 30.0
-    settings = Settings(PluginSettings(allow=(), policies=policies, hook_timeout=seconds))
-    made: Flujo[Any, Any] = Flujo(pipeline, plugins=plugins, settings=settings, **keywords)
-    return made
-
 
 BEHAVIOURS = [
     "pass", "add", "swallow", "retry", "raise first", "raise last", "raise over", "wrong first", "wrong last",

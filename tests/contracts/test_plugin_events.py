@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from plugin_kit import ProceedRun, alone, fail, plugin, work
 
 from flujo_core import (
     Flujo,
     MemoryStore,
-    PipelineContext,
     Plugin,
     PluginError,
     PluginSettings,
@@ -25,43 +25,12 @@ from flujo_core import (
     RunStarted,
     Settings,
     Step,
-    StepResult,
     StepStarted,
     Veto,
     step,
 )
 from flujo_core.model.run import fold
 from flujo_core.store.codec import decode
-
-ALONE = Settings(PluginSettings(allow=()))
-
-Proceed = Callable[[], Awaitable[StepResult]]
-ProceedRun = Callable[[], Awaitable[RunEnd]]
-
-
-class State(PipelineContext):
-    log: list[str] = []
-
-
-@step
-async def work(value: int) -> int:
-    return value + 1
-
-
-@step
-async def fail(value: int) -> int:
-    raise ValueError("CANARY")
-
-
-def plugin(name: str, **hooks: Any) -> Plugin:
-    """A plugin whose hooks are these functions, which take ``self`` first."""
-    made: Plugin = type("Made", (Plugin,), {"name": name, **hooks})()
-    return made
-
-
-def alone(pipeline: Any, *plugins: Plugin, **keywords: Any) -> Flujo[Any, Any, Any]:
-    made: Flujo[Any, Any, Any] = Flujo(pipeline, plugins=plugins, settings=ALONE, **keywords)
-    return made
 
 
 class Listening(Plugin):

@@ -8,24 +8,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from plugin_kit import QUICK, Mistake, Proceed, ProceedRun, alone, fail, plugin, work
 
 from flujo_core import (
     AppInfo,
     AuthorizationRequest,
     Decision,
-    Flujo,
     MemoryStore,
     Plugin,
     PluginError,
     PluginLoadError,
-    PluginSettings,
     Record,
     Retry,
     RunEnd,
     RunFailed,
     RunRefused,
     RunStart,
-    Settings,
     StepCall,
     StepError,
     StepResult,
@@ -38,42 +36,11 @@ from flujo_core.hooks.spec import HOOKS, NOT_CALLED
 from flujo_core.model.run import fold
 from flujo_core.store.codec import decode
 
-QUICK = 0.1
-
-Proceed = Callable[[], Awaitable[StepResult]]
-ProceedRun = Callable[[], Awaitable[RunEnd]]
-Mistake = Callable[[], Awaitable[Any]]
-
-
-@step
-async def work(value: int) -> int:
-    return value + 1
-
-
-@step
-async def fail(value: int) -> int:
-    raise ValueError("CANARY")
-
 
 @step
 async def brief(value: int) -> int:
     await asyncio.sleep(0.01)
     return value + 1
-
-
-def plugin(name: str, **hooks: Any) -> Plugin:
-    """A plugin whose hooks are these functions, which take ``self`` first."""
-    made: Plugin = type("Made", (Plugin,), {"name": name, **hooks})()
-    return made
-
-
-def alone(pipeline: Any, *plugins: Plugin, opened: str = "", quick: bool = False, **keywords: Any) -> Flujo[Any, Any]:
-    """Runs with these plugins only; those that ``opened`` names have the policy ``open``."""
-    policies: Any = {name: "open" for name in opened.split()}
-    seconds = QUICK if quick else 30.0
-    settings = Settings(PluginSettings(allow=(), policies=policies, hook_timeout=seconds))
-    made: Flujo[Any, Any] = Flujo(pipeline, plugins=plugins, settings=settings, **keywords)
-    return made
 
 
 async def _raise() -> Any:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from plugin_kit import Marking, Proceed, ProceedRun, State, alone, fail, plugin, work
 
 from flujo_core import (
     AgentReply,
-    AppInfo,
     AuthorizationRequest,
     Decision,
-    Flujo,
     MemoryStore,
-    PipelineContext,
     Plugin,
     PluginError,
-    PluginSettings,
     Retry,
     RunEnd,
     RunFailed,
     RunInfo,
     RunRefused,
     RunStart,
-    Settings,
     Skip,
     Step,
     StepCall,
@@ -39,84 +34,6 @@ from flujo_core import (
 )
 from flujo_core.model.run import fold
 from flujo_core.store.codec import decode
-
-ALONE = Settings(PluginSettings(allow=()))
-
-Proceed = Callable[[], Awaitable[StepResult]]
-ProceedRun = Callable[[], Awaitable[RunEnd]]
-
-
-class State(PipelineContext):
-    log: list[str] = []
-
-
-@step
-async def work(value: int) -> int:
-    return value + 1
-
-
-@step
-async def fail(value: int) -> int:
-    raise ValueError("CANARY")
-
-
-def plugin(name: str, **hooks: Any) -> Plugin:
-    """A plugin whose hooks are these functions, which take ``self`` first."""
-    made: Plugin = type("Made", (Plugin,), {"name": name, **hooks})()
-    return made
-
-
-def alone(pipeline: Any, *plugins: Plugin, **keywords: Any) -> Flujo[Any, Any, Any]:
-    made: Flujo[Any, Any, Any] = Flujo(pipeline, plugins=plugins, settings=ALONE, **keywords)
-    return made
-
-
-class Marking(Plugin):
-    """Marks each hook of a run when it is called, and each ``around`` hook when it is left too."""
-
-    name = "marking"
-
-    def __init__(self, marks: list[str]) -> None:
-        self.marks = marks
-
-    async def on_startup(self, app: AppInfo, /) -> None:
-        self.marks.append("on_startup")
-
-    async def on_shutdown(self) -> None:
-        self.marks.append("on_shutdown")
-
-    async def authorize(self, request: AuthorizationRequest, /) -> None:
-        self.marks.append(f"authorize {request.action}")
-
-    async def on_pipeline_start(self, run: RunStart, /) -> None:
-        self.marks.append("on_pipeline_start")
-
-    async def around_run(self, run: RunStart, proceed: ProceedRun, /) -> RunEnd:
-        self.marks.append("around_run in")
-        try:
-            return await proceed()
-        finally:
-            self.marks.append("around_run out")
-
-    async def pre_step_execution(self, call: StepCall, /) -> None:
-        self.marks.append("pre_step_execution")
-
-    async def around_step(self, call: StepCall, proceed: Proceed, /) -> StepResult:
-        self.marks.append("around_step in")
-        try:
-            return await proceed()
-        finally:
-            self.marks.append("around_step out")
-
-    async def on_step_error(self, call: StepCall, error: StepError, /) -> None:
-        self.marks.append("on_step_error")
-
-    async def post_step_execution(self, call: StepCall, result: StepResult, /) -> None:
-        self.marks.append("post_step_execution")
-
-    async def on_pipeline_end(self, run: RunStart, end: RunEnd, /) -> None:
-        self.marks.append("on_pipeline_end")
-
 
 # ------------------------------------------------------------------------------------ the commit of one leaf
 

@@ -3,101 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from plugin_kit import SOUND, Deployment, work
 
-from flujo_core import Flujo, Plugin, PluginLoadError, PluginSettings, Registry, Settings, step
-
-SOUND = """
-    from flujo_core import Plugin
-
-    class It(Plugin):
-        name = "{name}"
-"""
+from flujo_core import Flujo, Plugin, PluginLoadError, PluginSettings, Registry, Settings
 
 
-class Done(NamedTuple):
-    """What a process came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Site:
-    """A folder that stands for site-packages, with distributions as an installer leaves them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "site"
-        self.cwd = folder / "cwd"
-        for made in (self.folder, self.cwd):
-            made.mkdir()
-
-    def install(
-        self,
-        distribution: str,
-        source: str = SOUND,
-        *,
-        entry: str = "",
-        target: str = "",
-        requires: tuple[str, ...] = (),
-        recorded: bool = True,
-        files: dict[str, str] | None = None,
-        direct_url: dict[str, Any] | None = None,
-    ) -> str:
-        """Installs a distribution whose module says when it is imported; gives the module's name."""
-        name = distribution.removeprefix("acme-")
-        module = distribution.replace("-", "_")
-        text = f"open('imported-{distribution}', 'w').close()\n" + textwrap.dedent(source.replace("{name}", name))
-        contents = {f"{module}.py": text} | (files or {})
-        info = f"{module}-1.5.dist-info"
-        needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
-        contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.5\n{needs}"
-        contents[f"{info}/entry_points.txt"] = f"[flujo.plugins]\n{entry or name} = {target or f'{module}:It'}\n"
-        if direct_url is not None:
-            contents[f"{info}/direct_url.json"] = json.dumps(direct_url)
-        for path, content in contents.items():
-            (self.folder / path).parent.mkdir(exist_ok=True)
-            (self.folder / path).write_text(content)
-        listed = [path for path in contents if recorded or path.startswith(info)]
-        (self.folder / info / "RECORD").write_text("".join(f"{path},,\n" for path in [*listed, f"{info}/RECORD"]))
-        return module
-
-    def configure(self, **lists: Any) -> None:
-        """Writes the table ``[plugins]`` of the configuration; JSON is near enough to TOML for lists of text."""
-        lines = [f"{key} = {json.dumps(value)}\n" for key, value in lists.items()]
-        (self.cwd / "flujo.toml").write_text("[plugins]\n" + "".join(lines))
-
-    def imported(self) -> set[str]:
-        """The distributions whose modules have been imported."""
-        return {path.name.removeprefix("imported-") for path in self.cwd.glob("imported-*")}
-
-    def python(self, *arguments: str, **environ: str) -> Done:
-        home = {"PYTHONPATH": str(self.folder), "PATH": "/usr/bin:/bin", "HOME": str(self.cwd), "COLUMNS": "300"}
-        done = subprocess.run(
-            [sys.executable, *arguments], env=home | environ, cwd=self.cwd, capture_output=True, text=True, timeout=60,
-            check=False,
-        )  # fmt: skip
-        return Done(done.returncode, done.stdout, done.stderr)
+class Programmed(Deployment):
+    """A deployment with programs that have a pipeline to run."""
 
     def program(self, source: str) -> Any:
         """What a program that can make ``Flujo`` objects prints, as JSON in its last line."""
         done = self.python("-c", textwrap.dedent(HEAD) + textwrap.dedent(source))
         assert done.code == 0, done.err
         return json.loads(done.out.splitlines()[-1])
-
-    def flujo(self, *arguments: str, **environ: str) -> Done:
-        return self.python("-m", "flujo_core.cli", *arguments, **environ)
-
-    def doctor(self, *before: str) -> tuple[int, dict[str, dict[str, str]]]:
-        done = self.flujo(*before, "plugins", "doctor", "--json")
-        rows = json.loads(done.out)
-        return done.code, {row["distribution"]: row for row in rows if row["distribution"].startswith("acme")}
 
 
 HEAD = """
@@ -120,8 +44,8 @@ HEAD = """
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def deployed(tmp_path: Path, site: Path, install: Callable[..., None], record: Callable[..., None]) -> Programmed:
+    return Programmed(tmp_path / "app", site, install, record)
 
 
 # The distributions of a site in which each plugin has another state, by that state.
@@ -142,34 +66,35 @@ NOT_IMPORTED = {one for state in ("denied", "missing", "duplicate", "unmet") for
 
 
 @pytest.fixture
-def every_state(site: Site) -> Site:
-    site.install(
+def every_state(deployed: Programmed) -> Programmed:
+    deployed.install(
         "acme-loaded", requires=("flujo-core>=0.1", 'nobody-has; extra == "x"', 'nobody-has; python_version < "3"')
     )
-    site.install("acme-denied")
-    site.install("acme-twin-a", entry="twin")
-    site.install("acme-twin-b", entry="twin")
-    site.install("acme-needs-much", requires=("flujo-core>=99",))
-    site.install("acme-needs-other", requires=("nobody-has-this",))
-    site.install("acme-needs-and-breaks", "import nothing_of_that_name", requires=("nobody-has-this",))
-    site.install("acme-stray", recorded=False)
-    site.install(
+    deployed.install("acme-denied")
+    deployed.install("acme-twin-a", entry="twin")
+    deployed.install("acme-twin-b", entry="twin")
+    deployed.install("acme-needs-much", requires=("flujo-core>=99",))
+    deployed.install("acme-needs-other", requires=("nobody-has-this",))
+    deployed.install("acme-needs-and-breaks", "import nothing_of_that_name", requires=("nobody-has-this",))
+    deployed.install("acme-stray", recorded=False)
+    deployed.install(
         "acme-stray-below", files={"acme_below/__init__.py": "", "acme_below/it.py": "from acme_stray_below import It"},
         target="acme_below.it:It",
     )  # fmt: skip
-    record = site.folder / "acme_stray_below-1.5.dist-info/RECORD"
-    record.write_text(record.read_text().replace("acme_below/it.py,,\n", ""))
-    site.install("acme-broken", "import nothing_of_that_name")
-    site.install("acme-exits", "raise SystemExit(0)")
-    site.install("acme-sync", SOUND + "\n        def authorize(self, request): pass\n")
-    site.install("acme-nameless", "from flujo_core import Plugin\nclass It(Plugin): pass\n")
-    site.install("acme-future", SOUND + '\n        api = ">=2"\n')
-    site.install("acme-registers-badly", SOUND + "\n        def register_steps(self, registry): 1 / 0\n")
-    site.configure(allow=ALL, deny=["acme-denied"], required=["acme-missing"])
-    return site
+    listed = deployed.recorded("acme-stray-below")
+    listed.remove("acme_below/it.py")
+    deployed.record("acme-stray-below", *listed)
+    deployed.install("acme-broken", "import nothing_of_that_name")
+    deployed.install("acme-exits", "raise SystemExit(0)")
+    deployed.install("acme-sync", SOUND + "\n        def authorize(self, request): pass\n")
+    deployed.install("acme-nameless", "from flujo_core import Plugin\nclass It(Plugin): pass\n")
+    deployed.install("acme-future", SOUND + '\n        api = ">=2"\n')
+    deployed.install("acme-registers-badly", SOUND + "\n        def register_steps(self, registry): 1 / 0\n")
+    deployed.configure(allow=ALL, deny=["acme-denied"], required=["acme-missing"])
+    return deployed
 
 
-def test_each_failure_is_a_named_state_with_reason_and_remedy_in_doctor(every_state: Site) -> None:
+def test_each_failure_is_a_named_state_with_reason_and_remedy_in_doctor(every_state: Programmed) -> None:
     code, rows = every_state.doctor()
     assert code == 2
     assert {name: rows[name]["state"] for name in ALL} == {name: state for state in STATES for name in STATES[state]}
@@ -182,7 +107,7 @@ def test_each_failure_is_a_named_state_with_reason_and_remedy_in_doctor(every_st
     assert {"acme-loaded", "acme-broken", "acme-sync", "acme-future"} <= every_state.imported()
 
 
-def test_doctor_is_content_when_all_are_loaded_or_denied(every_state: Site) -> None:
+def test_doctor_is_content_when_all_are_loaded_or_denied(every_state: Programmed) -> None:
     every_state.configure(allow=["acme-loaded", "acme-denied", "acme-broken"], deny=["acme-denied"])
     code, rows = every_state.doctor("-P", "no:acme-broken")
     assert code == 0 and {row["state"] for row in rows.values()} == {"loaded", "denied"}
@@ -191,7 +116,7 @@ def test_doctor_is_content_when_all_are_loaded_or_denied(every_state: Site) -> N
     assert done.code == 2 and "acme-broken" in done.out and "broken" in done.out and "loaded" in done.out
 
 
-def test_list_says_what_is_allowed_and_denied_and_imports_nothing(every_state: Site) -> None:
+def test_list_says_what_is_allowed_and_denied_and_imports_nothing(every_state: Programmed) -> None:
     done = every_state.flujo("plugins", "list", "--json")
     states = {row["distribution"]: row["state"] for row in json.loads(done.out)}
     assert done.code == 0 and every_state.imported() == set()
@@ -199,7 +124,7 @@ def test_list_says_what_is_allowed_and_denied_and_imports_nothing(every_state: S
 
 
 def test_an_allowed_plugin_that_cannot_be_loaded_refuses_the_start_whatever_the_reason_unless_its_policy_is_open(
-    every_state: Site,
+    every_state: Programmed,
 ) -> None:
     faulty = {state: names for state, names in STATES.items() if state not in ("loaded", "denied", "missing")}
     came_to = every_state.program(f"""
@@ -223,7 +148,7 @@ def test_an_allowed_plugin_that_cannot_be_loaded_refuses_the_start_whatever_the_
         assert "plugin.left_out" in opened[1] and name in opened[1], opened
 
 
-def test_a_required_distribution_that_is_not_there_refuses_the_start_under_any_policy(every_state: Site) -> None:
+def test_a_required_distribution_that_is_not_there_refuses_the_start_under_any_policy(every_state: Programmed) -> None:
     for policy in ("closed", "open"):
         name, said = every_state.program(f"""
             print(json.dumps(came_to(allow=(), required=("acme-nobody",), policies={{"acme-nobody": "{policy}"}})))
@@ -231,56 +156,58 @@ def test_a_required_distribution_that_is_not_there_refuses_the_start_under_any_p
         assert name == "PluginLoadError" and "acme-nobody" in said and "missing" in said
 
 
-def test_what_is_denied_is_no_duplicate_of_what_is_not(site: Site) -> None:
-    site.install("acme-twin-a", entry="twin")
-    site.install("acme-twin-b", entry="twin")
-    site.configure(allow=["acme-twin-a", "acme-twin-b"], deny=["acme-twin-b"])
-    code, rows = site.doctor()
+def test_what_is_denied_is_no_duplicate_of_what_is_not(deployed: Programmed) -> None:
+    deployed.install("acme-twin-a", entry="twin")
+    deployed.install("acme-twin-b", entry="twin")
+    deployed.configure(allow=["acme-twin-a", "acme-twin-b"], deny=["acme-twin-b"])
+    code, rows = deployed.doctor()
     assert code == 0 and {name: row["state"] for name, row in rows.items()} == {
         "acme-twin-a": "loaded", "acme-twin-b": "denied",
     }  # fmt: skip
 
 
-def test_two_plugins_that_give_themselves_one_name_are_duplicates_and_both_distributions_are_named(site: Site) -> None:
-    site.install("acme-one", SOUND.replace("{name}", "same"))
-    site.install("acme-two", SOUND.replace("{name}", "same"))
-    kind, said = site.program('print(json.dumps(came_to(allow=("acme-one", "acme-two"))))')
+def test_two_plugins_that_give_themselves_one_name_are_duplicates_and_both_distributions_are_named(
+    deployed: Programmed,
+) -> None:
+    deployed.install("acme-one", SOUND.replace("{name}", "same"))
+    deployed.install("acme-two", SOUND.replace("{name}", "same"))
+    kind, said = deployed.program('print(json.dumps(came_to(allow=("acme-one", "acme-two"))))')
     assert kind == "PluginLoadError" and "duplicate" in said and "acme-one" in said and "acme-two" in said
 
 
-def test_a_module_that_lies_in_front_of_the_plugins_own_is_foreign_and_not_imported(site: Site) -> None:
-    module = site.install("acme-shadowed")
-    (site.cwd / f"{module}.py").write_text("open('shadow', 'w').close()\n" + textwrap.dedent(SOUND))
-    kind, said = site.program('print(json.dumps(came_to(allow=("acme-shadowed",))))')
-    assert kind == "PluginLoadError" and "foreign" in said and not (site.cwd / "shadow").exists()
+def test_a_module_that_lies_in_front_of_the_plugins_own_is_foreign_and_not_imported(deployed: Programmed) -> None:
+    module = deployed.install("acme-shadowed")
+    (deployed.app / f"{module}.py").write_text("open('shadow', 'w').close()\n" + textwrap.dedent(SOUND))
+    kind, said = deployed.program('print(json.dumps(came_to(allow=("acme-shadowed",))))')
+    assert kind == "PluginLoadError" and "foreign" in said and not (deployed.app / "shadow").exists()
 
 
-def test_an_editable_install_lists_no_modules_and_is_loaded_where_no_lock_is_in_force(site: Site) -> None:
-    source = site.cwd.parent / "source"
+def test_an_editable_install_lists_no_modules_and_is_loaded_where_no_lock_is_in_force(deployed: Programmed) -> None:
+    source = deployed.app.parent / "source"
     source.mkdir()
-    module = site.install(
+    module = deployed.install(
         "acme-dev", recorded=False, direct_url={"url": source.as_uri(), "dir_info": {"editable": True}}
     )
-    (site.folder / f"{module}.py").rename(source / f"{module}.py")
-    site.configure(allow=["acme-dev"])
-    done = site.flujo("plugins", "doctor", "--json", PYTHONPATH=f"{site.folder}:{source}")
+    (deployed.site / f"{module}.py").rename(source / f"{module}.py")
+    deployed.configure(allow=["acme-dev"])
+    done = deployed.flujo("plugins", "doctor", "--json", PYTHONPATH=f"{deployed.site}:{source}")
     states = {row["distribution"]: row["state"] for row in json.loads(done.out)}
     assert (done.code, states["acme-dev"]) == (0, "loaded")
 
 
-def test_a_plugin_in_a_package_of_its_distribution_is_loaded(site: Site) -> None:
-    site.install(
+def test_a_plugin_in_a_package_of_its_distribution_is_loaded(deployed: Programmed) -> None:
+    deployed.install(
         "acme-package", files={"acme_p/__init__.py": "", "acme_p/plugin.py": "from acme_package import It"},
         target="acme_p.plugin:It",
     )  # fmt: skip
-    site.configure(allow=["acme-package"], required=["acme-package"])
-    code, rows = site.doctor()
+    deployed.configure(allow=["acme-package"], required=["acme-package"])
+    code, rows = deployed.doctor()
     assert (code, rows["acme-package"]["state"]) == (0, "loaded")
 
 
-def test_a_required_plugin_cannot_be_removed_from_a_flujo(site: Site) -> None:
-    site.install("acme-audit")
-    kind, plugins = site.program("""
+def test_a_required_plugin_cannot_be_removed_from_a_flujo(deployed: Programmed) -> None:
+    deployed.install("acme-audit")
+    kind, plugins = deployed.program("""
         import asyncio
         from flujo_core import FlujoError
 
@@ -316,11 +243,6 @@ class Raising(Plugin):
 
     def register_checks(self, registry: Registry[Any], /) -> None:
         raise KeyError("CANARY")
-
-
-@step
-async def work(value: int) -> int:
-    return value + 1
 
 
 @pytest.mark.parametrize(
@@ -376,15 +298,15 @@ AUDIT = """
 
 
 @pytest.fixture
-def offices(site: Site) -> Site:
+def offices(deployed: Programmed) -> Programmed:
     for name in ("audit", "billing", "zoo"):
-        site.install(f"acme-{name}", AUDIT)
-    site.install("acme-broken", "import nothing_of_that_name")
-    site.configure(allow=["acme-audit", "acme-billing", "acme-zoo"], order=["acme-zoo"])
-    return site
+        deployed.install(f"acme-{name}", AUDIT)
+    deployed.install("acme-broken", "import nothing_of_that_name")
+    deployed.configure(allow=["acme-audit", "acme-billing", "acme-zoo"], order=["acme-zoo"])
+    return deployed
 
 
-def test_inspect_prints_the_order_in_which_each_hook_calls_and_what_was_contributed(offices: Site) -> None:
+def test_inspect_prints_the_order_in_which_each_hook_calls_and_what_was_contributed(offices: Programmed) -> None:
     done = offices.flujo("plugins", "inspect", "audit", "--json")
     assert done.code == 0, done.err
     shown = json.loads(done.out)
@@ -405,19 +327,19 @@ def test_inspect_prints_the_order_in_which_each_hook_calls_and_what_was_contribu
     assert added["agent", "audit/clerk"] == "acme_offices:clerk"
 
 
-def test_inspect_for_people_says_the_same(offices: Site) -> None:
+def test_inspect_for_people_says_the_same(offices: Programmed) -> None:
     shown = offices.flujo("plugins", "inspect", "audit").out
     for part in ("audit", "acme-audit", "1.5", "acme_audit:It", "loaded", "audit/clerk", "pre_step_execution"):
         assert part in shown
     assert shown.index("zoo") < shown.index("billing")
 
 
-def test_inspect_of_an_unknown_name_exits_with_2_and_a_close_match(offices: Site) -> None:
+def test_inspect_of_an_unknown_name_exits_with_2_and_a_close_match(offices: Programmed) -> None:
     done = offices.flujo("plugins", "inspect", "audti")
     assert done.code == 2 and "'audit'" in done.err and "'audti'" in done.err
 
 
-def test_inspect_shows_a_plugin_that_could_not_be_loaded(offices: Site) -> None:
+def test_inspect_shows_a_plugin_that_could_not_be_loaded(offices: Programmed) -> None:
     offices.configure(allow=["acme-audit", "acme-broken"])
     shown = json.loads(offices.flujo("plugins", "inspect", "broken", "--json").out)
     assert shown["state"] == "broken" and shown["reason"] and shown["remedy"] and shown["hooks"] == []
@@ -466,17 +388,17 @@ def greet(name: str, loud: bool = False) -> None:
 
 
 @pytest.fixture
-def commands(site: Site) -> Site:
-    site.install("acme-commands", COMMANDS, files={"acme_cli.py": CLI})
-    site.configure(allow=["acme-commands"])
-    (site.cwd / "deploy.py").write_text(
+def commands(deployed: Programmed) -> Programmed:
+    deployed.install("acme-commands", COMMANDS, files={"acme_cli.py": CLI})
+    deployed.configure(allow=["acme-commands"])
+    (deployed.app / "deploy.py").write_text(
         "from flujo_core import step\n@step\nasync def deploy(text: str) -> str:\n    return text\n"
         "fine = deploy.named('fine')\n"
     )
-    return site
+    return deployed
 
 
-def test_contributed_commands_are_commands(commands: Site) -> None:
+def test_contributed_commands_are_commands(commands: Programmed) -> None:
     told = commands.flujo("--help")
     assert told.code == 0 and "audit" in told.out and "greet" in told.out
     assert commands.flujo("audit", "show", "r1").out == "audit of r1\n"
@@ -484,26 +406,26 @@ def test_contributed_commands_are_commands(commands: Site) -> None:
     assert commands.flujo("greet", "ada", "--loud").out == "ADA\n"
 
 
-def test_a_contributed_command_is_imported_only_when_it_is_used(commands: Site) -> None:
+def test_a_contributed_command_is_imported_only_when_it_is_used(commands: Programmed) -> None:
     for arguments in (("plugins", "list"), ("runs", "list"), ("check", "deploy.py:fine"), ("--help",)):
         assert commands.flujo(*arguments).code == 0
-        assert not (commands.cwd / "imported-cli").exists(), arguments
+        assert not (commands.app / "imported-cli").exists(), arguments
     commands.flujo("greet", "ada")
-    assert (commands.cwd / "imported-cli").exists()
+    assert (commands.app / "imported-cli").exists()
 
 
-def test_commands_of_a_plugin_that_is_denied_are_not_there(commands: Site) -> None:
+def test_commands_of_a_plugin_that_is_denied_are_not_there(commands: Programmed) -> None:
     done = commands.flujo("-P", "no:acme-commands", "greet", "ada")
     assert done.code == 2 and done.out == "" and commands.imported() == set()
 
 
-def test_check_and_run_refuse_what_a_contributed_check_finds(commands: Site) -> None:
+def test_check_and_run_refuse_what_a_contributed_check_finds(commands: Programmed) -> None:
     for arguments in (("check", "deploy.py:deploy"), ("run", "deploy.py:deploy", "-i", "x")):
         done = commands.flujo(*arguments)
         assert done.code == 2 and "it is Friday" in done.err and "not-today" in done.err, done
     assert commands.flujo("check", "deploy.py:fine").code == 0
 
 
-def test_the_command_line_takes_the_url_of_a_contributed_store(commands: Site) -> None:
+def test_the_command_line_takes_the_url_of_a_contributed_store(commands: Programmed) -> None:
     done = commands.flujo("run", "deploy.py:fine", "-i", "x", "--store", "acme://host/1")
     assert done.code == 0 and "store acme://host/1" in done.out, done.err

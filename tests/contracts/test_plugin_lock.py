@@ -2,114 +2,40 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import py_compile
 import shutil
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from plugin_kit import Deployment, work
 
-from flujo_core import ConfigurationError, Flujo, Plugin, PluginLoadError, PluginSettings, Settings, step
-
-SOUND = """
-    from pathlib import Path
-    from flujo_core import Plugin
-    Path("imported-{distribution}").touch()
-
-    class It(Plugin):
-        name = "{distribution}"
-"""
+from flujo_core import ConfigurationError, Flujo, Plugin, PluginLoadError, PluginSettings, Settings
 
 
-class Done(NamedTuple):
-    """What a process came to."""
+class Locked(Deployment):
+    """A deployment with a lock, the file ``plugins.lock``."""
 
-    code: int
-    out: str
-    err: str
+    @property
+    def lock(self) -> Path:
+        return self.app / "plugins.lock"
 
-
-class Locked:
-    """A deployment: a folder with a configuration, and one that stands for site-packages."""
-
-    def __init__(self, folder: Path) -> None:
-        self.site = folder / "site"
-        self.app = folder / "app"
-        self.lock = self.app / "plugins.lock"
-        for made in (self.site, self.app):
-            made.mkdir()
-
-    def install(self, distribution: str, version: str = "1.5", *, editable: bool = False) -> None:
+    def deploy(self, distribution: str, *, version: str = "1.5", editable: bool = False) -> None:
         """Installs a distribution: a module, a table that it reads, and the metadata, all with their digests."""
-        self.uninstall(distribution)
-        module = distribution.replace("-", "_")
-        info = self.info(distribution, version)
-        contents = {
-            f"{module}.py": textwrap.dedent(SOUND).replace("{distribution}", distribution),
-            f"{module}_data/rules.txt": "deny all",
-            f"{info.name}/METADATA": f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n",
-            f"{info.name}/entry_points.txt": f"[flujo.plugins]\n{distribution} = {module}:It\n",
-        }
-        if editable:
-            url = {"url": "file:///src", "dir_info": {"editable": True}}
-            contents[f"{info.name}/direct_url.json"] = json.dumps(url)
-        for path, content in contents.items():
-            (self.site / path).parent.mkdir(exist_ok=True)
-            (self.site / path).write_text(content)
-        self.record(distribution, *contents)
-
-    def info(self, distribution: str, version: str = "1.5") -> Path:
-        return self.site / f"{distribution.replace('-', '_')}-{version}.dist-info"
-
-    def record(self, distribution: str, *paths: str) -> None:
-        """Writes RECORD anew, with these files as they are now."""
-        info = next(self.site.glob(f"{distribution.replace('-', '_')}-*.dist-info"))
-        lines = [f"{path},sha256={_digest(self.site / path)},{(self.site / path).stat().st_size}\n" for path in paths]
-        (info / "RECORD").write_text("".join([*lines, f"{info.name}/RECORD,,\n"]))
-
-    def recorded(self, distribution: str) -> list[str]:
-        lines = (self.info(distribution) / "RECORD").read_text().splitlines()
-        return [
-            line.partition(",")[0] for line in lines if not line.startswith(f"{self.info(distribution).name}/RECORD")
-        ]
+        files = {f"{distribution.replace('-', '_')}_data/rules.txt": "deny all"}
+        self.install(distribution, version=version, files=files, direct_url=EDITABLE if editable else None)
 
     def uninstall(self, distribution: str) -> None:
         module = distribution.replace("-", "_")
-        for info in self.site.glob(f"{module}-*.dist-info"):
-            shutil.rmtree(info)
-        shutil.rmtree(self.site / f"{module}_data", ignore_errors=True)
-        (self.site / f"{module}.py").unlink(missing_ok=True)
-
-    def configure(self, allow: list[str], *lines: str) -> None:
-        text = [f"allow = {json.dumps(allow)}", *lines]
-        (self.app / "flujo.toml").write_text("[plugins]\n" + "\n".join(text) + "\n")
-
-    def python(self, *arguments: str, cwd: Path | None = None, **environ: str) -> Done:
-        home = {"PYTHONPATH": str(self.site), "PATH": "/usr/bin:/bin", "HOME": str(self.app), "COLUMNS": "300"}
-        done = subprocess.run(
-            [sys.executable, *arguments], env=home | environ, cwd=cwd or self.app, capture_output=True, text=True,
-            timeout=60, check=False,
-        )  # fmt: skip
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    def flujo(self, *arguments: str, cwd: Path | None = None, **environ: str) -> Done:
-        return self.python("-m", "flujo_core.cli", *arguments, cwd=cwd, **environ)
+        shutil.rmtree(self.info(distribution))
+        shutil.rmtree(self.site / f"{module}_data")
+        (self.site / f"{module}.py").unlink()
 
     def states(self) -> tuple[int, dict[str, str]]:
-        done = self.flujo("plugins", "doctor", "--json")
-        rows = json.loads(done.out)
-        return done.code, {row["distribution"]: row["state"] for row in rows if row["distribution"].startswith("acme")}
-
-    def imported(self) -> set[str]:
-        return {path.name.removeprefix("imported-") for path in self.app.glob("imported-*")}
+        code, rows = self.doctor()
+        return code, {name: row["state"] for name, row in rows.items()}
 
     def forget(self) -> None:
         """Forgets what has been imported until now."""
@@ -117,25 +43,21 @@ class Locked:
             path.unlink()
 
 
-def _digest(path: Path) -> str:
-    """As RECORD has it."""
-    return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
-
-
 @pytest.fixture
-def locked(tmp_path: Path) -> Locked:
-    return Locked(tmp_path)
+def locked(tmp_path: Path, site: Path, install: Callable[..., None], record: Callable[..., None]) -> Locked:
+    return Locked(tmp_path / "app", site, install, record)
 
 
+EDITABLE = {"url": "file:///src", "dir_info": {"editable": True}}
 IN_FORCE = 'lock = "plugins.lock"'
 
 # ------------------------------------------------------------------------------------ writing it
 
 
 def test_lock_writes_beside_the_configuration_and_says_which_line_puts_it_in_force(locked: Locked) -> None:
-    locked.install("acme-a")
-    locked.install("acme-denied")
-    locked.configure(["acme-a"])
+    locked.deploy("acme-a")
+    locked.deploy("acme-denied")
+    locked.configure(allow=["acme-a"])
     below = locked.app / "below"
     below.mkdir()
     done = locked.flujo("plugins", "lock", cwd=below)
@@ -148,8 +70,8 @@ def test_lock_writes_beside_the_configuration_and_says_which_line_puts_it_in_for
 
 
 def test_lock_writes_the_file_that_the_configuration_names_relative_to_itself(locked: Locked) -> None:
-    locked.install("acme-a")
-    locked.configure(["acme-a"], 'lock = "../my.lock"')
+    locked.deploy("acme-a")
+    locked.configure('lock = "../my.lock"', allow=["acme-a"])
     below = locked.app / "below"
     below.mkdir()
     done = locked.flujo("plugins", "lock", cwd=below)
@@ -159,15 +81,15 @@ def test_lock_writes_the_file_that_the_configuration_names_relative_to_itself(lo
 
 
 def test_lock_without_a_configuration_writes_to_the_working_directory(locked: Locked) -> None:
-    locked.install("acme-a")
+    locked.deploy("acme-a")
     done = locked.flujo("plugins", "lock", FLUJO_PLUGINS="acme-a")
     assert done.code == 0 and locked.lock.exists() and IN_FORCE in done.out + done.err, done.err
 
 
 def test_an_editable_install_cannot_be_locked(locked: Locked) -> None:
-    locked.install("acme-a")
-    locked.install("acme-dev", editable=True)
-    locked.configure(["acme-a", "acme-dev"], IN_FORCE)
+    locked.deploy("acme-a")
+    locked.deploy("acme-dev", editable=True)
+    locked.configure(IN_FORCE, allow=["acme-a", "acme-dev"])
     done = locked.flujo("plugins", "lock")
     assert done.code == 2 and "acme-dev" in done.err and "editable" in done.err and not locked.lock.exists()
 
@@ -203,12 +125,12 @@ def _touch(locked: Locked, name: str) -> None:
 
 
 def _upgrade(locked: Locked, name: str) -> None:
-    locked.install(name, "1.6")
+    locked.uninstall(name)
+    locked.deploy(name, version="1.6")
 
 
 def _make_editable(locked: Locked, name: str) -> None:
-    url = {"url": "file:///src", "dir_info": {"editable": True}}
-    (locked.info(name) / "direct_url.json").write_text(json.dumps(url))
+    (locked.info(name) / "direct_url.json").write_text(json.dumps(EDITABLE))
 
 
 def _uninstall(locked: Locked, name: str) -> None:
@@ -237,14 +159,14 @@ TAMPERING: dict[str, tuple[Callable[[Locked, str], None], str]] = {
 def tampered(locked: Locked) -> Locked:
     """A deployment that was locked, and tampered with afterwards; ``acme-new`` came later."""
     for name in TAMPERING:
-        locked.install(name)
-    locked.configure([*TAMPERING, "acme-new"], IN_FORCE)
+        locked.deploy(name)
+    locked.configure(IN_FORCE, allow=[*TAMPERING, "acme-new"])
     done = locked.flujo("plugins", "lock")
     assert done.code == 0, done.err
     locked.forget()
     for name, (tamper, _) in TAMPERING.items():
         tamper(locked, name)
-    locked.install("acme-new")
+    locked.deploy("acme-new")
     return locked
 
 
@@ -256,7 +178,7 @@ def test_what_is_not_as_it_was_locked_does_not_run_whatever_its_record_says(tamp
 
 
 def test_doctor_names_the_file_that_changed(tampered: Locked) -> None:
-    rows = {row["distribution"]: row for row in json.loads(tampered.flujo("plugins", "doctor", "--json").out)}
+    _, rows = tampered.doctor()
     assert "acme_module.py" in rows["acme-module"]["reason"]
     assert "rules.txt" in rows["acme-data"]["reason"] and "rules.txt" in rows["acme-deleted"]["reason"]
     assert "1.5" in rows["acme-upgraded"]["reason"] and rows["acme-upgraded"]["version"] == "1.6"
@@ -293,7 +215,7 @@ print(json.dumps({
 def test_a_plugin_that_is_not_as_it_was_locked_refuses_the_start_and_is_left_out_only_where_its_policy_is_open(
     tampered: Locked,
 ) -> None:
-    tampered.install("acme-gone")
+    tampered.deploy("acme-gone")
     names = [name for name, (_, state) in TAMPERING.items() if state in ("changed", "unlocked")] + ["acme-new"]
     done = tampered.python("-c", PROGRAM.replace("NAMES", repr(names)))
     assert done.code == 0, done.err
@@ -306,8 +228,8 @@ def test_a_plugin_that_is_not_as_it_was_locked_refuses_the_start_and_is_left_out
 
 def test_what_the_lock_has_and_is_not_installed_refuses_the_start(locked: Locked) -> None:
     for name in ("acme-fine", "acme-gone"):
-        locked.install(name)
-    locked.configure(["acme-fine", "acme-gone"], IN_FORCE)
+        locked.deploy(name)
+    locked.configure(IN_FORCE, allow=["acme-fine", "acme-gone"])
     assert locked.flujo("plugins", "lock").code == 0
     locked.uninstall("acme-gone")
     program = PROGRAM.replace("NAMES", "['acme-fine']").replace("came_to(name", "came_to(name, 'acme-gone'")
@@ -317,8 +239,8 @@ def test_what_the_lock_has_and_is_not_installed_refuses_the_start(locked: Locked
 
 
 def test_running_what_was_locked_does_not_change_it(locked: Locked) -> None:
-    locked.install("acme-fine")
-    locked.configure(["acme-fine"], IN_FORCE)
+    locked.deploy("acme-fine")
+    locked.configure(IN_FORCE, allow=["acme-fine"])
     assert locked.flujo("plugins", "lock").code == 0
     for _ in range(2):
         assert locked.states() == (0, {"acme-fine": "loaded"})
@@ -327,12 +249,12 @@ def test_running_what_was_locked_does_not_change_it(locked: Locked) -> None:
 
 def test_compiled_code_that_the_record_lists_is_locked_too(locked: Locked, tmp_path: Path) -> None:
     """An interpreter that finds compiled code with the time and size of the source runs it, and not the source."""
-    locked.install("acme-compiled")
+    locked.deploy("acme-compiled")
     module = locked.site / "acme_compiled.py"
     compiled = py_compile.compile(str(module))
     assert compiled is not None
     locked.record("acme-compiled", *locked.recorded("acme-compiled"), str(Path(compiled).relative_to(locked.site)))
-    locked.configure(["acme-compiled"], IN_FORCE)
+    locked.configure(IN_FORCE, allow=["acme-compiled"])
     assert locked.flujo("plugins", "lock").code == 0
     assert locked.states() == (0, {"acme-compiled": "loaded"})
     locked.forget()
@@ -348,11 +270,6 @@ def test_compiled_code_that_the_record_lists_is_locked_too(locked: Locked, tmp_p
 # ------------------------------------------------------------------------------------ a lock that is none
 
 
-@step
-async def work(value: int) -> int:
-    return value
-
-
 @pytest.mark.parametrize(
     "text", [None, "{", "[]", "5", '{"version": 99}', 'plugins = "all"', "\x00"], ids=lambda text: repr(text)[:12]
 )
@@ -366,16 +283,16 @@ def test_a_lock_that_is_missing_or_cannot_be_read_refuses_the_start(tmp_path: Pa
 
 
 def test_an_empty_lock_locks_nothing_in_and_everything_out(locked: Locked) -> None:
-    locked.install("acme-a")
-    locked.configure([], IN_FORCE)
+    locked.deploy("acme-a")
+    locked.configure(IN_FORCE, allow=[])
     assert locked.flujo("plugins", "lock").code == 0
-    locked.configure(["acme-a"], IN_FORCE)
+    locked.configure(IN_FORCE, allow=["acme-a"])
     code, states = locked.states()
     assert code == 2 and states == {"acme-a": "unlocked"} and locked.imported() == set()
 
 
 def test_a_plugin_given_in_code_has_no_distribution_and_the_lock_has_no_say(locked: Locked, tmp_path: Path) -> None:
-    locked.configure([], IN_FORCE)
+    locked.configure(IN_FORCE, allow=[])
     assert locked.flujo("plugins", "lock").code == 0
     given: Plugin = type("Given", (Plugin,), {"name": "given"})()
     settings = Settings(PluginSettings(allow=(), lock=locked.lock))

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plugin_kit import alone
 
 from flujo_core import (
     AgentReply,
     ConfigurationError,
     DefinitionError,
     EdgeError,
-    Flujo,
     FlujoError,
     MemoryStore,
     Node,
@@ -23,19 +23,15 @@ from flujo_core import (
     PipelineContext,
     Plugin,
     PluginLoadError,
-    PluginSettings,
     Registry,
     Retry,
     RunInfo,
-    Settings,
     Step,
     StepCall,
     Store,
     step,
 )
 from flujo_core.hooks.spec import HOOKS
-
-ALONE = Settings(PluginSettings(allow=()))
 
 
 @step
@@ -61,11 +57,6 @@ def contributing(name: str, hook: str, **things: Any) -> Plugin:
             registry.add(short.replace("_", "-"), target)
 
     made: Plugin = type("Contributing", (Plugin,), {"name": name, hook: register})()
-    return made
-
-
-def alone(pipeline: Any, *plugins: Plugin, **keywords: Any) -> Flujo[Any, Any, Any]:
-    made: Flujo[Any, Any, Any] = Flujo(pipeline, plugins=plugins, settings=ALONE, **keywords)
     return made
 
 

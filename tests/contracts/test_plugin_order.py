@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from plugin_kit import fail
 
 from flujo_core import (
     AppInfo,
@@ -27,7 +28,6 @@ from flujo_core import (
     StepError,
     StepResult,
     hookimpl,
-    step,
 )
 
 INWARD = [
@@ -35,11 +35,6 @@ INWARD = [
     "on_step_error",
 ]  # fmt: skip
 OUTWARD = ["around_step out", "post_step_execution", "around_run out", "on_pipeline_end", "on_shutdown"]
-
-
-@step
-async def fail(value: int) -> int:
-    raise ValueError
 
 
 def marking(name: str, marks: list[tuple[str, str]], mark: str = "", **members: Any) -> Plugin:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from plugin_kit import ALONE
 
 from flujo_core import (
     AppInfo,
@@ -19,7 +20,6 @@ from flujo_core import (
     Plugin,
     PluginError,
     PluginLoadError,
-    PluginSettings,
     Registry,
     RunEnd,
     RunStart,
@@ -28,8 +28,6 @@ from flujo_core import (
     Veto,
     step,
 )
-
-ALONE = Settings(PluginSettings(allow=()))
 
 
 class Noting(Plugin):

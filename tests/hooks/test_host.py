@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -380,3 +382,15 @@ def test_contributions_come_while_plugins_load_and_not_later() -> None:
     Flujo(work, plugins=[Late()], settings=NO_INSTALLED)
     with pytest.raises(PluginLoadError, match="late"):
         kept[0].add("late", object())
+
+
+def test_an_installed_plugin_is_made_once_and_taken_again_when_the_set_changes(install: Install, here: Path) -> None:
+    count = "    made = 0\n    def __init__(self):\n        type(self).made += 1\n"
+    install("acme-audit", "acme_once", HEAD + count, version="3.1", p="acme_once:It")
+    flujo = Flujo(work, settings=ACME)
+
+    class Other(Plugin):
+        name: ClassVar[str] = "other"
+
+    asyncio.run(flujo.change_plugins(add=[Other()]))
+    assert flujo.plugins == ("other", "p") and sys.modules["acme_once"].It.made == 1

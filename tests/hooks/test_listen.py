@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from flujo_core import Flujo, Plugin, PluginSettings, RunEvent, RunRefused, Settings, step
+from flujo_core import (
+    Flujo,
+    Plugin,
+    PluginSettings,
+    RunEnd,
+    RunEvent,
+    RunRefused,
+    RunStart,
+    Settings,
+    StepCompleted,
+    step,
+)
 
 ALONE = Settings(PluginSettings(allow=()))
 
@@ -65,3 +76,20 @@ def test_events_are_heard_to_the_last_before_the_run_returns() -> None:
 
     Flujo(work, plugins=[listening(note)], settings=ALONE).run(1)
     assert heard == ["run_started", "step_started", "step_completed", "run_ended"]
+
+
+@pytest.mark.parametrize("with_end_hook", [False, True])
+def test_a_failure_in_the_last_event_before_the_end_refuses_the_run(with_end_hook: bool) -> None:
+    ends: list[str] = []
+
+    async def fail(event: RunEvent) -> None:
+        if isinstance(event, StepCompleted):
+            raise ValueError
+
+    async def on_pipeline_end(run: RunStart, end: RunEnd) -> None:
+        ends.append(end.pipeline_result.status)
+
+    end = on_pipeline_end if with_end_hook else None
+    with pytest.raises(RunRefused, match="plugin 'ears' raised ValueError in 'on_event'"):
+        Flujo(work, plugins=[listening(fail)], on_pipeline_end=end, settings=ALONE).run(1)
+    assert ends == (["refused"] if with_end_hook else [])

@@ -207,3 +207,27 @@ def test_runs_with_different_timeouts_side_by_side_each_have_their_own() -> None
 
     ended = asyncio.run(main())
     assert ended[0] == 2 and isinstance(ended[1], RunRefused)
+
+
+def test_what_a_task_group_of_a_step_leaves_behind_is_no_cancellation_of_the_run() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    @step
+    async def grouped(value: int) -> int:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        except ExceptionGroup:
+            return value
+        raise AssertionError
+
+    class Hanging(Plugin):
+        name = "hanging"
+
+        async def post_step_execution(self, call: StepCall, result: StepResult, /) -> None:
+            await asyncio.sleep(10)
+
+    settings = Settings(PluginSettings(allow=(), hook_timeout=0.1))
+    with pytest.raises(RunRefused, match=r"took longer than 0\.1 s"):
+        Flujo(grouped, plugins=[Hanging()], settings=settings).run(1)

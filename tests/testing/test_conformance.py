@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 import pytest
+import structlog
 
 from flujo_core import (
     AgentInfo,
@@ -177,6 +178,21 @@ class Denying(Plugin):
 def test_a_plugin_may_refuse_or_stop_runs_and_the_report_says_what_could_not_be_looked_at(kind: type[Plugin]) -> None:
     report = assert_conforms(kind)
     assert any("did not let an async step run to its end" in remark for remark in report.remarks)
+
+
+def test_it_prints_and_logs_nothing_and_leaves_logging_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    assert_conforms(Empty)
+    assert capsys.readouterr() == ("", "") and not structlog.is_configured()
+    with pytest.raises(AssertionError):
+        assert_conforms(Failing)
+    assert not structlog.is_configured()
+    structlog.configure()
+    try:
+        assert_conforms(Empty)
+        assert structlog.is_configured() and len(structlog.get_config()["processors"]) > 1
+    finally:
+        structlog.reset_defaults()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_in_a_running_event_loop_it_says_that_it_would_block_it() -> None:

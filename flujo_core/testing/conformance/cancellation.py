@@ -8,7 +8,7 @@ from typing import Any
 
 from flujo_core.hooks.spec import HOOKS
 from flujo_core.testing.conformance.driven import Driven
-from flujo_core.testing.conformance.experiment import blamed, findings
+from flujo_core.testing.conformance.experiment import findings
 from flujo_core.testing.conformance.finding import Finding
 from flujo_core.testing.conformance.remains import flaws
 from flujo_core.testing.conformance.scenario import FAILING, SOUND
@@ -36,7 +36,7 @@ def check_cancellation(subject: Subject, patience: float) -> Iterator[Finding]:
         counting = CancelledAt(subject, hook, 0)
         tried([counting.setup()])
         experiments += [CancelledAt(subject, hook, wait) for wait in range(1, min(counting.waits, MOST) + 1)]
-        if counting.waits == 0:
+        if counting.waits == 0 and HOOKS[hook].kind != "lifetime":
             experiments.append(CancelledAt(subject, hook, 1))
     yield from findings("cancellation", subject, experiments, max(patience, PROMPT))
 
@@ -79,12 +79,10 @@ class CancelledAt:
 
     def judge(self, seen: Seen) -> Iterator[str]:
         """What was wrong."""
-        yield from flaws(seen, self._witness)
-        if seen.stuck or self._cancelled_at is None:
+        yield from flaws(seen, self._witness, self._subject.name)
+        if seen.stuck or self._cancelled_at is None or seen.blames(self._subject.name) is not None:
             return
-        if (what := blamed(seen, self._subject.name)) is not None:
-            yield f"{what}; end what is open in 'finally', and let the cancellation through"
-        elif not isinstance(seen.error, asyncio.CancelledError) or seen.status not in self._statuses:
+        if not isinstance(seen.error, asyncio.CancelledError) or seen.status not in self._statuses:
             yield f"the run ended as '{seen.status}'; let the cancellation through"
         elif seen.ended - self._cancelled_at > PROMPT:
             yield f"the run ended later than {PROMPT:g} s after that; do not wait for long when you are cancelled"
@@ -126,10 +124,8 @@ class CancelledAt:
         return proceeding
 
     def _cancel(self) -> None:
-        seen = current()
-        assert seen.task is not None
         self._cancelled_at = asyncio.get_running_loop().time()
-        seen.task.cancel()
+        current().cancel()
 
     def _maybe_cancel(self) -> None:
         if self.waits == self._wait:

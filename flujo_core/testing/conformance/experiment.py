@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from flujo_core.testing.conformance.finding import Check, Finding, gathered, said
+from flujo_core.testing.conformance.finding import Check, Finding, gathered
 from flujo_core.testing.conformance.subject import Subject
 from flujo_core.testing.conformance.trial import Seen, Setup, tried
 
@@ -22,6 +22,7 @@ class Experiment(Protocol):
     @property
     def when(self) -> str:
         """What is going on in it, as part of a sentence."""
+        ...
 
     def setup(self) -> Setup:
         """What the trial is made of, anew each time."""
@@ -70,12 +71,3 @@ def _confirmed(cases: list[_Case], patience: float) -> Iterator[_Case]:
 def _is_found_again(case: _Case, patience: float) -> bool:
     (seen,) = tried([case.experiment.setup()._replace(patience=patience)])
     return case.what in case.experiment.judge(seen)
-
-
-def blamed(seen: Seen, plugin: str) -> str | None:
-    """What a plugin failed at that should not have failed, or None."""
-    failure = seen.blames(plugin)
-    if failure is None:
-        return None
-    cause = "" if failure.__cause__ is None else f" ({said(failure.__cause__)})"
-    return f"'{failure.hook}' {failure.what}{cause}"

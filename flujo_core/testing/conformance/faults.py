@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from flujo_core.hooks.spec import HOOKS
-from flujo_core.testing.conformance.experiment import Experiment, blamed, findings
+from flujo_core.testing.conformance.experiment import Experiment, findings
 from flujo_core.testing.conformance.finding import Finding
 from flujo_core.testing.conformance.misdeed import NEIGHBOUR, Misdeed, Offender, misdeeds, neighbour, passing
 from flujo_core.testing.conformance.remains import flaws
@@ -19,8 +19,6 @@ from flujo_core.testing.stand_in import standing_in
 
 Place: TypeAlias = Literal["before", "after"]
 """Where a neighbour is called."""
-
-NOT_ALONE = "a hook must not rely on another one having been called before it"
 
 
 def check_faults(subject: Subject, patience: float) -> Iterator[Finding]:
@@ -73,7 +71,7 @@ class NeighbourFault:
     @property
     def when(self) -> str:
         """What is going on."""
-        return f"a neighbour that is called {self.place} it {self.misdeed}"
+        return f"a neighbour {self.place} it {self.misdeed}"
 
     def setup(self) -> Setup:
         """What the trial is made of."""
@@ -84,11 +82,10 @@ class NeighbourFault:
 
     def judge(self, seen: Seen) -> Iterator[str]:
         """What was wrong."""
-        yield from flaws(seen, self._witness)
+        yield from flaws(seen, self._witness, self.subject.name)
         assert self._offender is not None
-        if (what := blamed(seen, self.subject.name)) is not None:
-            yield f"{what}; {NOT_ALONE}"
-        elif self._offender.reached and not seen.stuck and self.usual in ("completed", "failed"):
+        is_clear = not seen.stuck and seen.blames(self.subject.name) is None and self.usual in ("completed", "failed")
+        if self._offender.reached and is_clear:
             yield from _end_flaws(self.misdeed, seen, NEIGHBOUR, self.usual)
 
 
@@ -126,14 +123,16 @@ class OwnFault:
 
     def judge(self, seen: Seen) -> Iterator[str]:
         """What was wrong."""
-        yield from flaws(seen, self._witness)
         assert self._offender is not None
-        failure = seen.blames(self.subject.name)
-        if failure is not None and failure.hook != self.misdeed.hook:
-            yield f"{blamed(seen, self.subject.name)}; {NOT_ALONE}"
-        elif self._offender.reached and not seen.stuck and self.usual in ("completed", "failed"):
+        failure, deed = seen.blames(self.subject.name), self.misdeed
+        if failure is None or failure.hook != deed.hook:  # else it is what the trial is about
+            if deed.policy == "closed":  # else its failures are passed over
+                yield from flaws(seen, self._witness, self.subject.name, is_closed=deed.hook != "on_shutdown")
+            if failure is not None:
+                return
+        if self._offender.reached and not seen.stuck and self.usual in ("completed", "failed"):
             usual = seen.status if seen.status in ("completed", "failed", "stopped") else self.usual
-            yield from _end_flaws(self.misdeed, seen, self.subject.name, usual)
+            yield from _end_flaws(deed, seen, self.subject.name, usual)
 
 
 def _end_flaws(misdeed: Misdeed, seen: Seen, plugin: str, usual: str) -> Iterator[str]:

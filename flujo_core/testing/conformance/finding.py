@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, FrameType
 from typing import Literal, NamedTuple, TypeAlias
 
 Check: TypeAlias = Literal[
@@ -59,9 +59,19 @@ def _whens(whens: list[str]) -> str:
 
 
 def said(error: BaseException) -> str:
-    """What may be told of an error: its type, where it was raised, and the same of what it came from."""
-    place = _where_raised(error.__traceback__)
+    """What may be told of an error: its type, and where it was raised."""
+    place = place_raised(error)
     return type(error).__name__ + (f" at {place}" if place else "")
+
+
+def place_raised(error: BaseException) -> str:
+    """The innermost place that an error went through that is not in Flujo; empty if there is none."""
+    place, traceback = "", error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] != "flujo_core":
+            place = place_of(traceback.tb_frame.f_code, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return place
 
 
 def place_of(code: CodeType, line: int) -> str:
@@ -82,13 +92,3 @@ def where_in(frame: FrameType | None) -> str:
 def _is_foreign(module: str) -> bool:
     top = module.partition(".")[0]
     return top in sys.stdlib_module_names or top == "flujo_core"
-
-
-def _where_raised(traceback: TracebackType | None) -> str:
-    """The innermost place of a traceback that is not in Flujo."""
-    place = ""
-    while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] != "flujo_core":
-            place = place_of(traceback.tb_frame.f_code, traceback.tb_lineno)
-        traceback = traceback.tb_next
-    return place

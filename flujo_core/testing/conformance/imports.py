@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from flujo_core.hooks.spec import Plugin
@@ -63,7 +64,10 @@ def check_imports(subject: Subject, *, may_import: Sequence[str], seconds: float
     """
     origin = origin_of(subject)
     if origin is None:
-        yield Remark("imports", "not checked: the plugin is not made by something that can be imported by a name")
+        yield Remark(
+            "imports",
+            "not checked: what makes the plugin stands in a program, a test or a function, not in a module to import",
+        )
         return
     probed = _probed(origin)
     if probed.answer.get("found") and probed.answer["seconds"] > seconds:
@@ -80,11 +84,12 @@ def check_imports(subject: Subject, *, may_import: Sequence[str], seconds: float
 def origin_of(subject: Subject) -> Origin | None:
     """Where the plugin is imported from, or None."""
     given = subject.given
-    maker: Any = type(given) if isinstance(given, Plugin) else given
-    module, name = getattr(maker, "__module__", None), getattr(maker, "__qualname__", "<locals>")
-    if not isinstance(module, str) or module == "__main__" or "<" in name:
+    maker = type(given) if isinstance(given, Plugin) else given
+    if not isinstance(maker, type | FunctionType) or "<" in maker.__qualname__:
         return None
-    return Origin(module, None if isinstance(given, Plugin) else name)
+    if maker.__module__ == "__main__" or maker.__module__.rpartition(".")[2].startswith("test_"):
+        return None  # a program, or a test: it is not what is shipped
+    return Origin(maker.__module__, None if isinstance(given, Plugin) else maker.__qualname__)
 
 
 def _probed(origin: Origin) -> Probed:

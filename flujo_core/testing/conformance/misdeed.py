@@ -10,16 +10,19 @@ from flujo_core.config import Policy
 from flujo_core.errors import PluginError
 from flujo_core.hooks.spec import HOOKS, Plugin
 from flujo_core.model.outcome import Veto
-from flujo_core.testing.conformance.trial import Seen
+from flujo_core.testing.conformance.trial import Seen, current
+from flujo_core.testing.conformance.witness import Injected
 from flujo_core.testing.stand_in import Method
 
-Deed: TypeAlias = Literal["raises", "hangs", "cancels", "vetoes", "gives what it must not"]
+Deed: TypeAlias = Literal[
+    "raises", "raises CancelledError", "hangs", "gives what it must not", "vetoes", "has the run cancelled"
+]  # fmt: skip
+"""What a hook does."""
+
+FAILURES: tuple[Deed, ...] = ("raises", "raises CancelledError", "hangs", "gives what it must not")
+"""Those that are failures of the hook."""
 
 NEIGHBOUR = "flujo-testing-neighbour"
-
-
-class Injected(Exception):
-    """The error that a misdeed raises."""
 
 
 class Misdeed(NamedTuple):
@@ -41,8 +44,12 @@ class Misdeed(NamedTuple):
             raise Injected
         if self.deed == "hangs":
             await asyncio.Event().wait()
-        if self.deed == "cancels":
+        if self.deed == "raises CancelledError":  # as when a task that it waits for was cancelled
             raise asyncio.CancelledError
+        if self.deed == "has the run cancelled":
+            current().cancel()
+            await asyncio.sleep(0)
+            return None
         if self.deed == "vetoes":
             raise Veto("a conformance test refuses the run here")
         return object()
@@ -50,13 +57,12 @@ class Misdeed(NamedTuple):
     @property
     def is_passed_over(self) -> bool:
         """Whether the run goes on as if the hook were not there."""
-        failure = self.deed in ("raises", "hangs", "gives what it must not")
-        return failure and self.policy == "open" and self.hook != "authorize"
+        return self.deed in FAILURES and self.policy == "open" and self.hook != "authorize"
 
     def is_shown_by(self, seen: Seen, plugin: str) -> bool:
         """Whether a trial ended as it must when that plugin did it, under a policy that does not pass it over."""
         cause = seen.cause
-        if self.deed == "cancels":
+        if self.deed == "has the run cancelled":
             return isinstance(seen.error, asyncio.CancelledError)
         if self.hook not in ("on_startup", "on_shutdown") and seen.status != "refused":
             return False
@@ -65,18 +71,20 @@ class Misdeed(NamedTuple):
         return isinstance(cause, PluginError) and (cause.plugin, cause.hook) == (plugin, self.hook)
 
     def __str__(self) -> str:
-        return f"{self.deed} in '{self.hook}' under the policy '{self.policy}'"
+        under = "" if self.deed == "has the run cancelled" else f" under the policy '{self.policy}'"
+        return f"{self.deed} in '{self.hook}'{under}"
 
 
 def misdeeds(hook: str) -> Iterator[Misdeed]:
     """All that a hook may do wrong, under both policies."""
     for deed in get_args(Deed):
-        if deed == "cancels" and hook == "on_event":
-            continue  # it is called in a task of its own, where no run can be cancelled
-        if deed == "gives what it must not" and HOOKS[hook].kind in ("lifetime", "notify"):
-            continue  # what these give is not looked at
+        if deed == "has the run cancelled" and HOOKS[hook].kind == "notify":
+            continue  # it has a task of its own: where the run would be cancelled is chance
         for policy in get_args(Policy):
-            yield Misdeed(deed, hook, policy)
+            if (
+                deed != "has the run cancelled" or policy == "closed"
+            ):  # which is no failure, so that no policy is about it
+                yield Misdeed(deed, hook, policy)
 
 
 class Offender:

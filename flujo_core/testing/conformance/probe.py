@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from importlib import import_module
 from importlib.util import find_spec
@@ -43,6 +44,13 @@ class Audit:
         self.done: list[tuple[str, str]] = []
         self.imports: dict[str, str] = {}
         sys.addaudithook(self._hear)
+        start = threading.Thread.start
+
+        def audited(self: threading.Thread) -> None:
+            sys.audit("_thread.start_new_thread")  # Python 3.11 has no such event of its own
+            start(self)
+
+        threading.Thread.start = audited  # type: ignore[method-assign]
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
         if not self.is_on:
@@ -110,8 +118,15 @@ def answer(module: str, attribute: str | None) -> dict[str, Any]:
         error = f"{type(raised).__name__}: {raised}"
     audit.is_on = False
     seconds = time.process_time() - start
-    modules = {name: audit.imports.get(name, "") for name in sys.modules if name not in before}
-    return {"found": True, "error": error, "seconds": seconds, "modules": modules, "done": audit.done}
+    new = [name for name in sys.modules if name not in before]
+    places = {name: audit.imports[name] for name in audit.imports if name in new}
+    return {
+        "found": True,
+        "error": error,
+        "seconds": seconds,
+        "modules": places | {name: places.get(name, "") for name in new},
+        "done": audit.done,
+    }
 
 
 if __name__ == "__main__":

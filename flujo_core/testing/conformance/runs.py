@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from flujo_core.hooks.load import overridden
+from flujo_core.hooks.validation import overridden
 from flujo_core.model.outcome import Veto
-from flujo_core.testing.conformance.experiment import blamed
 from flujo_core.testing.conformance.finding import Finding, Remark, said
 from flujo_core.testing.conformance.remains import flaws
 from flujo_core.testing.conformance.scenario import PLAIN, SOUND, Scenario, model_agent
@@ -35,9 +35,9 @@ def check_runs(subject: Subject) -> Runs:
     for scenario in scenarios(subject):
         witness, seen = _run(subject, scenario)
         longest = max(longest, witness.longest)
-        what = [*flaws(seen, witness), *_differences(subject, scenario, seen)]
+        what = [*flaws(seen, witness, subject.name), *_differences(subject, scenario, seen)]
         found += [Finding("runs", one, f"the pipeline was {scenario.name}") for one in what]
-        if what and (seen.stuck or blamed(seen, subject.name) is not None):  # the next ones would say the same
+        if what and (seen.stuck or seen.blames(subject.name) is not None):  # the next ones would say the same
             return Runs(found, longest)
         found += _remarks(subject, scenario, seen)
     found += _side_by_side(subject)
@@ -58,14 +58,19 @@ def _run(subject: Subject, scenario: Scenario) -> tuple[Witness, Seen]:
 
 def _differences(subject: Subject, scenario: Scenario, seen: Seen) -> Iterator[str]:
     """How a run with the plugin ended that should have ended as the one without it."""
-    (without,) = tried([Setup(scenario, ())])
-    if (what := blamed(seen, subject.name)) is not None:
-        yield f"{what}; a hook must not fail in a plain run"
-    elif seen.status == "refused" or isinstance(seen.cause, Veto):
+    if seen.stuck or seen.blames(subject.name) is not None:
+        return
+    if seen.status == "refused" or isinstance(seen.cause, Veto):
         if f"'{subject.name}' refused" not in str(seen.cause):
             yield f"the run was refused, and not by a veto of the plugin ({_told(seen)})"
-    elif seen.error is not None and seen.status != without.status:
-        yield f"the run ended as '{seen.status}' ({_told(seen)}), and without the plugin as '{without.status}'"
+    elif seen.error is not None and seen.status != (without := _status_without(scenario)):
+        yield f"the run ended as '{seen.status}' ({_told(seen)}), and without the plugin as '{without}'"
+
+
+@cache
+def _status_without(scenario: Scenario) -> str:
+    (seen,) = tried([Setup(scenario, ())])
+    return seen.status
 
 
 def _told(seen: Seen) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeAlias
 
 from flujo_core.hooks.spec import Plugin
@@ -26,6 +27,13 @@ class Subject:
         self.given = given
         self.is_fresh = callable(given) and not isinstance(given, Plugin)
         self._shown: Plugin | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages: its name, or, of what has none, the name of what was given."""
+        name = self._shown.name if isinstance(self._shown, Plugin) and hasattr(self._shown, "name") else None
+        given = self.given
+        return name or (given.__name__ if isinstance(given, type | FunctionType) else type(given).__name__)
 
     def make(self) -> Plugin:
         """A plugin for one trial."""

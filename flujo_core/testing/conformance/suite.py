@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -71,13 +71,9 @@ def assert_conforms(
         AssertionError: It does not; the message lists everything that was found.
         FlujoError: There is a running event loop, which this would block.
     """
-    with suppress(RuntimeError):  # there is none, as there should be
-        asyncio.get_running_loop()
-        raise FlujoError("'assert_conforms' would block the running event loop; call it in a test that is not async")
-    from structlog.testing import capture_logs  # noqa: PLC0415 - dear to import
-
+    _refuse_to_block()
     start, subject = monotonic(), Subject(plugin)
-    with capture_logs():  # hundreds of failures are passed over
+    with _quiet():
         found: list[Finding | Remark] = list(check_loading(subject))
         if not found:
             found += check_imports(subject, may_import=may_import, seconds=import_seconds)
@@ -86,6 +82,26 @@ def assert_conforms(
     if wrong := [one for one in found if isinstance(one, Finding)]:
         raise AssertionError(_message(subject, wrong))
     return Conformance(subject.name, tuple(dict.fromkeys(str(one) for one in found)), monotonic() - start)
+
+
+def _refuse_to_block() -> None:
+    with suppress(RuntimeError):  # there is none, as there should be
+        asyncio.get_running_loop()
+        raise FlujoError("'assert_conforms' would block the running event loop; call it in a test that is not async")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Logs nothing while the block lasts, as hundreds of failures are passed over; leaves structlog as it was."""
+    import structlog.testing  # noqa: PLC0415 - dear to import
+
+    was_configured = structlog.is_configured()
+    try:
+        with structlog.testing.capture_logs():
+            yield
+    finally:
+        if not was_configured:
+            structlog.reset_defaults()
 
 
 def _running(subject: Subject, blocking_seconds: float) -> Iterator[Finding | Remark]:
@@ -102,8 +118,7 @@ def _running(subject: Subject, blocking_seconds: float) -> Iterator[Finding | Re
 
 
 def _message(subject: Subject, wrong: Sequence[Finding]) -> str:
-    what = getattr(subject.given, "name", None) or getattr(subject.given, "__name__", type(subject.given).__name__)
-    lines = [f"plugin '{what}' does not conform:", *(f"- {one}" for one in wrong)]
+    lines = [f"plugin '{subject.title}' does not conform:", *(f"- {one}" for one in wrong)]
     if any(one.check in ("loading", "runs", "blocking") for one in wrong):
         lines.append("Mend that first: what comes after it was not checked.")
     return "\n".join(lines)

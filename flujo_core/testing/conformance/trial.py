@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from flujo_core.config import PluginSettings, Policy, Settings
@@ -15,6 +16,7 @@ from flujo_core.hooks.spec import Plugin
 from flujo_core.model.run import RunFailed, fold
 from flujo_core.store.codec import decode
 from flujo_core.store.memory import MemoryStore
+from flujo_core.testing.conformance.finding import place_of
 from flujo_core.testing.conformance.scenario import Notes, Scenario
 
 STUCK_AFTER = 3.0
@@ -60,6 +62,7 @@ class Seen:
         unheard: Exceptions of tasks that nobody asked for.
         task: The task that runs it.
         ended: When it ended, by the loop's clock.
+        tasks: All tasks that began in it.
     """
 
     status: str = "not started"
@@ -72,6 +75,11 @@ class Seen:
     task: asyncio.Task[None] | None = None
     ended: float = 0.0
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def cancel(self) -> None:
+        """Cancels the run; called by what goes on in it."""
+        assert self.task is not None
+        self.task.cancel()
 
     @property
     def cause(self) -> BaseException | None:
@@ -138,14 +146,10 @@ def _look(seen: Seen) -> None:
 
 
 def _told(task: asyncio.Task[Any]) -> str:
-    work: Any = task.get_coro()
-    name = getattr(work, "__qualname__", type(work).__name__)
-    code = getattr(work, "cr_code", None)
-    return f"'{name}'" if code is None else f"'{name}' ({_file(code.co_filename)}:{code.co_firstlineno})"
-
-
-def _file(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2]
+    work = task.get_coro()
+    if not isinstance(work, CoroutineType):
+        return f"'{task.get_name()}'"
+    return f"'{work.__qualname__}' ({place_of(work.cr_code, work.cr_code.co_firstlineno)})"
 
 
 async def _begun(setup: Setup, seen: Seen) -> None:
@@ -194,13 +198,11 @@ async def _read(store: MemoryStore, seen: Seen) -> None:
 
 async def _cleared(loop: asyncio.AbstractEventLoop) -> None:
     """Ends what is left on the loop, as far as it can be ended."""
-    work: list[Coroutine[Any, Any, None]] = [loop.shutdown_asyncgens()]
-    if rest := asyncio.all_tasks(loop) - {asyncio.current_task()}:
-        for task in rest:
-            task.cancel()
+    await loop.shutdown_asyncgens()
+    rest = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
         await asyncio.wait(rest, timeout=0.5)
-    for task in asyncio.all_tasks(loop) - {asyncio.current_task()}:
-        vars_of: Any = task
-        vars_of._log_destroy_pending = False
-    for one in work:
-        await one
+    for task in rest:
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # it was found, and needs no further word

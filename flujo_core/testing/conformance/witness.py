@@ -10,7 +10,12 @@ from typing import Any
 
 from flujo_core.errors import StepError
 from flujo_core.hooks.spec import HOOKS, Plugin
+from flujo_core.model.outcome import Veto
 from flujo_core.testing.stand_in import Method, standing_in
+
+
+class Injected(Exception):
+    """An error that a trial raises in the place of a hook; nobody is to blame for it."""
 
 
 class Witness:
@@ -19,8 +24,9 @@ class Witness:
     Attributes:
         hooks: The async hooks that the plugin overrides.
         began: How often each hook was called.
-        ended: How often each hook came to its end, in whatever way but by an error.
+        ended: How often each hook came to its end, without an error.
         longest: The seconds that the longest call of a hook took, without what it waited for in ``proceed``.
+        failed: What hooks raised of their own, with the hook's name.
         swallowed: What around hooks made of what was not theirs to handle, a sentence each.
     """
 
@@ -29,6 +35,7 @@ class Witness:
         self.began: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.longest = 0.0
+        self.failed: list[tuple[str, BaseException]] = []
         self.swallowed: list[str] = []
 
     def beside(self, plugin: Plugin) -> Plugin:
@@ -44,9 +51,13 @@ class Witness:
         async def witnessed(*given: Any) -> Any:
             self.began[hook] += 1
             start = monotonic()
-            answer = await method(*given)
+            try:
+                answer = await method(*given)
+            except BaseException as error:
+                self._note_failure(hook, error)
+                raise
             self.longest = max(self.longest, monotonic() - start)
-            self.ended[hook] += 1
+            self.ended[hook] += answer is None or HOOKS[hook].kind != "lifetime"
             return answer
 
         return witnessed
@@ -59,7 +70,9 @@ class Witness:
             try:
                 answer = await method(about, inner.proceed)
             except BaseException as error:
-                if inner.passing is not None and not _holds(error, inner.passing):
+                if inner.passing is None:
+                    self._note_failure(hook, error)
+                elif not _holds(error, inner.passing):
                     self._note(hook, f"raised {type(error).__name__}", inner.passing)
                 raise
             if inner.passing is not None:
@@ -70,9 +83,14 @@ class Witness:
 
         return witnessed
 
+    def _note_failure(self, hook: str, error: BaseException) -> None:
+        if not isinstance(error, StepError | Veto | Injected | asyncio.CancelledError | GeneratorExit):
+            self.failed.append((hook, error))
+
     def _note(self, hook: str, did: str, passing: BaseException) -> None:
+        raised = "Veto" if isinstance(passing, Veto) else type(passing).__name__
         self.swallowed.append(
-            f"'{hook}' {did} although 'proceed' had raised {type(passing).__name__}; of what 'proceed' raises, only"
+            f"'{hook}' {did} although 'proceed' had raised {raised}; of what 'proceed' raises, only"
             " StepError may be handled: write 'except StepError', and let everything else through"
         )
 
