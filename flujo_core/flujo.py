@@ -178,14 +178,15 @@ class Flujo(Generic[In, Out, Ctx]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
+        last = True
         try:
-            await self._sites.here.exit()
+            last = await self._sites.here.exit()
         except (PluginError, Veto) as failure:
             if error is None:
                 raise
             error.add_note(str(failure))
         finally:
-            if self._owns_store and self._store is not None:
+            if last and self._owns_store and self._store is not None:
                 await self._store.close()
 
     @overload

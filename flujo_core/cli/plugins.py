@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flujo_core.builtin import Builtin
 from flujo_core.cli.run import AsJson
 from flujo_core.cli.session import Session, session
 from flujo_core.config import Settings
@@ -57,7 +58,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     """Loads the installed plugins, and says what became of each, and what would mend it; exits with 2 if any cannot."""
     reports = _look(session(context)).reports
     if as_json:
-        typer.echo(json.dumps([report._asdict() for report in reports]))
+        typer.echo(json.dumps([_row(report) for report in reports]))
     else:
         for report in reports:
             typer.echo(_line(report))
@@ -77,7 +78,7 @@ def inspect(
     own = session(context)
     host = _look(own)
     report = _report(host, name)
-    facts: dict[str, Any] = report._asdict() | {"target": _target(report)} | _part(host, report.plugin, own.settings())
+    facts = _row(report) | {"target": _target(report)} | _part(host, report.plugin, own.settings())
     if as_json:
         typer.echo(json.dumps(facts))
         return
@@ -111,7 +112,11 @@ def lock(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _look(own: Session) -> Host:
-    return Host(own.settings().plugins, lenient=True)
+    return Host(own.settings().plugins, kernel=Builtin(), lenient=True)
+
+
+def _row(report: Report) -> dict[str, Any]:
+    return {key: value for key, value in report._asdict().items() if key != "entry"}
 
 
 def _line(report: Report) -> str:
@@ -123,16 +128,15 @@ def _line(report: Report) -> str:
 
 
 def _report(host: Host, name: str) -> Report:
-    entries = {one.entry: one.distribution for one in scan()}
     for report in host.reports:
-        if name in (report.plugin, report.distribution) or entries.get(name) == report.distribution:
+        if name in (report.plugin, report.distribution, report.entry):
             return report
     known = [name for report in host.reports for name in (report.plugin, report.distribution or report.plugin)]
     raise ConfigurationError(f"there is no plugin '{name}'{did_you_mean(name, known)}")
 
 
 def _target(report: Report) -> str | None:
-    return next((one.target for one in scan() if one.distribution == report.distribution), None)
+    return next((one.target for one in scan() if one[0] == report.distribution and one.entry == report.entry), None)
 
 
 def _part(host: Host, name: str, settings: Settings) -> dict[str, Any]:

@@ -133,7 +133,8 @@ class Attempts:
         attempt = first
         while True:
             try:
-                return await self._attempt(run, self._input(value), attempt, looked_at)
+                again = self._retry is not None and self._retry.attempts > 1
+                return await self._attempt(run, self.own_input(value) if again else value, attempt, looked_at)
             except PASSING:
                 raise
             except FAILING as error:
@@ -182,10 +183,12 @@ class Attempts:
         failure.usage = error.usage if isinstance(error, StepError) else None
         return failure
 
-    def _input(self, value: Any) -> Any:
-        """The input of an attempt: a copy of its own where there may be another one."""
-        if self._retry is None or self._retry.attempts == 1:
-            return value
+    def own_input(self, value: Any) -> Any:
+        """A copy of the input for an attempt after which there may be another one.
+
+        Raises:
+            InvalidValue: It cannot be copied.
+        """
         try:
             return own(value)
         except Exception as error:

@@ -13,7 +13,6 @@ from flujo_core.model.action import AgentAction, RegisteredAction
 from flujo_core.model.agent import ModelAgent, model_name
 from flujo_core.model.check import fits, type_name
 from flujo_core.model.flow import Node, Pipeline, walk
-from flujo_core.model.policy import NO_POLICY
 from flujo_core.model.step import Step, with_agent
 
 
@@ -54,8 +53,7 @@ def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host
     if not isinstance(found, Step) or isinstance(found.action, RegisteredAction):
         what = "another name" if isinstance(found, Step) else f"{type(found).__name__!r}"
         raise DefinitionError(f"step '{place.name}' is registered as '{action.name}', which is {what}, and not a step")
-    policies = found.policies if place.policies == NO_POLICY else place.policies
-    return replace(found, name=place.name, policies=policies)
+    return found.named(place.name).policy(retry=place.policies.retry, timeout=place.policies.timeout)
 
 
 def _check_declared(place: Step[Any, Any], action: RegisteredAction, found: Step[Any, Any]) -> None:

@@ -52,21 +52,32 @@ class Site:
         self._lock = asyncio.Lock()
         self._started: dict[int, tuple[str, Epoch]] = {}
         self._runs: Counter[Epoch] = Counter()
+        self._not_started: set[int] = set()
+        self._blocks = 0
         self._ended = False
 
     async def enter(self, epoch: Epoch) -> None:
         """As ``open``, at the beginning of a block; ``exit`` ends it."""
-        self._ended = False
         await self.open(epoch)
+        self._blocks += 1
+        self._ended = False
 
-    async def exit(self) -> None:
-        """Shuts all plugins down; those that a run still has, when it ends.
+    async def exit(self) -> bool:
+        """Shuts all plugins down as the last block ends; those that a run still has, when it ends.
+
+        Returns:
+            Whether it was the last block.
 
         Raises:
             PluginError: One failed; raised after all were asked.
         """
+        self._blocks -= 1
+        if self._blocks:
+            return False
         self._ended = True
+        self._not_started.clear()
         await self.close()
+        return True
 
     async def open(self, epoch: Epoch) -> None:
         """Starts those plugins up that are not.
@@ -80,9 +91,11 @@ class Site:
             return
         async with self._lock:
             plugins = {name: id(one.plugin) for name, one in epoch.host.plugins.items()}
-            new = [name for name, plugin in plugins.items() if plugin not in self._started]
+            known = self._started.keys() | self._not_started
+            new = [name for name, plugin in plugins.items() if plugin not in known]
             started = await _watched(epoch, lambda watch: lifetime.start(watch, epoch.app, new)) if new else ()
             self._started |= {plugins[name]: (name, epoch) for name in started}
+            self._not_started |= {plugins[name] for name in new if name not in started}
 
     async def close(self, keep: Epoch | None = None) -> None:
         """Shuts those plugins down that neither a run nor ``keep`` has.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import ChainMap
 from functools import reduce
 from typing import Any
@@ -10,11 +11,12 @@ from pydantic import ValidationError
 
 from flujo_core.engine.attempt import FAILING, Attempts, Run, Stopped, Yield, record_failed_attempt
 from flujo_core.engine.journal import now
-from flujo_core.errors import InvalidValue, StepError
+from flujo_core.errors import InvalidValue, StepError, StepTimeout
 from flujo_core.hooks.call import AuthorizationRequest, StepCall
 from flujo_core.model.agent import Usage
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import Drafting, State, take
+from flujo_core.model.event import StepStarted
 from flujo_core.model.outcome import Skip, Stop
 from flujo_core.model.run import StepResult, StepStatus
 from flujo_core.model.value import adapter, flaws
@@ -58,7 +60,8 @@ async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
             call = call._replace(step_input=value)
         if hooks.around_step is None and hooks.step_error is None:
             made = await leaf.run(run, value, looked_at)
-            watch.before = watch.cancelling()  # as Watch.forgive says, without the call
+            if watch.is_cancelled:
+                await watch.forgive()
         else:
             made = await Guarded(leaf, run, call, looked_at, started).run()
     if hooks.post is None:
@@ -94,7 +97,7 @@ class Guarded:
         self._started = started
         self._tried = 0
         self._failure: StepError | None = None
-        self._made: list[Yield] = []
+        self._made: list[tuple[StepResult, Yield]] = []
         take(call.drafting, self._before())
 
     async def run(self) -> Yield:
@@ -113,18 +116,19 @@ class Guarded:
     def _given(self, answer: StepResult, changed: State) -> Yield:
         """What a result stands for: the output goes with the context of the try that it is of."""
         last = self._made[-1] if self._made and self._failure is None else None
-        made = next((one for one in self._made if one.attempt == answer.attempts), last)
-        if made is not last:
+        found = next((one for one in self._made if one[0].attempts == answer.attempts), last)
+        if found is not last:
             changed = NOTHING  # it was made of the last try's context
-        if made is None:
+        if found is None:
             return self._stand_in(answer, changed)
-        if answer.output is made.output and not changed:
+        result, made = found
+        if answer is result and not changed:
             return made._replace(usage=self._used())
         return remade(self._leaf, self._run, answer.output, made.touched | changed, made.attempt, self._used())
 
     def _used(self) -> Usage | None:
         """What agents used in the tries that succeeded; that of a failed one is recorded with its failure."""
-        used = [made.usage for made in self._made if made.usage is not None]
+        used = [made.usage for _, made in self._made if made.usage is not None]
         return reduce(Usage.plus, used) if used else None
 
     def _stand_in(self, answer: StepResult, changed: State) -> Yield:
@@ -142,15 +146,27 @@ class Guarded:
             self._looked_at = self._looked_at | take(drafting)
         self._failure = None
         try:
-            made = await self._leaf.run(self._run, self._call.step_input, self._looked_at, self._tried + 1)
-        except StepError as failure:
-            self._failure, self._tried = failure, failure.attempts
+            value = self._leaf.own_input(self._call.step_input)
+            made = await self._leaf.run(self._run, value, self._looked_at, self._tried + 1)
+        except (StepError, asyncio.CancelledError) as error:
+            self._failure = error if isinstance(error, StepError) else self._cut_off()
+            self._tried = self._failure.attempts
             take(drafting, self._before())
             raise
         self._tried = made.attempt
         take(drafting, _after(made, self._run))
-        self._made.append(made)
-        return _result(self._leaf, made, self._started)
+        result = _result(self._leaf, made, self._started)
+        self._made.append((result, made))
+        return result
+
+    def _cut_off(self) -> StepError:
+        """The failure of an attempt that a plugin has cut off, if it goes on after that."""
+        events = self._run.journal.events
+        attempts = (one.attempt for one in events if isinstance(one, StepStarted) and one.address == self._leaf.address)
+        cause = StepTimeout("a plugin cut it off")
+        failure = self._leaf.failure(cause, max(attempts))
+        failure.__cause__ = cause
+        return failure
 
     async def _begin_again(self) -> None:
         if self._failure is not None:

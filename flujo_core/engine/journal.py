@@ -8,7 +8,7 @@ from time import perf_counter, time
 from typing import Any, TypeVar
 
 from flujo_core.hooks.listen import Listeners
-from flujo_core.model.event import Chunk, JournaledEvent, RunEvent
+from flujo_core.model.event import Chunk, JournaledEvent, RunEnded, RunEvent
 from flujo_core.store.codec import encode
 from flujo_core.store.protocol import Record, Store
 
@@ -122,6 +122,8 @@ class Journal:
                 await self.listener.put(event)
             if self.listeners is not None:
                 await self.listeners.tell(event)
+        if self.listeners is not None and heard and not isinstance(heard[-1], RunEnded):
+            self.listeners.check()
 
     async def settle(self) -> None:
         """Flushes, and waits until the plugins have heard of everything.

@@ -94,5 +94,10 @@ async def _driven(events: Events, run: Execution) -> PipelineResult[Any, Any]:
     except Exception:
         await events.put(None)
         raise
+    except BaseException:  # it was cancelled: whoever still listens is not to wait for ever
+        if events.full():
+            events.get_nowait()
+        events.put_nowait(None)
+        raise
     await events.put(None)
     return result

@@ -102,7 +102,8 @@ class RunStart(NamedTuple):
         tenant: Whose run it is, or None.
         pipeline: The pipeline's name.
         initial_input: Its input.
-        context: The context that it begins with. What a hook sets in it is part of the run's start.
+        context: The context that it begins with. What ``on_pipeline_start`` sets in it is part of the run's start;
+            later hooks are given a copy.
         resumed: Whether the run began earlier and goes on now.
     """
 
@@ -117,7 +118,7 @@ class RunStart(NamedTuple):
         """A copy with another input or context: ``run.replace(initial_input=...)``; both are validated again."""
         return self._replace(
             initial_input=self.initial_input if initial_input is UNCHANGED else initial_input,
-            context=context or self.context,
+            context=self.context if context is None else context,
         )
 
     def __repr__(self) -> str:
@@ -170,7 +171,10 @@ class StepCall(_StepCallFields):
 
     @property
     def context(self) -> PipelineContext:
-        """The step's draft of the context: what a hook sets in it is committed with the step, or not at all."""
+        """The step's draft of the context: what a hook sets in it is committed with the step, or not at all.
+
+        Ask for it again after ``proceed``: what the step left is another draft.
+        """
         return drafted(self.drafting)
 
     def replace(self, *, step_input: Any) -> Self:

@@ -126,7 +126,8 @@ def wrong(answer: object, *allowed: type, none: bool = True) -> str:
         none: Whether it may give None.
     """
     if allowed and type(answer) is allowed[0]:
-        return f"gave back a '{allowed[0].__name__}' that is not whole: make it with 'replace'"
+        remedy = ": make it with 'replace'" if hasattr(answer, "replace") else ""
+        return f"gave back a '{allowed[0].__name__}' that is not whole{remedy}"
     names = [f"'{type_name(one)}'" for one in allowed]
     *most, last = [*names, "None"] if none else names
     what = f"{', '.join(most)} or {last}" if most else last

@@ -79,7 +79,10 @@ def _owns(source: Distribution, file: Path) -> bool:
 @cache
 def _record(source: Distribution) -> frozenset[str] | None:
     """The files that a distribution's RECORD lists, or None if it has none."""
-    text = source.read_text("RECORD")
+    try:
+        text = source.read_text("RECORD")
+    except UnicodeDecodeError:
+        return None
     return None if text is None else frozenset(row[0] for row in csv.reader(text.splitlines()) if row)
 
 

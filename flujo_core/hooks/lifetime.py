@@ -50,8 +50,11 @@ class Lifetime:
         for one in chain:
             try:
                 fine = await self._told(one, watch, one.function(app))
-            except BaseException:
-                await self.stop(watch, started)
+            except BaseException as failure:
+                try:
+                    await self.stop(watch, started)
+                except FAILING as another:
+                    failure.add_note(str(another))
                 raise
             (started if fine else failed).append(one.plugin)
         return [name for name in only if name not in failed]

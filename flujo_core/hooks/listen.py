@@ -10,7 +10,7 @@ from flujo_core.errors import PluginError
 from flujo_core.hooks.dispatch import Hooks
 from flujo_core.hooks.failure import FAILING, Failures, Implementation, wrong
 from flujo_core.hooks.watchdog import Watch, watchdog
-from flujo_core.model.event import JournaledEvent, RunEnded
+from flujo_core.model.event import JournaledEvent
 from flujo_core.model.outcome import Veto
 
 CAPACITY = 64
@@ -28,18 +28,21 @@ class Listeners:
         self._all = [Listener(one, hooks.failures, hooks.timeout) for one in hooks.listeners]
 
     async def tell(self, event: JournaledEvent) -> None:
-        """Puts an event into each queue; waits where one is full.
-
-        Raises:
-            PluginError: A plugin has failed to take an earlier event in; not raised of a run that has ended.
-        """
+        """Puts an event into each queue; waits where one is full."""
         for one in self._all:
-            if not isinstance(event, RunEnded):
-                one.check()
             try:
                 one.queue.put_nowait(event)
             except asyncio.QueueFull:
                 await one.while_alive(one.queue.put(event))
+
+    def check(self) -> None:
+        """Raises what a plugin has failed with.
+
+        Raises:
+            PluginError: A plugin has failed to take an event in.
+        """
+        for one in self._all:
+            one.check()
 
     async def settle(self) -> None:
         """Waits until all that was told has been heard.
@@ -49,16 +52,13 @@ class Listeners:
         """
         for one in self._all:
             await one.while_alive(one.queue.join())
-        for one in self._all:
-            one.check()
+        self.check()
 
     async def close(self) -> None:
         """Waits until all that was told has been heard; what failed since the last ``settle`` is logged."""
         for one in self._all:
             await one.while_alive(one.queue.join())
-            one.task.cancel()
-            await asyncio.wait([one.task])
-            one.log_failure()
+            await one.end()
 
 
 class Listener:
@@ -74,6 +74,7 @@ class Listener:
         self._by = by
         self._failures = failures
         self._failure: PluginError | Veto | None = None
+        self._ending = False
         self.task = asyncio.create_task(self._listen(timeout))
 
     async def while_alive(self, work: Coroutine[Any, Any, None]) -> None:
@@ -90,12 +91,26 @@ class Listener:
             failure, self._failure = self._failure, None
             raise failure
 
-    def log_failure(self) -> None:
-        """Logs the failure that ended it, if nobody has heard of it."""
+    async def end(self) -> None:
+        """Ends the task, and logs the failure that ended it before, if nobody has heard of it."""
+        self._ending = True
+        self.task.cancel()
+        await asyncio.wait([self.task])
         if self._failure is not None:
             self._failures.pass_over(self._failure, self._by)
 
     async def _listen(self, timeout: float) -> None:
+        try:
+            await self._hear_all(timeout)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # nobody but the plugin, or the end of the event loop, ends it before its time
+            if not self._ending:
+                self._failure = self._by.failed(f"raised {type(error).__name__}", None)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    async def _hear_all(self, timeout: float) -> None:
         watch = Watch(asyncio.current_task(), timeout)
         deaf = False
         with watchdog().watching(watch):

@@ -27,6 +27,9 @@ State: TypeAlias = Literal[
 ]  # fmt: skip
 
 
+KERNEL = "the kernel"
+"""Where the kernel's own plugin is from."""
+
 DENY_ONE = "deny one of them, or give it another name"
 """What mends two plugins of one name."""
 
@@ -41,6 +44,7 @@ class Report(NamedTuple):
         state: Whether it takes part, or what was found instead.
         reason: What was found, as the end of a sentence about it; empty for one that takes part.
         remedy: What would mend it.
+        entry: The name of its entry point, or None.
     """
 
     plugin: str
@@ -49,6 +53,7 @@ class Report(NamedTuple):
     state: State
     reason: str
     remedy: str
+    entry: str | None = None
 
     def __str__(self) -> str:
         origin = f" ({self.distribution} {self.version})" if self.version else ""
@@ -106,7 +111,8 @@ class Candidate:
     def report(self) -> Report:
         """What became of it."""
         distribution, version = (self.found.distribution, self.found.version) if self.found else (None, None)
-        return Report(self.name, distribution, version, self.state, self.reason, self.remedy)
+        entry = self.found.entry if self.found else None
+        return Report(self.name, distribution, version, self.state, self.reason, self.remedy, entry)
 
     def fail(self, state: State, reason: str, remedy: str, cause: BaseException | None = None) -> None:
         """Takes it out."""
@@ -145,8 +151,9 @@ class Loading:
         self._locked = {} if settings.lock is None else _locked_plugins(settings.lock)
         self._all = [Candidate(found) for found in scan()] + [Candidate(None, plugin) for plugin in given]
         if kernel is not None:
-            self._all.append(Candidate(None, kernel, origin="the kernel"))
-        for check in (self._denied, self._duplicate_entry, self._unmet, self._unlocked, self._imported):
+            self._all.append(Candidate(None, kernel, origin=KERNEL))
+        checks = (self._denied, self._unreadable, self._duplicate_entry, self._unmet, self._unlocked, self._imported)
+        for check in checks:
             for one in self.passed():
                 if one.found is not None:
                     check(one, one.found)
@@ -157,7 +164,7 @@ class Loading:
     @property
     def reports(self) -> list[Report]:
         """What became of each plugin, by name; those that are missing come last."""
-        reports = (one.report for one in self._all)
+        reports = (one.report for one in self._all if one.origin != KERNEL)
         return sorted(reports, key=lambda one: (one.plugin, one.distribution or "")) + self.missing
 
     def loaded(self) -> list[Candidate]:
@@ -188,6 +195,10 @@ class Loading:
     def _denied(self, one: Candidate, found: Installed) -> None:
         if not self._settings.allows(found.distribution):
             one.fail("denied", "is left out by the configuration", "nothing, if that is what is wanted")
+
+    def _unreadable(self, one: Candidate, found: Installed) -> None:
+        if not found.readable:
+            one.fail("broken", "has metadata that cannot be read: no name, no version or no text", _mend(one))
 
     def _duplicate_entry(self, one: Candidate, found: Installed) -> None:
         for other in self._all:
@@ -270,7 +281,7 @@ class Loading:
 
     def _names(self) -> None:
         for one, other in permutations(list(self.passed()), 2):
-            if one.name == other.name:
+            if one.name == other.name and one.origin != KERNEL:
                 one.fail("duplicate", f"is named '{one.name}', as is the plugin of {other.origin}", DENY_ONE)
 
     def _circles(self) -> None:

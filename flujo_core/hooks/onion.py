@@ -63,10 +63,10 @@ class Skin:
         self._about = about
         self._within = within
         self._calls = 0
-        self._busy = False
+        self._inner: asyncio.Task[Any] | None = None
         self._ended = False
         self._result: Any = None
-        self._error: StepError | None = None
+        self._errors: list[StepError] = []
         self._through: BaseException | None = None
         self._cut = False
 
@@ -77,12 +77,16 @@ class Skin:
             answer = await watch.seen(self._by.function(self._about, self._proceed))
         except FAILING as error:
             self._ended = True
-            if self._through is None and error is not self._error:
+            await self._end_what_runs(error)
+            if self._through is not None:
+                self._withdraw()
+            elif watch.expired is not None or not any(error is one for one in self._errors):
                 self._onion.failures.settle(error, self._by, watch, self._about)
             return await self._without()
         finally:
             self._ended = True
             watch.pending = None
+        await self._end_what_runs(None)
         if self._through is None and self._cut and watch.is_cancelled:
             raise asyncio.CancelledError
         if self._through is not None:
@@ -91,6 +95,25 @@ class Skin:
             self._onion.failures.fail(self._by.failed(what, self._about), self._by)
             return await self._without()
         return answer
+
+    async def _end_what_runs(self, cause: BaseException | None) -> None:
+        """Cancels what is within if it still runs, in a task that the plugin has made for it.
+
+        Raises:
+            PluginError: It did; under any policy, for there is nothing to go on with.
+        """
+        task = self._inner
+        if task is None or task is asyncio.current_task():
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        self._withdraw()
+        raise self._by.failed("ended while 'proceed' ran", self._about) from cause
+
+    def _withdraw(self) -> None:
+        """Takes the watchdog's cancellation back, if there was one: something else is raised."""
+        if self._watch.expired is not None:
+            self._watch.acknowledge()
 
     async def _proceed(self) -> Any:
         """What the plugin is given: goes on with what is within.
@@ -101,16 +124,16 @@ class Skin:
         """
         if self._watch.expired is not None:
             raise asyncio.CancelledError
-        if self._ended or self._busy or self._through is not None or (self._calls and self._onion.once):
+        if self._ended or self._inner is not None or self._through is not None or (self._calls and self._onion.once):
             raise FlujoError(f"'proceed' of '{self._by.hook}' is called {self._why_not()}")
         self._calls += 1
-        self._busy = True
-        self._result = self._error = None
+        self._inner = asyncio.current_task()
+        self._result = None
         self._watch.pending = None
         try:
             self._result = await self._within()
         except StepError as error:
-            self._error = error
+            self._errors.append(error)
             raise
         except asyncio.CancelledError:
             self._cut = True
@@ -119,15 +142,15 @@ class Skin:
             self._through = error
             raise
         finally:
-            self._busy = False
+            self._inner = None
             self._watch.pending = object()  # the plugin's own time begins anew
-        self._watch.forgive()
+        await self._watch.forgive()
         return self._result
 
     def _why_not(self) -> str:
         if self._ended:
             return "after the hook has ended"
-        return "while it runs" if self._busy else "again"
+        return "again" if self._inner is None else "while it runs"
 
     def _misuse(self, answer: Any) -> str | None:
         """What is wrong with what the plugin gave, or None."""
@@ -139,6 +162,10 @@ class Skin:
         """What comes of it as if the plugin were not there."""
         if self._through is not None:
             raise self._through
-        if self._error is not None:
-            raise self._error
-        return await self._within() if self._result is None else self._result
+        if self._result is not None:
+            return self._result
+        if self._errors:
+            raise self._errors[-1]
+        if self._onion.once and self._calls:
+            raise self._by.failed("cut off what it goes around", self._about)
+        return await self._within()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from flujo_core.config import normalised
+from flujo_core.log import warning
 
 if TYPE_CHECKING:
     from importlib_metadata import Distribution, EntryPoint
@@ -24,6 +26,7 @@ class Installed(NamedTuple):
         target: What the entry point names: ``module:attr``.
         point: The entry point.
         source: The distribution.
+        readable: Whether its metadata could be read; if not, it goes by the name of its entry point.
     """
 
     distribution: str
@@ -32,6 +35,7 @@ class Installed(NamedTuple):
     target: str
     point: EntryPoint
     source: Distribution
+    readable: bool = True
 
 
 @cache
@@ -39,12 +43,32 @@ def scan() -> tuple[Installed, ...]:
     """Every plugin that an installed distribution offers, by distribution and name; read once in a process."""
     from importlib_metadata import entry_points  # noqa: PLC0415 - only a Flujo needs it, `import flujo_core` does not
 
-    found = [
-        Installed(normalised(point.dist.name), point.dist.version, point.name, point.value, point, point.dist)
-        for point in entry_points(group=GROUP)
-        if point.dist is not None
-    ]
-    return tuple(sorted(found, key=lambda one: one[:3]))
+    try:
+        points: Iterable[EntryPoint] = entry_points(group=GROUP)
+    except Exception:  # some distribution, which may have nothing to do with us, has entry points that cannot be read
+        points = _readable_points()
+    return tuple(sorted(map(_installed, points), key=lambda one: one[:3]))
+
+
+def _readable_points() -> list[EntryPoint]:
+    """The entry points of plugins, of those distributions whose entry points can be read; the others are logged."""
+    from importlib_metadata import distributions  # noqa: PLC0415 - as in `scan`
+
+    found: dict[str, list[EntryPoint]] = {}
+    for source in distributions():
+        try:
+            found.setdefault(normalised(source.name), list(source.entry_points.select(group=GROUP)))
+        except Exception as error:
+            warning("plugin.unreadable_distribution", path=str(source.locate_file("")), error=type(error).__name__)
+    return [point for points in found.values() for point in points]
+
+
+def _installed(point: EntryPoint) -> Installed:
+    source = cast("Distribution", point.dist)
+    try:
+        return Installed(normalised(source.name), source.version, point.name, point.value, point, source)
+    except Exception:
+        return Installed(normalised(point.name), "?", point.name, point.value, point, source, readable=False)
 
 
 @cache
@@ -55,7 +79,11 @@ def unmet_requirement(found: Installed) -> str | None:
     """
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - only who has plugins needs it
 
-    for text in found.source.requires or ():
+    try:
+        requirements = found.source.requires or ()
+    except UnicodeDecodeError:
+        return "requires what cannot be read"
+    for text in requirements:
         try:
             wanted = Requirement(text)
         except InvalidRequirement:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flujo_core.errors import did_you_mean
-from flujo_core.hooks.spec import HOOKS, NOT_CALLED, Hook, Plugin
+from flujo_core.hooks.spec import HOOKS, NOT_CALLED, PROJECT, Hook, Plugin
 
 
 def overridden(plugin: Plugin, hook: str) -> Callable[..., Any] | None:
@@ -16,12 +16,18 @@ def overridden(plugin: Plugin, hook: str) -> Callable[..., Any] | None:
     return None if getattr(method, "__func__", method) is getattr(Plugin, hook) else method
 
 
+MARK = f"{PROJECT}_impl"
+"""What pluggy's marker leaves at a function."""
+
+
 def flaws(plugin: Plugin) -> Iterator[str]:
     """What is wrong with a plugin's methods."""
     prefixes = ("on_", "pre_", "post_", "register_", "around_")
     for name in dir(type(plugin)):
         if name in NOT_CALLED:
             yield f"has a method '{name}', a hook that this version does not call"
+        elif (mark := getattr(getattr(type(plugin), name), MARK, None)) is not None and _misses(name, mark):
+            yield f"has a method '{name}' that is marked {_misses(name, mark)}"
         elif name not in HOOKS and (name.startswith(prefixes) or _is_nearly_a_hook(plugin, name)):
             yield f"has a method '{name}', which is no hook of this version{did_you_mean(name, HOOKS)}"
     for hook in HOOKS.values():
@@ -33,12 +39,22 @@ def flaws(plugin: Plugin) -> Iterator[str]:
             yield f"has a '{what}' that is no list of plugins' names"
 
 
+def _misses(name: str, mark: Mapping[str, Any]) -> str:
+    """What ``hookimpl`` says of a method that would not come true, as the end of a sentence; empty if all does."""
+    said = [option for option in ("wrapper", "hookwrapper", "optionalhook", "specname") if mark.get(option)]
+    if said:
+        return f"with '{said[0]}', which means nothing here; 'tryfirst' and 'trylast' do"
+    return "" if name in HOOKS else f"as a hook, and is none{did_you_mean(name, HOOKS)}"
+
+
 def _is_nearly_a_hook(plugin: Plugin, name: str) -> bool:
     """Whether a method is named like a hook but for a slip: it would never be called."""
     from difflib import get_close_matches  # noqa: PLC0415 - dear to import
 
     method = getattr(type(plugin), name)
-    return inspect.isfunction(method) and not name.startswith("_") and bool(get_close_matches(name, HOOKS, 1, 0.85))
+    if not inspect.isfunction(method) or name.startswith("_"):
+        return False
+    return bool(get_close_matches(name, (*HOOKS, *NOT_CALLED), 1, 0.81))
 
 
 def _method_flaws(hook: Hook, method: Callable[..., Any]) -> Iterator[str]:

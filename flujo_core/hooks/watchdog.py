@@ -33,7 +33,7 @@ class Watch:
         before: That number before hooks were called: more of them are cancellations of the run.
     """
 
-    __slots__ = ("_seen", "_waited", "before", "cancelling", "expired", "pending", "task", "timeout")
+    __slots__ = ("_cancels", "_seen", "_waited", "before", "cancelling", "expired", "pending", "task", "timeout")
 
     def __init__(self, task: asyncio.Task[Any] | None, timeout: float) -> None:
         self.task = task
@@ -44,6 +44,7 @@ class Watch:
         self.expired: object | None = None
         self._seen: object | None = None
         self._waited = 0.0
+        self._cancels = 0
 
     async def seen(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Awaits a hook's coroutine under the watchdog's eyes.
@@ -72,6 +73,7 @@ class Watch:
         self._waited += interval
         if self.pending is not None and self._waited >= self.timeout and self.task is not None:
             self.expired = self.pending
+            self._cancels += 1
             self.task.cancel()
 
     @property
@@ -79,21 +81,29 @@ class Watch:
         """Whether somebody has cancelled the run; else a cancellation is an error of the hook that raised it."""
         return self.cancelling() > self.before
 
-    def forgive(self) -> None:
-        """Takes what a step has left behind for no cancellation of the run: a TaskGroup may, before Python 3.13."""
-        self.before = self.cancelling()
+    async def forgive(self) -> None:
+        """Takes what a step has left behind for no cancellation of the run: a TaskGroup may, before Python 3.13.
+
+        Raises:
+            asyncio.CancelledError: It is one, and was about to be raised.
+        """
+        if self.is_cancelled:
+            await asyncio.sleep(0)
+            self.before = self.cancelling()
 
     def acknowledge(self) -> bool:
-        """Takes the watchdog's cancellation back; says whether the task was cancelled by nobody else."""
+        """Takes the watchdog's cancellations back; says whether the task was cancelled by nobody else."""
         self.expired = None
-        return self.task is None or self.task.uncancel() <= self.before
+        while self._cancels and self.task is not None:
+            self._cancels -= 1
+            self.task.uncancel()
+        return not self.is_cancelled
 
 
 class Watchdog:
     """The watchdog of one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._interval = 0.0
@@ -116,7 +126,7 @@ class Watchdog:
         if self._timer is not None:
             self._timer.cancel()
         self._interval = min(watch.timeout for watch in self._watches) / TICKS
-        self._timer = self._loop.call_later(self._interval, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
 
     def _tick(self) -> None:
         for watch in list(self._watches):
@@ -132,5 +142,5 @@ def watchdog() -> Watchdog:
     loop = asyncio.get_running_loop()
     found = _watchdogs.get(loop)
     if found is None:
-        found = _watchdogs[loop] = Watchdog(loop)
+        found = _watchdogs[loop] = Watchdog()
     return found

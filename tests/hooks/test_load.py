@@ -50,7 +50,7 @@ def refused(state: str, *words: str, settings: PluginSettings = ACME) -> Iterato
 
 def test_loaded(install: Install, here: Path) -> None:
     install("acme", "acme_load", PLUGIN, it="acme_load:It")
-    assert report() == Report("it", "acme", "1.0", "loaded", "", "")
+    assert report() == Report("it", "acme", "1.0", "loaded", "", "", "it")
     assert list(Host(ACME).plugins) == ["it"]
 
 
