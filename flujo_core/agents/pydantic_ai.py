@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -104,14 +105,20 @@ def capability_flaw(given: object) -> str | None:
     given.apply(parts.append)
     for part in parts:
         own = (kind for kind in type(part).__mro__ if kind.__module__.partition(".")[0] != "pydantic_ai")
-        methods = ((name, method) for kind in own for name, method in vars(kind).items() if name.startswith(HOOK_LIKE))
+        methods = ((name, method) for kind in own for name, method in vars(kind).items() if _is_hook_like(name))
         for name, method in methods:
             if (flaw := _method_flaw(name, method)) is not None:
                 return f"the capability '{type(part).__name__}', {flaw}"
     return None
 
 
+def _is_hook_like(name: str) -> bool:
+    known = [one for one in dir(AbstractCapability) if not one.startswith("_")]
+    return name.startswith(HOOK_LIKE) or (not name.startswith("_") and bool(get_close_matches(name, known, 1, 0.85)))
+
+
 def _method_flaw(name: str, method: object) -> str | None:
+    method = method.__func__ if isinstance(method, staticmethod | classmethod) else method
     if not inspect.isfunction(method):
         return None
     original = getattr(AbstractCapability, name, None)

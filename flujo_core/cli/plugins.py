@@ -100,8 +100,8 @@ def lock(context: typer.Context, as_json: AsJson = False) -> None:
     text = lock_of(found)
     try:
         file.write_text(text, "utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"the lock '{file}' cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the lock '{file}' cannot be written ({type(error).__name__})") from error
     if as_json:
         locked = {one.distribution: one.version for one in found}
         typer.echo(json.dumps({"lock": str(file), "in_force": settings.plugins.lock is not None, "plugins": locked}))

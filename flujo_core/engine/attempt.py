@@ -264,6 +264,17 @@ def record_failed_attempt(run: Run, address: str, error: BaseException, attempt:
     )
 
 
+def record_spent(run: Run, address: str, error: BaseException, attempt: int, usage: Usage | None) -> None:
+    """Records what an agent used in an attempt that succeeded and that hooks did not let through: spent is spent."""
+    if usage is not None:
+        journal, at = run.journal, now()
+        journal.stage(
+            AttemptFailed(
+                journal.run_id, journal.tenant, journal.next(), at, address, attempt, told(error), at, usage
+            )
+        )  # fmt: skip
+
+
 def _kind(error: BaseException) -> type[StepError]:
     """The class of the error that says that a step failed: that of the cause, if a message is all that it takes."""
     plain = (k for k in type(error).__mro__ if issubclass(k, StepError) and k.__init__ is StepError.__init__)

@@ -52,7 +52,7 @@ class Site:
         self._lock = asyncio.Lock()
         self._started: dict[int, tuple[str, Epoch]] = {}
         self._runs: Counter[Epoch] = Counter()
-        self._not_started: set[int] = set()
+        self._not_started: dict[int, Epoch] = {}  # keeps the plugins, so that no other one gets an id of theirs
         self._blocks = 0
         self._ended = False
 
@@ -91,11 +91,11 @@ class Site:
             return
         async with self._lock:
             plugins = {name: id(one.plugin) for name, one in epoch.host.plugins.items()}
-            known = self._started.keys() | self._not_started
+            known = self._started.keys() | self._not_started.keys()
             new = [name for name, plugin in plugins.items() if plugin not in known]
             started = await _watched(epoch, lambda watch: lifetime.start(watch, epoch.app, new)) if new else ()
             self._started |= {plugins[name]: (name, epoch) for name in started}
-            self._not_started |= {plugins[name] for name in new if name not in started}
+            self._not_started |= {plugins[name]: epoch for name in new if name not in started}
 
     async def close(self, keep: Epoch | None = None) -> None:
         """Shuts those plugins down that neither a run nor ``keep`` has.

@@ -9,7 +9,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flujo_core.engine.attempt import FAILING, Attempts, Run, Stopped, Yield, record_failed_attempt
+from flujo_core.engine.attempt import (
+    FAILING,
+    PASSING,
+    Attempts,
+    Run,
+    Stopped,
+    Yield,
+    record_failed_attempt,
+    record_spent,
+)
 from flujo_core.engine.journal import now
 from flujo_core.errors import InvalidValue, StepError, StepTimeout
 from flujo_core.hooks.call import AuthorizationRequest, StepCall
@@ -69,9 +78,13 @@ async def hooked(leaf: Attempts, run: Run, value: Any, started: float) -> Yield:
     if made.touched:
         drafting[1] = _after(made, run)
     result = _result(leaf, made, started)
-    after = await hooks.post(watch, call, result)
-    if isinstance(after, Stop):
-        raise Stopped(after)
+    try:
+        after = await hooks.post(watch, call, result)
+        if isinstance(after, Stop):
+            raise Stopped(after)
+    except (*PASSING, Stopped) as error:
+        record_spent(run, leaf.address, error, made.attempt, made.usage)
+        raise
     changed = NOTHING if drafting[2] is None else take(drafting)
     if after is result and not changed:
         return made
@@ -111,6 +124,9 @@ class Guarded:
             answer = await (self._proceed() if around is None else around(watch, self._call, self._proceed))
         except StepError as failure:
             return await self._recovered(failure)
+        except (*PASSING, Stopped) as error:
+            record_spent(self._run, self._leaf.address, error, self._tried, self._used())
+            raise
         return self._given(answer, take(self._call.drafting))
 
     def _given(self, answer: StepResult, changed: State) -> Yield:
@@ -121,6 +137,8 @@ class Guarded:
             changed = NOTHING  # it was made of the last try's context
         if found is None:
             return self._stand_in(answer, changed)
+        if self._failure is not None:
+            self._record(self._failure)
         result, made = found
         if answer is result and not changed:
             return made._replace(usage=self._used())
@@ -146,8 +164,7 @@ class Guarded:
             self._looked_at = self._looked_at | take(drafting)
         self._failure = None
         try:
-            value = self._leaf.own_input(self._call.step_input)
-            made = await self._leaf.run(self._run, value, self._looked_at, self._tried + 1)
+            made = await self._leaf.run(self._run, self._call.step_input, self._looked_at, self._tried + 1)
         except (StepError, asyncio.CancelledError) as error:
             self._failure = error if isinstance(error, StepError) else self._cut_off()
             self._tried = self._failure.attempts
@@ -198,7 +215,9 @@ def remade(leaf: Attempts, run: Run, output: Any, looked_at: State, attempt: int
     try:
         return leaf.made(run, output, looked_at, attempt, usage)
     except FAILING as error:
-        raise leaf.failure(error, attempt) from error
+        failure = leaf.failure(error, attempt)
+        failure.usage = usage
+        raise failure from error
 
 
 def _changed_input(leaf: Attempts, value: Any) -> Any:

@@ -113,7 +113,8 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
     value = _input(program, value)
     if program.hooks.listeners:
         journal.listen(Listeners(program.hooks))
-    start = RunStart(journal.run_id, journal.tenant, program.pipeline.label, value, context, False)
+    seen = context if program.hooks.end is None else context.model_copy(deep=True)  # a hook's, and not the caller's
+    start = RunStart(journal.run_id, journal.tenant, program.pipeline.label, value, seen, False)
     run = LiveRun(program, journal, start)
     try:
         with watchdog().watching(run.watch) if program.hooks.on_runs else nullcontext():

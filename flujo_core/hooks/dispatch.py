@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flujo_core.errors import StepError
+from flujo_core.hooks.apart import apart
 from flujo_core.hooks.call import AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
 from flujo_core.hooks.failure import FAILING, Failures, Implementation, Refusal, wrong
 from flujo_core.hooks.lifetime import Lifetime
@@ -90,16 +91,14 @@ def compile_hooks(found: Mapping[str, Sequence[Implementation]], timeout: float)
         authorize=_authorize(found["authorize"], failures),
         start=start.compile(found["on_pipeline_start"]),
         around_run=Onion(RunEnd, failures, _is_whole_end, once=True).compile(found["around_run"]),
-        pre=pre.compile(found["pre_step_execution"]),
+        pre=pre.compile([apart(one, StepCall, Stop, Skip) for one in found["pre_step_execution"]]),
         around_step=Onion(StepResult, failures).compile(found["around_step"]),
-        step_error=_step_error(found["on_step_error"], failures),
-        post=post.compile_about(found["post_step_execution"]),
+        step_error=_step_error([apart(one, StepResult) for one in found["on_step_error"]], failures),
+        post=post.compile_about([apart(one, StepResult, Stop) for one in found["post_step_execution"]]),
         end=end.compile_about(found["on_pipeline_end"]),
         listeners=found["on_event"],
         lifetime=Lifetime(found["on_startup"], found["on_shutdown"], failures),
-        withholds_chunks=any(
-            one.policy == "closed" for hook in ("around_step", "post_step_execution") for one in found[hook]
-        ),
+        withholds_chunks=bool(found["around_step"] or found["post_step_execution"]),
         timeout=timeout,
         failures=failures,
     )

@@ -15,8 +15,11 @@ from flujo_core.log import warning
 from flujo_core.model.check import type_name
 from flujo_core.model.outcome import Veto
 
-FAILING = (Exception, SystemExit, asyncio.CancelledError)
-"""What a hook may raise: an error, a veto, or the cancellation that the watchdog sends it; it ends no process."""
+FAILING = (BaseException,)
+"""What a hook may raise: an error, a veto, an exit, the watchdog's cancellation; none of it ends the process."""
+
+PASSING = (KeyboardInterrupt, GeneratorExit)
+"""What is no hook's doing."""
 
 
 class Implementation(NamedTuple):
@@ -88,6 +91,8 @@ class Failures:
             about: What the hook was called with.
         """
         watch.pending = None
+        if isinstance(error, PASSING):
+            raise error
         if watch.expired is not None:
             if not watch.acknowledge():
                 raise asyncio.CancelledError from error

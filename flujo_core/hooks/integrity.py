@@ -92,11 +92,14 @@ def _located(source: Distribution, name: str) -> Path:
 
 def editable_project(source: Distribution) -> Path | None:
     """The folder that an editable install stands for, or None (PEP 610)."""
-    text = source.read_text("direct_url.json")
-    said = json.loads(text) if text else {}
-    if not said.get("dir_info", {}).get("editable"):
+    try:
+        said = json.loads(source.read_text("direct_url.json") or "{}")
+    except (ValueError, RecursionError):
         return None
-    return Path(unquote(urlsplit(said["url"]).path))
+    match said:
+        case {"url": str(url), "dir_info": {"editable": True}}:
+            return Path(unquote(urlsplit(url).path))
+    return None
 
 
 # ----------------------------------------------------------------------------------------------------------- lock
@@ -114,7 +117,7 @@ def locked_plugins(file: Path) -> Mapping[str, Any]:
         raise PluginLoadError(
             f"the lock '{file}' is not there; 'flujo plugins lock' writes it, or take '[plugins] lock' out"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PluginLoadError(f"the lock '{file}' cannot be read ({type(error).__name__})") from error
     match said:
         case {"flujo_lock": 1, "plugins": dict(plugins)} if all(map(_is_locked, plugins.values())):
@@ -233,4 +236,9 @@ def _unlisted(source: Distribution) -> Iterator[str]:
         for path in sorted(folder.rglob("*")):
             name = package + path.relative_to(folder).as_posix()
             if name.endswith(tuple(all_suffixes())) and "__pycache__" not in name and name not in listed:
+                yield name
+    for parent in sorted({name.rpartition("/")[0] for name in listed if name.endswith(".py") and "/" in name}):
+        for path in sorted(_located(source, parent).glob("*")):  # of a package without an __init__.py
+            name = f"{parent}/{path.name}"
+            if name.endswith(tuple(all_suffixes())) and name not in listed:
                 yield name

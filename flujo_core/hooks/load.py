@@ -313,6 +313,10 @@ class Loading:
 
     def _required(self) -> Iterator[Report]:
         there = {one.known_as: one for one in self._all if one.found is not None}
+        for name in self._settings.allow or ():
+            known = {*there, *self._locked, *map(normalised, self._settings.required)}
+            if normalised(name) not in known:
+                yield _missing(name, "is allowed, and not installed", "install it, or do not list it")
         for name in self._settings.required:
             one = there.get(normalised(name))
             if one is None:

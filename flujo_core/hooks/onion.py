@@ -107,6 +107,7 @@ class Skin:
             return
         task.cancel()
         await asyncio.wait([task])
+        _ = task.cancelled() or task.exception()
         self._withdraw()
         raise self._by.failed("ended while 'proceed' ran", self._about) from cause
 

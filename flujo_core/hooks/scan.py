@@ -46,25 +46,39 @@ def scan() -> tuple[Installed, ...]:
     try:
         points: Iterable[EntryPoint] = entry_points(group=GROUP)
     except Exception:  # some distribution, which may have nothing to do with us, has entry points that cannot be read
-        points = _readable_points()
-    return tuple(sorted(map(_installed, points), key=lambda one: one[:3]))
+        return tuple(sorted(_one_by_one(), key=lambda one: one[:3]))
+    return tuple(
+        sorted((_installed(point, cast("Distribution", point.dist)) for point in points), key=lambda one: one[:3])
+    )
 
 
-def _readable_points() -> list[EntryPoint]:
-    """The entry points of plugins, of those distributions whose entry points can be read; the others are logged."""
-    from importlib_metadata import distributions  # noqa: PLC0415 - as in `scan`
+def _one_by_one() -> list[Installed]:
+    """The plugins of each distribution by itself; entry points that cannot be read, and may be plugins, are broken."""
+    from importlib_metadata import EntryPoint, distributions  # noqa: PLC0415 - as in `scan`
 
-    found: dict[str, list[EntryPoint]] = {}
-    for source in distributions():
+    found: dict[str, list[Installed]] = {}
+    for source in cast("Iterable[Distribution]", distributions()):
         try:
-            found.setdefault(normalised(source.name), list(source.entry_points.select(group=GROUP)))
+            points = list(source.entry_points.select(group=GROUP))
+            found.setdefault(normalised(source.name), [_installed(point, source) for point in points])
         except Exception as error:
-            warning("plugin.unreadable_distribution", path=str(source.locate_file("")), error=type(error).__name__)
-    return [point for points in found.values() for point in points]
+            if not _may_have_plugins(source):
+                warning("plugin.unreadable_distribution", path=str(source.locate_file("")), error=type(error).__name__)
+                continue
+            point = EntryPoint("unreadable", "unreadable:entry_points", GROUP)
+            one = _installed(point, source)._replace(readable=False)
+            found.setdefault(one.distribution, [one])
+    return [one for group in found.values() for one in group]
 
 
-def _installed(point: EntryPoint) -> Installed:
-    source = cast("Distribution", point.dist)
+def _may_have_plugins(source: Distribution) -> bool:
+    try:
+        return f"[{GROUP}]" in (source.read_text("entry_points.txt") or "")
+    except Exception:
+        return True
+
+
+def _installed(point: EntryPoint, source: Distribution) -> Installed:
     try:
         return Installed(normalised(source.name), source.version, point.name, point.value, point, source)
     except Exception:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from flujo_core import (
     PluginSettings,
     RunFailed,
     RunInfo,
+    RunRefused,
     Settings,
     Skip,
     Step,
@@ -26,6 +29,7 @@ from flujo_core import (
     StepResult,
     Stop,
     Usage,
+    Veto,
     step,
 )
 
@@ -215,4 +219,91 @@ def test_a_post_hook_may_stop() -> None:
         return Stop("enough")
 
     result, told = ask(Flaky(0), plugin(post_step_execution=post))
-    assert result.status == "stopped" and told == []
+    assert result.status == "stopped" and result.usage == Usage(requests=10)
+    assert [(type(one), one.attempt, one.usage) for one in told] == [(AttemptFailed, 1, Usage(requests=10))]
+
+
+@pytest.mark.parametrize("hook", ["post_step_execution", "around_step"])
+def test_what_was_used_in_a_step_that_a_hook_refuses_is_on_record(hook: str) -> None:
+    async def refuse(self: Plugin, call: StepCall, given: Any, /) -> Any:
+        if hook == "around_step":
+            await given()
+        raise Veto("no")
+
+    result, told = ask(Flaky(0), plugin(**{hook: refuse}))
+    assert result.status == "refused" and result.usage == Usage(requests=10) and len(told) == 1
+
+
+def test_what_was_used_for_an_output_that_a_hook_spoils_is_on_record() -> None:
+    async def spoil(self: Plugin, call: StepCall, result: StepResult, /) -> StepResult:
+        return result.replace(output=5)
+
+    result, _ = ask(Flaky(0), plugin(post_step_execution=spoil))
+    assert result.status == "failed" and result.usage == Usage(requests=10)
+
+
+@pytest.mark.parametrize("policy", ["closed", "open"])
+@pytest.mark.parametrize("hook", ["pre_step_execution", "post_step_execution", "on_step_error"])
+def test_of_a_hook_that_fails_under_open_no_change_of_the_context_is_left(hook: str, policy: Any) -> None:
+    async def bad(self: Plugin, call: StepCall, *more: Any) -> None:
+        call.context.seen.append("bad")  # type: ignore[attr-defined]
+        raise ValueError
+
+    async def good(self: Plugin, call: StepCall, *more: Any) -> Any:
+        call.context.seen.append("good")  # type: ignore[attr-defined]
+        return call.result("x") if hook == "on_step_error" else None
+
+    @step
+    async def same(text: str) -> str:
+        if hook == "on_step_error":
+            raise ValueError
+        return text
+
+    def named(name: str, method: Any) -> Plugin:
+        made: Plugin = type("Made", (Plugin,), {"name": name, hook: method})()
+        return made
+
+    plugins = [named("b", good), named("c", bad), named("a", good)]
+    if hook == "on_step_error":
+        plugins = [named("b", bad), named("c", good)]
+    policies: dict[str, Any] = {plugin.name: policy for plugin in plugins}
+    settings = Settings(PluginSettings(allow=(), policies=policies))
+    flujo = Flujo(same, context=Notes, plugins=plugins, settings=settings)
+    if policy == "closed":
+        with pytest.raises(RunRefused):
+            flujo.run("x")
+    else:
+        assert flujo.run("x").context.seen == ["good"] * (1 if hook == "on_step_error" else 2)
+
+
+def test_an_around_hook_that_cuts_a_step_off_and_goes_on_counts_the_attempt() -> None:
+    @step
+    async def slow(text: str, info: RunInfo) -> str:
+        await asyncio.sleep(10 if info.attempt == 1 else 0)
+        return f"{text} {info.attempt}"
+
+    async def hurry(call: StepCall, proceed: Proceed) -> StepResult:
+        try:
+            async with asyncio.timeout(0.01):
+                return await proceed()
+        except TimeoutError:
+            return await proceed()
+
+    result, told = events(Flujo(slow, plugins=[around(hurry)], settings=ALONE))
+    assert result.output == "x 2"
+    assert [(type(one), one.attempt) for one in told] == [(AttemptFailed, 1), (StepCompleted, 2)]
+    assert "a plugin cut it off" in told[0].error.message
+
+
+def test_an_earlier_result_given_after_a_failed_try_keeps_that_failure() -> None:
+    async def first(call: StepCall, proceed: Proceed) -> StepResult:
+        result = await proceed()
+        agent.left = 1
+        with suppress(StepError):
+            await proceed()
+        return result
+
+    agent = Flaky(0)
+    result, told = ask(agent, around(first))
+    assert result.output == "x 1" and result.usage == Usage(requests=11)
+    assert [(type(one), one.attempt) for one in told] == [(AttemptFailed, 2), (StepCompleted, 1)]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flujo_core import Plugin, PluginLoadError, PluginSettings
+from flujo_core.builtin import Builtin
 from flujo_core.hooks.host import Host
 from flujo_core.hooks.integrity import lock_of
 from flujo_core.hooks.load import Loading, Report
@@ -183,3 +184,47 @@ def test_a_plugin_that_fails_to_register_leaves_nothing_behind(install: Install,
     install("acme", "acme_load", PLUGIN + register, it="acme_load:It")
     host = Host(replace(ACME, policies={"acme": "open"}))
     assert host.agents.entries() == [] and report().state == "refused" and "CANARY" not in report().reason
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("@hookimpl(specname='pre_step_execution')\n    async def check(self, call): ...", "with 'specname'"),
+        ("@hookimpl\n    async def check(self, call): ...", "as a hook, and is none"),
+        ("@hookimpl(wrapper=True)\n    def pre_step_execution(self, call): yield", "with 'wrapper'"),
+    ],
+)
+def test_a_mark_that_would_not_come_true_is_refused(install: Install, here: Path, method: str, said: str) -> None:
+    module = f"acme_{abs(hash(method))}"
+    with refused("invalid", said):
+        install("acme", module, f"from flujo_core import hookimpl\n{PLUGIN}    {method}\n", it=f"{module}:It")
+
+
+def test_what_is_allowed_and_not_installed_is_missing(here: Path) -> None:
+    with pytest.raises(PluginLoadError, match="plugin 'acmee' is missing: it is allowed, and not installed"):
+        Host(PluginSettings(allow=("acmee",)))
+
+
+@pytest.mark.parametrize("file", ["METADATA", "RECORD", "entry_points.txt", "direct_url.json"])
+def test_metadata_that_cannot_be_read_refuses_what_may_be_a_plugin(install: Install, here: Path, file: str) -> None:
+    install("acme", "acme_load", PLUGIN, direct_url={"url": "file:///x"}, it="acme_load:It")
+    (here / "acme-1.0.dist-info" / file).write_bytes(b"[flujo.plugins]\nnothing \xff\n")
+    scan.cache_clear()
+    states = {one.state for one in Loading(PluginSettings()).reports}
+    assert states & {"broken", "foreign"} or file == "direct_url.json"
+
+
+def test_metadata_of_others_that_cannot_be_read_is_logged(
+    install: Install, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("acme", "acme_load", PLUGIN, it="acme_load:It")
+    install("other", "other_load", "")
+    (here / "other-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\nnothing\n")
+    scan.cache_clear()
+    assert report().state == "loaded" and "plugin.unreadable_distribution" in capsys.readouterr().err
+
+
+def test_a_plugin_of_the_kernels_name_is_a_duplicate(install: Install, here: Path) -> None:
+    install("acme", "acme_load", PLUGIN.replace('"it"', '"flujo"'), it="acme_load:It")
+    found = [one for one in Loading(ACME, (), Builtin()).reports if one.state != "denied"]
+    assert [(one.plugin, one.state) for one in found] == [("flujo", "duplicate")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from flujo_core import (
     PluginError,
     PluginSettings,
     RunEnd,
+    RunFailed,
     RunRefused,
     RunStart,
     Settings,
@@ -227,3 +229,129 @@ def test_a_result_says_its_step() -> None:
         return result
 
     assert flujo(work, told).run(1).output == 7
+
+
+@pytest.mark.parametrize("policy", ["closed", "open"])
+def test_a_hook_that_ends_while_the_step_still_runs_refuses_the_run(policy: str) -> None:
+    ended: list[str] = []
+
+    @step
+    async def watched(value: int) -> int:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            ended.append("cancelled")
+        return value
+
+    async def hedge(call: StepCall, proceed: Proceed) -> Any:
+        await asyncio.wait({asyncio.ensure_future(proceed())}, timeout=0.02)  # type: ignore[type-var]
+        return call.result(-1)
+
+    with pytest.raises(RunRefused, match="ended while 'proceed' ran"):
+        flujo(watched, hedge, policy=policy).run(1)
+    assert ended == ["cancelled"]
+
+
+def test_a_run_that_a_hook_has_cut_off_does_not_run_twice() -> None:
+    async def cut(run: RunStart, proceed: Proceed) -> RunEnd:
+        async with asyncio.timeout(0.02):
+            return await proceed()  # type: ignore[no-any-return]
+
+    with pytest.raises(RunRefused, match="cut off what it goes around"):
+        around_run(cut, node=slow, policies={"p": "open"}).run(1)
+
+
+def test_a_hook_that_hangs_after_a_failure_and_raises_it_again_has_hung() -> None:
+    @step
+    async def fail(value: int) -> int:
+        raise ValueError
+
+    async def hang(call: StepCall, proceed: Proceed) -> Any:
+        try:
+            return await proceed()
+        except StepError:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(10)
+            raise
+
+    with pytest.raises(RunRefused, match=r"plugin 'p0' took longer than 0\.1 s"):
+        flujo(fail, hang, hook_timeout=0.1).run(1)
+
+
+def test_a_hook_that_hangs_after_a_veto_further_in_leaves_the_veto() -> None:
+    async def veto(call: StepCall, proceed: Proceed) -> Any:
+        raise Veto("no")
+
+    async def hang(call: StepCall, proceed: Proceed) -> Any:
+        try:
+            return await proceed()
+        finally:
+            await asyncio.sleep(10)
+
+    with pytest.raises(RunRefused, match="refused the run in 'around_step'"):
+        flujo(work, hang, veto, hook_timeout=0.1).run(1)
+
+
+def test_a_hook_that_needs_long_to_end_is_ended_all_the_same() -> None:
+    async def cleanup(call: StepCall, proceed: Proceed) -> Any:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.08)
+
+    async def main() -> None:
+        with pytest.raises(RunRefused, match=r"took longer than 0\.1 s"):
+            await flujo(work, cleanup, hook_timeout=0.1).run_async(1)
+        task = asyncio.current_task()
+        assert task is not None and task.cancelling() == 0
+
+    asyncio.run(main())
+
+
+def test_an_odd_exception_of_a_hook_is_a_failure() -> None:
+    class Odd(BaseException): ...
+
+    async def odd(call: StepCall, proceed: Proceed) -> Any:
+        raise Odd
+
+    async def interrupt(call: StepCall, proceed: Proceed) -> Any:
+        raise GeneratorExit
+
+    with pytest.raises(RunRefused, match="plugin 'p0' raised Odd"):
+        flujo(work, odd).run(1)
+    with pytest.raises(GeneratorExit):
+        flujo(work, interrupt).run(1)
+
+
+def test_either_of_two_failures_may_be_raised_again() -> None:
+    @step
+    async def fail(value: int) -> int:
+        raise ValueError
+
+    async def first_of_two(call: StepCall, proceed: Proceed) -> Any:
+        try:
+            return await proceed()
+        except StepError as first:
+            with suppress(StepError):
+                await proceed()
+            raise first
+
+    with pytest.raises(RunFailed, match="step 'fail' failed after 2 attempts: ValueError"):
+        flujo(fail, first_of_two).run(1)
+
+
+def test_a_cancellation_that_a_step_asked_for_is_the_runs() -> None:
+    @step
+    async def cancel(value: int) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return value
+
+    async def main() -> None:
+        task = asyncio.create_task(flujo(cancel, through).run_async(1))
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(main())
