@@ -102,13 +102,10 @@ class Listener:
     async def _listen(self, timeout: float) -> None:
         try:
             await self._hear_all(timeout)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # nobody but the plugin, or the end of the event loop, ends it before its time
             if not self._ending:
                 self._failure = self._by.failed(f"raised {type(error).__name__}", None)
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            raise
 
     async def _hear_all(self, timeout: float) -> None:
         watch = Watch(asyncio.current_task(), timeout)

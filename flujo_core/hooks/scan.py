@@ -93,11 +93,7 @@ def unmet_requirement(found: Installed) -> str | None:
     """
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - only who has plugins needs it
 
-    try:
-        requirements = found.source.requires or ()
-    except UnicodeDecodeError:
-        return "requires what cannot be read"
-    for text in requirements:
+    for text in found.source.requires or ():
         try:
             wanted = Requirement(text)
         except InvalidRequirement:

@@ -8,17 +8,13 @@ watchdog has seen there for as long as the timeout is cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 TICKS = 4
 """How often the watchdog looks within one timeout; a hook may take that share longer before it is ended."""
-
-
-def _never() -> int:
-    return 0
 
 
 class Watch:
@@ -37,7 +33,7 @@ class Watch:
 
     def __init__(self, task: asyncio.Task[Any] | None, timeout: float) -> None:
         self.task = task
-        self.cancelling = _never if task is None else task.cancelling
+        self.cancelling: Callable[[], int] = int if task is None else task.cancelling
         self.before = self.cancelling()
         self.timeout = timeout
         self.pending: object | None = None

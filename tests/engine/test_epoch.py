@@ -152,3 +152,37 @@ def test_plugins_without_a_lifetime_need_no_starting() -> None:
             assert (await flujo.run_async(1)).output == 2
 
     asyncio.run(main())
+
+
+def test_a_plugin_that_does_not_start_is_named_and_not_one_that_does_not_shut_down_after_it() -> None:
+    with pytest.raises(PluginError, match="plugin 'b' raised ValueError in 'on_startup'") as failed:
+        made(Noting("a", [], "down"), Noting("b", [], "up")).run(1)
+    assert "plugin 'a' raised ValueError in 'on_shutdown'" in failed.value.__notes__[0]
+
+
+def test_plugins_stay_up_as_long_as_a_block_lasts() -> None:
+    marks: list[str] = []
+
+    async def main() -> None:
+        flujo = made(Noting("a", marks))
+        async with flujo:
+            async with flujo:
+                pass
+            await flujo.run_async(1)
+            assert marks == ["a up"]
+
+    asyncio.run(main())
+    assert marks == ["a up", "a down"]
+
+
+def test_a_plugin_that_did_not_start_under_open_is_not_asked_again() -> None:
+    marks: list[str] = []
+    settings = Settings(PluginSettings(allow=(), policies={"a": "open"}))
+
+    async def main() -> None:
+        async with Flujo(work, plugins=[Noting("a", marks, "up")], settings=settings) as flujo:
+            await flujo.run_async(1)
+            await flujo.run_async(2)
+
+    asyncio.run(main())
+    assert marks == ["a up"]

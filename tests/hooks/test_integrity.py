@@ -213,3 +213,12 @@ def test_a_lock_that_cannot_be_read_is_refused(tmp_path: Path, text: str | None,
 def test_a_lock_is_the_same_text_each_time(acme: Callable[..., Installed]) -> None:
     found = acme()
     assert lock_of([found]) == lock_of([again(found)])
+
+
+def test_a_module_beside_those_of_a_package_without_an_init_is_a_change(install: Install, here: Path) -> None:
+    (here / "acme_space").mkdir()
+    install("acme", "acme_space/plugin", "it = 5\n", p="acme_space.plugin:it")
+    found = next(one for one in scan() if one.distribution == "acme")
+    files = locked(found)
+    (here / "acme_space" / "late.py").write_text("x = 1\n")
+    assert "'acme_space/late.py' in its package that its RECORD" in (changed_file(found, files) or "")

@@ -231,3 +231,26 @@ def test_what_a_task_group_of_a_step_leaves_behind_is_no_cancellation_of_the_run
     settings = Settings(PluginSettings(allow=(), hook_timeout=0.1))
     with pytest.raises(RunRefused, match=r"took longer than 0\.1 s"):
         Flujo(grouped, plugins=[Hanging()], settings=settings).run(1)
+
+
+def test_a_cancellation_that_a_step_asked_for_is_no_hooks_fault() -> None:
+    class Waiting(Plugin):
+        name = "waiting"
+
+        async def post_step_execution(self, call: StepCall, result: StepResult, /) -> None:
+            await asyncio.sleep(0)
+
+    @step
+    async def cancel(value: int) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return value
+
+    async def main() -> None:
+        flujo = Flujo(cancel, plugins=[Waiting()], settings=Settings(PluginSettings(allow=())))
+        task = asyncio.create_task(flujo.run_async(1))
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(main())
