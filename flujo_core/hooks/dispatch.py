@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from flujo_core.errors import StepError
 from flujo_core.hooks.apart import apart
 from flujo_core.hooks.call import AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
-from flujo_core.hooks.failure import FAILING, Failures, Implementation, Refusal, wrong
+from flujo_core.hooks.failure import Failures, Implementation, Refusal, wrong
 from flujo_core.hooks.lifetime import Lifetime
 from flujo_core.hooks.onion import AroundRun, AroundStep, Onion
 from flujo_core.hooks.watchdog import Watch
@@ -141,7 +141,7 @@ class Transform:
                     answer = await pending
                     if watch.expired is not None:
                         raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
-                except FAILING as error:
+                except BaseException as error:
                     self._failures.settle(error, one, watch, value)
                     continue
                 if answer is not None:
@@ -168,7 +168,7 @@ class Transform:
                     answer = await pending
                     if watch.expired is not None:
                         raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
-                except FAILING as error:
+                except BaseException as error:
                     self._failures.settle(error, one, watch, about)
                     continue
                 if answer is not None:
@@ -224,7 +224,7 @@ def _first_answer(
         for one in chain:
             try:
                 answer = await watch.seen(one.function(about, *more))
-            except FAILING as error:
+            except BaseException as error:
                 failures.settle(error, one, watch, about)
                 continue
             if type(answer) is kind and whole(answer):

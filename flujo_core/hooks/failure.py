@@ -15,11 +15,8 @@ from flujo_core.log import warning
 from flujo_core.model.check import type_name
 from flujo_core.model.outcome import Veto
 
-FAILING = (BaseException,)
-"""What a hook may raise: an error, a veto, an exit, the watchdog's cancellation; none of it ends the process."""
-
-PASSING = (KeyboardInterrupt, GeneratorExit)
-"""What is no hook's doing."""
+INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+"""What comes out of a hook and is not its doing. All else that it raises is: an exit ends no process."""
 
 
 class Implementation(NamedTuple):
@@ -91,7 +88,7 @@ class Failures:
             about: What the hook was called with.
         """
         watch.pending = None
-        if isinstance(error, PASSING):
+        if isinstance(error, INTERRUPTS):
             raise error
         if watch.expired is not None:
             if not watch.acknowledge():

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from flujo_core.hooks.call import AppInfo
-from flujo_core.hooks.failure import FAILING, Failures, Implementation, wrong
+from flujo_core.hooks.failure import Failures, Implementation, wrong
 from flujo_core.hooks.watchdog import Watch
 
 
@@ -53,7 +53,7 @@ class Lifetime:
             except BaseException as failure:
                 try:
                     await self.stop(watch, started)
-                except FAILING as another:
+                except BaseException as another:
                     failure.add_note(str(another))
                 raise
             (started if fine else failed).append(one.plugin)
@@ -63,7 +63,7 @@ class Lifetime:
         """Whether a plugin has taken it well; False if its failure was passed over."""
         try:
             answer = await watch.seen(work)
-        except FAILING as error:
+        except BaseException as error:
             self._failures.settle(error, one, watch, None)
             return False
         if answer is not None:
@@ -86,7 +86,7 @@ class Lifetime:
                 continue
             try:
                 await self._told(one, watch, one.function())
-            except FAILING as failure:
+            except BaseException as failure:
                 first = first or failure
         if first is not None:
             raise first

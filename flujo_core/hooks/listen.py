@@ -8,7 +8,7 @@ from typing import Any
 
 from flujo_core.errors import PluginError
 from flujo_core.hooks.dispatch import Hooks
-from flujo_core.hooks.failure import FAILING, Failures, Implementation, wrong
+from flujo_core.hooks.failure import Failures, Implementation, wrong
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.event import JournaledEvent
 from flujo_core.model.outcome import Veto
@@ -123,7 +123,7 @@ class Listener:
         try:
             try:
                 answer = await watch.seen(self._by.function(event))
-            except FAILING as error:
+            except BaseException as error:
                 self._failures.settle(error, self._by, watch, None)
             else:
                 if answer is not None:

@@ -313,9 +313,9 @@ class Loading:
 
     def _required(self) -> Iterator[Report]:
         there = {one.known_as: one for one in self._all if one.found is not None}
+        known = {*there, *self._locked, *map(normalised, self._settings.required)}
         for name in self._settings.allow or ():
-            known = {*there, *self._locked, *map(normalised, self._settings.required)}
-            if normalised(name) not in known:
+            if normalised(name) not in known and self._settings.allows(name):
                 yield _missing(name, "is allowed, and not installed", "install it, or do not list it")
         for name in self._settings.required:
             one = there.get(normalised(name))

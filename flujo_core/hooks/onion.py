@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from flujo_core.errors import FlujoError, StepError
 from flujo_core.hooks.call import RunEnd, RunStart, StepCall
-from flujo_core.hooks.failure import FAILING, Failures, Implementation, wrong
+from flujo_core.hooks.failure import Failures, Implementation, wrong
 from flujo_core.hooks.watchdog import Watch
 from flujo_core.model.run import StepResult
 
@@ -75,7 +75,7 @@ class Skin:
         watch = self._watch
         try:
             answer = await watch.seen(self._by.function(self._about, self._proceed))
-        except FAILING as error:
+        except BaseException as error:
             self._ended = True
             await self._end_what_runs(error)
             if self._through is not None:

@@ -203,6 +203,7 @@ def test_a_mark_that_would_not_come_true_is_refused(install: Install, here: Path
 def test_what_is_allowed_and_not_installed_is_missing(here: Path) -> None:
     with pytest.raises(PluginLoadError, match="plugin 'acmee' is missing: it is allowed, and not installed"):
         Host(PluginSettings(allow=("acmee",)))
+    assert not Loading(PluginSettings(allow=("acmee",), deny=("acmee",))).missing
 
 
 @pytest.mark.parametrize("file", ["METADATA", "RECORD", "entry_points.txt", "direct_url.json"])
