@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from types import MethodType
 from typing import Any, ClassVar
 
 import pytest
@@ -265,6 +266,10 @@ def test_loading_refuses_what_the_host_refuses(given: Any, said: str) -> None:
 
 
 # ------------------------------------------------------------------------------------ registrations
+
+
+@hookimpl(tryfirst=True)
+async def _first(self: Plugin, call: StepCall, /) -> None: ...
 
 
 class Fickle(Plugin):
@@ -629,12 +634,9 @@ class Wandering(Plugin):
     def __init__(self) -> None:
         type(self).made += 1
         if self.made // 2 % 2:
-            self.pre_step_execution = self._first  # type: ignore[method-assign]
+            self.pre_step_execution = MethodType(_first, self)  # type: ignore[method-assign]
 
     async def pre_step_execution(self, call: StepCall, /) -> None: ...
-
-    @hookimpl(tryfirst=True)
-    async def _first(self, call: StepCall, /) -> None: ...
 
 
 def test_the_order_does_not_depend_on_chance() -> None:
