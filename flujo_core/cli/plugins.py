@@ -78,7 +78,7 @@ def inspect(
     own = session(context)
     host = _look(own)
     report = _report(host, name)
-    facts = _row(report) | {"target": _target(report)} | _part(host, report.plugin, own.settings())
+    facts: dict[str, Any] = _row(report) | {"target": _target(report)} | _part(host, report.plugin, own.settings())
     if as_json:
         typer.echo(json.dumps(facts))
         return

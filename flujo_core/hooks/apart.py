@@ -9,7 +9,7 @@ from typing import Any
 
 from flujo_core.hooks.call import StepCall
 from flujo_core.hooks.failure import Implementation
-from flujo_core.model.draft import State, draft, take
+from flujo_core.model.draft import State, draft, take, touch
 
 
 def apart(one: Implementation, *answers: type) -> Implementation:
@@ -37,7 +37,6 @@ def apart(one: Implementation, *answers: type) -> Implementation:
         finally:
             drafting[1], drafting[2] = base, None
             if kept:
-                made = drafting[2] = draft(kind, base)
-                made.__dict__.update(kept)
+                drafting[2] = touch(draft(kind, base), kept)
 
     return one._replace(function=called)

@@ -56,6 +56,13 @@ def touched(made: PipelineContext) -> State:
     return {name: value for name, value in vars(made).items() if name in fields}
 
 
+def touch(made: PipelineContext, values: State) -> PipelineContext:
+    """A draft in which these values have been read or set."""
+    own_values: State = vars(made)
+    own_values.update(values)
+    return made
+
+
 def own(value: Any) -> Any:
     """``value`` itself where it cannot change, else a copy of its own."""
     kind = type(value)
