@@ -116,7 +116,9 @@ def _look(own: Session) -> Host:
 
 
 def _row(report: Report) -> dict[str, Any]:
-    return {key: value for key, value in report._asdict().items() if key != "entry"}
+    row = report._asdict()
+    del row["entry"]  # a name to ask for the plugin by, and no part of what became of it
+    return row
 
 
 def _line(report: Report) -> str:
@@ -136,7 +138,8 @@ def _report(host: Host, name: str) -> Report:
 
 
 def _target(report: Report) -> str | None:
-    return next((one.target for one in scan() if one[0] == report.distribution and one.entry == report.entry), None)
+    place = (report.distribution, report.entry)
+    return next((one.target for one in scan() if (one.distribution, one.entry) == place), None)
 
 
 def _part(host: Host, name: str, settings: Settings) -> dict[str, Any]:

@@ -78,6 +78,23 @@ class Failures:
     def __init__(self) -> None:
         self.passed_over: Counter[str] = Counter()
 
+    async def tell(self, by: Implementation, watch: Watch, *given: object) -> bool:
+        """Calls a hook that answers nothing; False if it failed and that was passed over.
+
+        Args:
+            by: The hook.
+            watch: What the watchdog sees.
+            given: What the hook is called with.
+        """
+        try:
+            answer = await watch.seen(by.function(*given))
+        except BaseException as error:
+            self.settle(error, by, watch, None)
+            return False
+        if answer is not None:
+            self.fail(by.failed(wrong(answer), None), by)
+        return answer is None
+
     def settle(self, error: BaseException, by: Implementation, watch: Watch, about: object) -> None:
         """Raises what an error in a hook means; returns if it is to be passed over.
 

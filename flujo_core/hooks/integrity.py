@@ -231,14 +231,13 @@ def _would_run(cached: bytes, path: Path) -> bool:
 def _unlisted(source: Distribution) -> Iterator[str]:
     """Files in a distribution's packages that could be imported and that are not its own."""
     listed = _record(source) or frozenset()
-    for package in sorted(name.removesuffix("__init__.py") for name in listed if name.endswith("/__init__.py")):
-        folder = _located(source, package)
-        for path in sorted(folder.rglob("*")):
-            name = package + path.relative_to(folder).as_posix()
-            if name.endswith(tuple(all_suffixes())) and "__pycache__" not in name and name not in listed:
-                yield name
-    for parent in sorted({name.rpartition("/")[0] for name in listed if name.endswith(".py") and "/" in name}):
-        for path in sorted(_located(source, parent).glob("*")):  # of a package without an __init__.py
-            name = f"{parent}/{path.name}"
-            if name.endswith(tuple(all_suffixes())) and name not in listed:
+    packages = {name.removesuffix("/__init__.py") for name in listed if name.endswith("/__init__.py")}
+    parents = {name.rpartition("/")[0] for name in listed if name.endswith(".py") and "/" in name}
+    patterns = dict.fromkeys(parents, "*") | dict.fromkeys(packages, "**/*")  # others may share the rest
+    for folder in sorted(patterns):
+        root = _located(source, folder)
+        for path in sorted(root.glob(patterns[folder])):
+            within = path.relative_to(root)
+            name = f"{folder}/{within.as_posix()}"
+            if name.endswith(tuple(all_suffixes())) and "__pycache__" not in within.parts and name not in listed:
                 yield name

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from flujo_core.hooks.call import AppInfo
-from flujo_core.hooks.failure import Failures, Implementation, wrong
+from flujo_core.hooks.failure import Failures, Implementation
 from flujo_core.hooks.watchdog import Watch
 
 
@@ -49,7 +48,7 @@ class Lifetime:
         failed: list[str] = []
         for one in chain:
             try:
-                fine = await self._told(one, watch, one.function(app))
+                fine = await self._failures.tell(one, watch, app)
             except BaseException as failure:
                 try:
                     await self.stop(watch, started)
@@ -58,17 +57,6 @@ class Lifetime:
                 raise
             (started if fine else failed).append(one.plugin)
         return [name for name in only if name not in failed]
-
-    async def _told(self, one: Implementation, watch: Watch, work: Coroutine[Any, Any, Any]) -> bool:
-        """Whether a plugin has taken it well; False if its failure was passed over."""
-        try:
-            answer = await watch.seen(work)
-        except BaseException as error:
-            self._failures.settle(error, one, watch, None)
-            return False
-        if answer is not None:
-            self._failures.fail(one.failed(wrong(answer), None), one)
-        return answer is None
 
     async def stop(self, watch: Watch, only: Sequence[str]) -> None:
         """Shuts plugins down, each whatever the others do.
@@ -85,7 +73,7 @@ class Lifetime:
             if one.plugin not in only:
                 continue
             try:
-                await self._told(one, watch, one.function())
+                await self._failures.tell(one, watch)
             except BaseException as failure:
                 first = first or failure
         if first is not None:

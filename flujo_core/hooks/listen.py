@@ -8,7 +8,7 @@ from typing import Any
 
 from flujo_core.errors import PluginError
 from flujo_core.hooks.dispatch import Hooks
-from flujo_core.hooks.failure import Failures, Implementation, wrong
+from flujo_core.hooks.failure import Failures, Implementation
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.event import JournaledEvent
 from flujo_core.model.outcome import Veto
@@ -109,26 +109,14 @@ class Listener:
 
     async def _hear_all(self, timeout: float) -> None:
         watch = Watch(asyncio.current_task(), timeout)
-        deaf = False
+        deaf = False  # whether it has failed for good: under ``open`` it is told the next event all the same
         with watchdog().watching(watch):
             while True:
                 event = await self.queue.get()
                 try:
-                    deaf = deaf or not await self._heard(event, watch)
+                    if not deaf:
+                        await self._failures.tell(self._by, watch, event)
+                except (PluginError, Veto) as failure:
+                    self._failure, deaf = failure, True
                 finally:
                     self.queue.task_done()
-
-    async def _heard(self, event: JournaledEvent, watch: Watch) -> bool:
-        """Tells it an event; False if it has failed for good: under ``open`` it is told the next one all the same."""
-        try:
-            try:
-                answer = await watch.seen(self._by.function(event))
-            except BaseException as error:
-                self._failures.settle(error, self._by, watch, None)
-            else:
-                if answer is not None:
-                    self._failures.fail(self._by.failed(wrong(answer), None), self._by)
-        except (PluginError, Veto) as failure:
-            self._failure = failure
-            return False
-        return True

@@ -159,7 +159,7 @@ class Loading:
                     check(one, one.found)
         for look in (self._is_plugin, self._api, self._methods, self._names, self._circles, self._registered):
             look()
-        self.missing = [*self._required(), *self._not_installed()]
+        self.missing = [*self._missing_allowed(), *self._missing_required(), *self._missing_locked()]
 
     @property
     def reports(self) -> list[Report]:
@@ -311,26 +311,34 @@ class Loading:
 
     # ----------------------------------------------------------------------------------------------- what lacks
 
-    def _required(self) -> Iterator[Report]:
-        there = {one.known_as: one for one in self._all if one.found is not None}
-        known = {*there, *self._locked, *map(normalised, self._settings.required)}
+    def _missing_allowed(self) -> Iterator[Report]:
+        """What is allowed and not installed, unless it is locked or required: those are told of as such."""
+        told = {*self._installed(), *self._locked, *map(normalised, self._settings.required)}
         for name in self._settings.allow or ():
-            if normalised(name) not in known and self._settings.allows(name):
+            if normalised(name) not in told and self._settings.allows(name):
                 yield _missing(name, "is allowed, and not installed", "install it, or do not list it")
+
+    def _missing_required(self) -> Iterator[Report]:
+        """What is required and not installed, or denied; a plugin that was given stands for none that is installed."""
+        installed = self._installed()
         for name in self._settings.required:
-            one = there.get(normalised(name))
+            one = installed.get(normalised(name))
             if one is None:
                 yield _missing(name, "is required, and not installed", "install it, or do not require it")
             elif one.state == "denied":
                 yield _missing(name, "is required, and denied", "allow it, or do not require it")
 
-    def _not_installed(self) -> Iterator[Report]:
+    def _missing_locked(self) -> Iterator[Report]:
+        """What is locked and neither installed nor given."""
         there = {one.known_as for one in self._all}
         for name in self._locked:
             if name not in there and self._settings.allows(name):
                 version = self._locked[name]["version"]
                 reason = f"is in the lock '{self._settings.lock}' at version {version}, and not installed"
                 yield _missing(name, reason, "install it, or write the lock again with 'flujo plugins lock'", version)
+
+    def _installed(self) -> dict[str, Candidate]:
+        return {one.known_as: one for one in self._all if one.found is not None}
 
 
 def _locked_plugins(file: Path) -> Mapping[str, Any]:

@@ -33,6 +33,11 @@ class Entry(NamedTuple):
         return self.name.partition("/")[2]
 
 
+def anything(_: object) -> bool:
+    """Accepts whatever there is: what can be registered where nothing else is said."""
+    return True
+
+
 class Registry(Generic[T]):
     """Names of one kind, each contributed by a plugin as ``plugin/name``.
 
@@ -43,7 +48,7 @@ class Registry(Generic[T]):
         accepts: Whether something can be one.
     """
 
-    def __init__(self, what: str, accepts: Callable[[object], bool] = lambda one: True) -> None:
+    def __init__(self, what: str, accepts: Callable[[object], bool] = anything) -> None:
         self.what = what
         self._accepts = accepts
         self._entries: dict[str, Entry] = {}

@@ -14,7 +14,7 @@ from pluggy import HookimplMarker, HookspecMarker
 
 from flujo_core.errors import StepError
 from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
-from flujo_core.hooks.registry import Registry
+from flujo_core.hooks.registry import Registry, anything
 from flujo_core.model.agent import ModelFactory
 from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Check
@@ -73,10 +73,6 @@ def _hook(
     return marked
 
 
-def _is_anything(_: object) -> bool:
-    return True
-
-
 class Plugin:
     """What a plugin may do: override a hook, and it is called.
 
@@ -122,7 +118,7 @@ class Plugin:
         Called while plugins load. ``Step.registered("acme/mask", takes=str, gives=str)`` stands for one of them.
         """
 
-    @_hook("contribute", what="agent", accepts=_is_anything)
+    @_hook("contribute", what="agent", accepts=anything)
     def register_agents(self, registry: Registry[Any], /) -> None:
         """Contributes agents by name: ``registry.add("underwriter", agent)``.
 

@@ -179,16 +179,18 @@ def test_byte_code_that_python_would_not_run_is_no_change(acme: Callable[..., In
     assert changed_file(found, locked(found)) is None
 
 
-def test_a_module_in_a_package_that_record_does_not_list_is_a_change(install: Install, here: Path) -> None:
+@pytest.mark.parametrize("folder", ["more", "no__pycache__"])
+def test_a_module_in_a_package_that_record_does_not_list_is_a_change(install: Install, here: Path, folder: str) -> None:
     (here / "acme_package").mkdir()
     install("acme", "acme_package/__init__", "it = 5\n", p="acme_package:it")
     found = next(one for one in scan() if one.distribution == "acme")
     files = locked(found)
     (here / "acme_package" / "notes.txt").write_text("no module\n")
     assert changed_file(found, files) is None
-    (here / "acme_package" / "more").mkdir()
-    (here / "acme_package" / "more" / "late.py").write_text("x = 1\n")
-    assert "'acme_package/more/late.py' in its package that its RECORD" in (changed_file(again(found), files) or "")
+    (here / "acme_package" / folder).mkdir()
+    (here / "acme_package" / folder / "late.py").write_text("x = 1\n")
+    said = changed_file(again(found), files) or ""
+    assert f"'acme_package/{folder}/late.py' in its package that its RECORD" in said
 
 
 @pytest.mark.parametrize(
