@@ -54,6 +54,19 @@ def plugin(name: str, **hooks: Any) -> Plugin:
     return made
 
 
+def insisting(name: str) -> Plugin:
+    """A plugin that gives the end of its first run for that of each later one, however that ends."""
+    kept: list[RunEnd] = []
+
+    async def around_run(self: Plugin, run: RunStart, proceed: ProceedRun, /) -> RunEnd:
+        try:
+            kept.append(await proceed())
+        finally:
+            return kept[0]  # noqa: B012 - just what must not help
+
+    return plugin(name, around_run=around_run)
+
+
 def alone(
     pipeline: Any, *plugins: Plugin, opened: str = "", quick: bool = False, **keywords: Any
 ) -> Flujo[Any, Any, Any]:

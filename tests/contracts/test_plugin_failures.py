@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from plugin_kit import QUICK, Mistake, Proceed, ProceedRun, alone, fail, plugin, work
+from plugin_kit import QUICK, Mistake, Proceed, ProceedRun, alone, fail, insisting, plugin, work
 
 from flujo_core import (
     AppInfo,
@@ -376,15 +376,7 @@ def _appends() -> int:
 
 
 def test_around_hooks_cannot_turn_a_failure_of_the_store_into_something_else() -> None:
-    kept: list[RunEnd] = []
-
-    async def around_run(self: Plugin, run: RunStart, proceed: ProceedRun, /) -> RunEnd:
-        try:
-            kept.append(await proceed())
-        finally:
-            return kept[0]  # noqa: B012 - just what must not help
-
-    outer = plugin("a", around_run=around_run)
+    outer = insisting("a")
     alone(work, outer).run(1)
     for broken_from in range(1, _appends() + 1):
         flujo = alone(work.policy(retry=Retry(attempts=2)), outer, swallowing("b"), store=Full(broken_from))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from plugin_kit import Marking, Proceed, ProceedRun, State, alone, fail, plugin, work
+from plugin_kit import Marking, Proceed, ProceedRun, State, alone, fail, insisting, plugin, work
 
 from flujo_core import (
     AgentReply,
@@ -334,14 +334,6 @@ def test_a_run_happens_once_so_around_run_that_proceeds_never_or_twice_is_refuse
 
 @pytest.mark.parametrize("how", ["veto", "error", "denied", "stop"])
 def test_around_run_cannot_turn_a_refused_or_stopped_run_into_a_completed_one(how: str) -> None:
-    kept: list[RunEnd] = []
-
-    async def around_run(self: Plugin, run: RunStart, proceed: ProceedRun, /) -> RunEnd:
-        try:
-            kept.append(await proceed())
-        finally:
-            return kept[0]  # noqa: B012 - just what must not help
-
     async def pre_step_execution(self: Plugin, call: StepCall, /) -> Stop | None:
         if call.step_input == 1:
             return None
@@ -357,7 +349,7 @@ def test_around_run_cannot_turn_a_refused_or_stopped_run_into_a_completed_one(ho
 
     inner = plugin("z", pre_step_execution=pre_step_execution, authorize=authorize)
     store = MemoryStore()
-    flujo = alone(work, plugin("a", around_run=around_run), inner, store=store)
+    flujo = alone(work, insisting("a"), inner, store=store)
     assert flujo.run(1, run_id="first").output == 2
     try:
         status = flujo.run(2, run_id="second").status
