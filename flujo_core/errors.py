@@ -10,6 +10,11 @@ FlujoError
 ├── StepError                   a step failed; its cause is the exception of the last attempt
 │   ├── InvalidValue            a value that does not fit its declared type
 │   ├── StepTimeout             an attempt took longer than its timeout
+│   ├── OutputRejected          a validator did not let an output pass
+│   ├── BranchesFailed          some of the branches that were all to be tried failed; has ``.errors``
+│   ├── ContextConflict         two branches changed one field of the context, and nothing says how to merge that
+│   ├── LoopExhausted           a loop came to its last iteration without having what it was to have
+│   ├── NoCase                  a branch has no case for what its ``on`` gave, and no default
 │   └── ModelError              an agent's model gave no answer that can be used
 │       ├── ModelNotConfigured
 │       ├── ModelUnavailable    it did not answer, or was overloaded: trying again may help
@@ -30,7 +35,7 @@ A message says what was found, where, and what would work. It never holds a step
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -81,6 +86,38 @@ class InvalidValue(StepError):
 
 class StepTimeout(StepError):
     """An attempt of a step took longer than its ``timeout``."""
+
+
+class OutputRejected(StepError):
+    """A validator did not let an output pass.
+
+    Attributes:
+        feedback: What the validator said; it may speak of the output, so it is in no message.
+    """
+
+    feedback: str = ""
+
+
+class BranchesFailed(StepError):
+    """Some of the branches of a ``Parallel``, or items of a ``Map``, failed; all others ran to their ends.
+
+    Attributes:
+        errors: Each failure, by the address of the branch or item.
+    """
+
+    errors: Mapping[str, StepError] = {}
+
+
+class ContextConflict(StepError):
+    """Two branches changed one field of the context that has no reducer, or one broke its reducer's rule."""
+
+
+class LoopExhausted(StepError):
+    """A loop came to its last iteration, and its ``until`` was not satisfied."""
+
+
+class NoCase(StepError):
+    """A branch has no case for what its ``on`` gave, and no default."""
 
 
 class ModelError(StepError):

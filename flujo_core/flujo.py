@@ -15,8 +15,8 @@ from typing_extensions import TypeVar
 
 from flujo_core.builtin import Builtin
 from flujo_core.config import Settings, load_settings
-from flujo_core.engine.bind import bound, leaves_of
-from flujo_core.engine.call import Leaf
+from flujo_core.engine.bind import bound, capable
+from flujo_core.engine.compile import compiled
 from flujo_core.engine.epoch import Epoch, Sites
 from flujo_core.engine.journal import Journal
 from flujo_core.engine.run import Program, execute
@@ -26,13 +26,13 @@ from flujo_core.hooks.callback import OnPipelineEnd, OnPipelineStart, PostStepEx
 from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
 from flujo_core.log import warning
-from flujo_core.model.check import type_name
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Veto
 from flujo_core.model.run import PipelineResult
 from flujo_core.model.signature import Resources
-from flujo_core.model.step import Step
+from flujo_core.model.surroundings import check_surroundings
 from flujo_core.model.value import flaws
+from flujo_core.store.cache import CacheStore, MemoryCache
 from flujo_core.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Flujo(Generic[In, Out, Ctx]):
         resources: What steps that declare a ``Resources`` parameter get: clients, pools.
         store: Where runs are journaled: ``"sqlite:///runs.db"``, ``"memory://"``, or a store. None: nowhere, and
             nothing is serialised.
+        cache: Where the outputs of nodes that have a ``Cache`` are kept; None: in memory, the 1024 that were used last.
         plugins: Plugins beside the installed ones.
         on_pipeline_start: Called as the hook of that name is; so are the next three.
         pre_step_execution: See ``Plugin.pre_step_execution``.
@@ -77,6 +78,7 @@ class Flujo(Generic[In, Out, Ctx]):
         context: type[X],
         resources: Resources | None = ...,
         store: str | Store | None = ...,
+        cache: CacheStore | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
         pre_step_execution: PreStepExecution | None = ...,
@@ -91,6 +93,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         resources: Resources | None = ...,
         store: str | Store | None = ...,
+        cache: CacheStore | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
         pre_step_execution: PreStepExecution | None = ...,
@@ -105,6 +108,7 @@ class Flujo(Generic[In, Out, Ctx]):
         context: type[PipelineContext] | None = None,
         resources: Resources | None = None,
         store: str | Store | None = None,
+        cache: CacheStore | None = None,
         plugins: Sequence[Plugin] = (),
         on_pipeline_start: OnPipelineStart | None = None,
         pre_step_execution: PreStepExecution | None = None,
@@ -118,6 +122,7 @@ class Flujo(Generic[In, Out, Ctx]):
         self._given = pipeline
         self._context_type = context or _empty_context()
         self._resources = resources
+        self._cache = MemoryCache() if cache is None else cache
         self._settings = settings or load_settings()
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
         self._plugins: tuple[Plugin, ...] = (*plugins, *calls)
@@ -129,12 +134,13 @@ class Flujo(Generic[In, Out, Ctx]):
     def _with(self, plugins: Sequence[Plugin], last: Host | None = None) -> Epoch:
         """All that is worked out before a run, with these plugins beside the installed ones."""
         host = Host(self._settings.plugins, plugins, kernel=Builtin(), last=last)
-        pipeline = bound(self._given, host)
-        leaves = leaves_of(pipeline, host)
-        for address, step in leaves:
-            _check_surroundings(address, step, self._context_type, self._resources)
-        ready = [Leaf(step, address) for address, step in leaves]
-        return Epoch(Program(pipeline, ready, host.hooks, self._context_type, self._resources, host), host)
+        pipeline, wiring = bound(self._given, host)
+        check_surroundings(pipeline, self._context_type, self._resources)
+        parts = compiled(pipeline, wiring, lambda step, address: capable(step, address, host))
+        program = Program(
+            pipeline, parts, "" in wiring.inputs, host.hooks, self._context_type, self._resources, host, self._cache
+        )
+        return Epoch(program, host)
 
     @property
     def pipeline(self) -> Node[In, Out]:
@@ -331,19 +337,3 @@ def _empty_context() -> type[PipelineContext]:
     from flujo_core.model.context import PipelineContext  # noqa: PLC0415 - dear to import
 
     return PipelineContext
-
-
-def _check_surroundings(
-    address: str, step: Step[Any, Any], context: type[PipelineContext], resources: Resources | None
-) -> None:
-    for signature in step.signatures:
-        if signature.context is not None and not issubclass(context, signature.context):
-            raise DefinitionError(
-                f"step '{address}' takes a context of type '{type_name(signature.context)}', and the run's is"
-                f" '{context.__name__}'; give 'Flujo(..., context={type_name(signature.context)})'"
-            )
-        if signature.resources is not None and not isinstance(resources, signature.resources):
-            raise DefinitionError(
-                f"step '{address}' takes resources of type '{type_name(signature.resources)}', and Flujo was given"
-                f" {type(resources).__name__!r}; give 'Flujo(..., resources={type_name(signature.resources)}(...))'"
-            )

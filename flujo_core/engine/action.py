@@ -3,57 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from flujo_core.backend.local import workers
-from flujo_core.engine.journal import Journal
+from flujo_core.engine.frame import MISSING, Frame
 from flujo_core.model.action import AgentAction, FunctionAction, RegisteredAction
-from flujo_core.model.agent import AgentProtocol, AgentReply, ModelAgent, ModelSource, Usage, model_name
-from flujo_core.model.signature import Resources, RunInfo
+from flujo_core.model.agent import AgentProtocol, AgentReply, ModelAgent, Usage, model_name
+from flujo_core.model.inputs import From
+from flujo_core.model.signature import RunInfo
 from flujo_core.model.step import Step
 from flujo_core.model.template import Template
+from flujo_core.model.wiring import Source
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
 
 
-class Surroundings(Protocol):
-    """What an action must know of the run that it is part of.
+ATTEMPT = re.compile(r"#\d+")
+"""The number of an attempt in an address."""
 
-    Attributes:
-        journal: The run's journal.
-        resources: What steps get as their resources.
-        models: Where plugins' models are found.
-        streams_text: Whether the pieces of an agent's text are wanted as they come.
-        threads: The threads that attempts which were cancelled or timed out have left at work, by address.
-    """
-
-    journal: Journal
-    resources: Resources | None
-
-    models: ModelSource
-    streams_text: bool
-    threads: dict[str, asyncio.Future[Any]]
+FEEDBACK = "Your answer to this was not accepted. Give another one that mends what was wrong with it:"
+"""What an agent is told before it is told what a validator said."""
 
 
 class Turn(NamedTuple):
     """One attempt of a leaf.
 
     Attributes:
-        run: The run.
+        frame: The scope that it runs in.
+        address: The leaf's address.
         value: The step's input.
         context: The attempt's draft; None if the step does not look at it.
         attempt: The attempt's number, from 1.
         deadline: When it times out, in seconds since the epoch, or None.
+        feedback: What a validator said of the attempt before, or None.
+        alive: Called at each sign of life, where somebody waits for one.
     """
 
-    run: Surroundings
+    frame: Frame
+    address: str
     value: Any
     context: PipelineContext | None
     attempt: int
     deadline: float | None
+    feedback: str | None = None
+    alive: Callable[[], None] | None = None
 
 
 class Action(Protocol):
@@ -67,14 +64,19 @@ class Action(Protocol):
         ...
 
 
-def action_of(step: Step[Any, Any], address: str) -> Action:
-    """What ``step`` does, ready to be done."""
+def action_of(step: Step[Any, Any], sources: Mapping[From, Source]) -> Action:
+    """What ``step`` does, ready to be done.
+
+    Args:
+        step: The step.
+        sources: Where its named inputs come from.
+    """
     assert not isinstance(step.action, RegisteredAction)  # what it stands for is in its place
     if isinstance(step.action, FunctionAction):
-        return Call(step.action, address)
+        return Call(step.action, sources)
     if isinstance(step.action.agent, ModelAgent):
-        return AskModelAgent(step.action, address)
-    return AskAgent(step.action, address)
+        return AskModelAgent(step.action, sources)
+    return AskAgent(step.action)
 
 
 def direct_call(step: Step[Any, Any]) -> Callable[[Any], Awaitable[Any]] | None:
@@ -82,7 +84,7 @@ def direct_call(step: Step[Any, Any]) -> Callable[[Any], Awaitable[Any]] | None:
     if not isinstance(step.action, FunctionAction):
         return None
     signature = step.action.signature
-    if not signature.is_async or signature.injected or not signature.has_input:
+    if not signature.is_async or signature.injected or signature.named or not signature.has_input:
         return None
     return step.action.function
 
@@ -92,10 +94,10 @@ class Call:
 
     model: str | None = None
 
-    def __init__(self, action: FunctionAction, address: str) -> None:
+    def __init__(self, action: FunctionAction, sources: Mapping[From, Source]) -> None:
         self._function = action.function
         self._signature = action.signature
-        self._address = address
+        self._named = [(name, sources[one.source]) for name, one in action.signature.named.items()]
         self.needs_context = "context" in action.signature.injected
 
     async def act(self, turn: Turn, /) -> tuple[Any, None]:
@@ -106,6 +108,9 @@ class Call:
         signature = self._signature
         arguments = (turn.value,) if signature.has_input else ()
         injected = {name: self._injected(kind, turn) for kind, name in signature.injected.items()}
+        for name, source in self._named:
+            if (found := turn.frame.find(source)) is not MISSING:
+                injected[name] = found
         if signature.is_async:
             return cast(Awaitable[Any], self._function(*arguments, **injected))
         return self._call_in_thread(turn, workers.submit(self._function, *arguments, **injected))
@@ -115,7 +120,7 @@ class Call:
         try:
             result = await asyncio.shield(thread)
         except asyncio.CancelledError:
-            turn.run.threads[self._address] = thread
+            turn.frame.run.threads[plain_address(turn.address)] = thread
             thread.add_done_callback(lambda late: late.exception())
             raise
         return await result if iscoroutine(result) else result  # a sync wrapper around an async function gives one
@@ -123,7 +128,7 @@ class Call:
     def _injected(self, kind: str, turn: Turn) -> Any:
         if kind == "context":
             return turn.context
-        return turn.run.resources if kind == "resources" else run_info(turn, self._address)
+        return turn.frame.run.resources if kind == "resources" else run_info(turn)
 
 
 class AskAgent:
@@ -132,59 +137,71 @@ class AskAgent:
     model: str | None = None
     needs_context: bool = False
 
-    def __init__(self, action: AgentAction, address: str) -> None:
+    def __init__(self, action: AgentAction) -> None:
         self._agent = cast(AgentProtocol[Any, Any], action.agent)
-        self._address = address
 
     async def act(self, turn: Turn, /) -> tuple[Any, Usage | None]:
-        reply = await self._agent.run(turn.value, info=run_info(turn, self._address))
+        reply = await self._agent.run(turn.value, info=run_info(turn))
         return reply.output, reply.usage
 
 
 class AskModelAgent:
     """Asks a pydantic-ai agent."""
 
-    def __init__(self, action: AgentAction, address: str) -> None:
+    def __init__(self, action: AgentAction, sources: Mapping[From, Source]) -> None:
         from flujo_core.agents.pydantic_ai import ask  # noqa: PLC0415 - imports pydantic_ai
 
         self._ask: Callable[..., Awaitable[AgentReply[Any]]] = ask
         self._agent = action.agent
         self._capabilities = action.capabilities
-        self._address = address
         self._template = action.prompt if isinstance(action.prompt, Template) else None
-        self._prompt = Call(action.prompt, address) if isinstance(action.prompt, FunctionAction) else None
-        self._deps = None if action.deps is None else Call(action.deps, address)
+        self._shown = (
+            [] if self._template is None else [(one.source, sources[one.source]) for one in self._template.named]
+        )
+        self._prompt = Call(action.prompt, sources) if isinstance(action.prompt, FunctionAction) else None
+        self._deps = None if action.deps is None else Call(action.deps, sources)
         self.model = model_name(action.agent.model)
         self.needs_context = any(part is not None and part.needs_context for part in (self._prompt, self._deps))
 
     async def act(self, turn: Turn, /) -> tuple[Any, Usage | None]:
-        journal = turn.run.journal
+        run, journal = turn.frame.run, turn.frame.run.journal
 
         async def on_text(text: str) -> None:
-            await journal.chunk(self._address, turn.attempt, text)
+            if turn.alive is not None:
+                turn.alive()
+            if run.streams_text:
+                await journal.chunk(turn.address, turn.attempt, text)
 
-        about = {"run_id": journal.run_id, "tenant": journal.tenant, "address": self._address, "attempt": turn.attempt}
+        about = {"run_id": journal.run_id, "tenant": journal.tenant, "address": turn.address, "attempt": turn.attempt}
         reply = await self._ask(
             self._agent,
             await self._prompt_text(turn),
             deps=None if self._deps is None else await self._deps.call(turn),
-            models=turn.run.models,
+            models=run.models,
             capabilities=self._capabilities,
             metadata={"flujo": about},
-            on_text=on_text if turn.run.streams_text else None,
+            on_text=on_text if run.streams_text or turn.alive is not None else None,
         )
         return reply.output, reply.usage
 
     async def _prompt_text(self, turn: Turn) -> Any:
         if self._template is not None:
-            return self._template.render(turn.value)
-        return turn.value if self._prompt is None else await self._prompt.call(turn)
+            named = {wanted: turn.frame.find(source) for wanted, source in self._shown}
+            prompt = self._template.render(turn.value, named)
+        else:
+            prompt = turn.value if self._prompt is None else await self._prompt.call(turn)
+        return prompt if turn.feedback is None else f"{prompt}\n\n{FEEDBACK}\n{turn.feedback}"
 
 
-def run_info(turn: Turn, address: str) -> RunInfo:
+def plain_address(address: str) -> str:
+    """An address without the numbers of attempts: what stays the same when a node around is tried again."""
+    return ATTEMPT.sub("", address)
+
+
+def run_info(turn: Turn) -> RunInfo:
     """What a step may know of where it runs."""
-    journal = turn.run.journal
+    journal, address = turn.frame.run.journal, plain_address(turn.address)
     import hashlib  # noqa: PLC0415 - few steps ask for it
 
     key = hashlib.sha256(f"{journal.run_id}\0{address}".encode()).hexdigest()[:32]
-    return RunInfo(journal.run_id, journal.tenant, address, turn.attempt, key, turn.deadline)
+    return RunInfo(journal.run_id, journal.tenant, address, turn.attempt, key, turn.deadline, turn.feedback)

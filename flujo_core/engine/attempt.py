@@ -1,65 +1,37 @@
-"""The attempts of one leaf: draft, run, validate; and again, if it failed and its policy says so."""
+"""One execution of a leaf: its attempts, its cache, its fallback, and what there is to commit in the end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flujo_core.engine.action import Surroundings, Turn, action_of, direct_call
+from flujo_core.engine.action import Turn, action_of, direct_call, plain_address
+from flujo_core.engine.cached import Entry, NodeCache
+from flujo_core.engine.decide import decide
+from flujo_core.engine.failure import FAILING, PASSING, Stopped, failed, told
+from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
-from flujo_core.errors import FlujoError, InvalidValue, PluginError, StepError, StepTimeout
-from flujo_core.hooks.dispatch import Hooks
-from flujo_core.hooks.watchdog import Watch
+from flujo_core.errors import InvalidValue, OutputRejected, StepError, StepTimeout
 from flujo_core.model.agent import Usage
 from flujo_core.model.check import type_name
-from flujo_core.model.draft import State, draft, own, touched
-from flujo_core.model.event import AttemptFailed, ErrorInfo, StepStarted
-from flujo_core.model.outcome import Stop, Veto
-from flujo_core.model.patch import NO_PATCH, Patch, changes, patch_adapter
+from flujo_core.model.draft import State, draft, touched
+from flujo_core.model.event import AttemptFailed, OutputSource, StepStarted
+from flujo_core.model.flow import FALLBACK, encoded_name
+from flujo_core.model.inputs import From
+from flujo_core.model.outcome import Stop
+from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
 from flujo_core.model.policy import NO_POLICY, chance
 from flujo_core.model.step import Step
 from flujo_core.model.value import adapter, encoded, flaws
+from flujo_core.model.wiring import Source
 
 if TYPE_CHECKING:
-    from flujo_core.model.context import PipelineContext
-
-
-class Stopped(BaseException):
-    """Unwinds a run that a step or a hook stopped; not an Exception, so that nothing on the way takes it for one."""
-
-    def __init__(self, stop: Stop) -> None:
-        super().__init__()
-        self.reason = stop.reason
-
-
-class Run(Surroundings, Protocol):
-    """What a leaf must know of the run that it is part of.
-
-    Attributes:
-        pipeline: The name of the pipeline.
-        bare: Whether nothing but the list of its events follows the run: no hooks on steps, no store, no stream.
-        hooked: Whether a hook is called at each step.
-        watch: What the watchdog sees of the task that calls the hooks.
-    """
-
-    pipeline: str
-    bare: bool
-    hooked: bool
-    watch: Watch
-    hooks: Hooks
-    state: State
-    context_type: type[PipelineContext]
-
-
-PASSING = (Veto, PluginError)
-"""What goes through a step as it is: no attempt of the step failed, the run is not to go on."""
-
-
-FAILING = (Exception, SystemExit)
-"""What fails an attempt: a step does not end the process."""
+    pass
 
 
 class Yield(NamedTuple):
@@ -70,10 +42,11 @@ class Yield(NamedTuple):
         restored: The output as it comes back from the journal: what the next step gets.
         patch: What changes in the context, as it comes back from the journal.
         touched: The context's fields that were looked at.
-        attempt: The number of the attempt that gave it; 0 if the step was skipped.
+        attempt: The number of the attempt that gave it; 0 if there was none.
         usage: What the agent used, or None.
         value: The output as bytes, where there is a store.
         state: The patch as bytes, where there is a store.
+        source: What the output is of.
     """
 
     output: Any
@@ -84,64 +57,44 @@ class Yield(NamedTuple):
     usage: Usage | None
     value: bytes = NULL
     state: bytes = EMPTY
+    source: OutputSource = "node"
 
 
-class Attempts:
-    """The attempts of a step: what can be worked out before a run is worked out here.
+class Plan:
+    """What can be worked out of a leaf before it runs.
 
     Args:
         step: The step; an agent that it names is resolved.
-        address: Its address.
+        sources: Where its named inputs come from.
+        fallback: What runs when it has failed for good, or None.
+        cache: Its cache, or None.
     """
 
-    __slots__ = ("_action", "_gives", "_retry", "_timeout", "_validate", "address", "direct", "model", "name", "takes")
+    __slots__ = (
+        "action", "cache", "direct", "fallback", "gives", "limits", "model", "name", "retry", "segment", "takes",
+        "validate", "validators",
+    )  # fmt: skip
 
-    def __init__(self, step: Step[Any, Any], address: str) -> None:
-        self.address = address
+    def __init__(
+        self,
+        step: Step[Any, Any],
+        sources: Mapping[From, Source],
+        fallback: Parts | None = None,
+        cache: NodeCache | None = None,
+    ) -> None:
         self.name = step.name
+        self.segment = encoded_name(step.name)
         self.takes = step.takes
+        self.gives = step.gives
         self.direct = direct_call(step) if step.policies == NO_POLICY else None
-        self._retry = step.policies.retry
-        self._timeout = step.policies.timeout
-        self._gives = step.gives
-        self._validate = adapter(step.gives).validator.validate_python
-        self._action = action_of(step, address)
-        self.model = self._action.model
-
-    async def run(self, run: Run, value: Any, looked_at: State, first: int = 1) -> Yield:
-        """Attempts until one succeeds or there are to be no more.
-
-        Args:
-            run: The run.
-            value: The step's input.
-            looked_at: The context's fields that hooks have looked at or set before.
-            first: The number of the first attempt, which has begun.
-
-        Raises:
-            StepError: None succeeded.
-            Stopped: The step ends the run.
-        """
-        if self.direct is not None and run.journal.store is None and not looked_at:
-            try:
-                output = self.checked(await self.direct(value))
-                # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
-                return tuple.__new__(Yield, (output, output, NO_PATCH, looked_at, first, None, NULL, EMPTY))
-            except PASSING:
-                raise
-            except FAILING as error:
-                raise self.failure(error, first) from error
-        attempt = first
-        while True:
-            try:
-                again = self._retry is not None and self._retry.attempts > 1
-                return await self._attempt(run, self.own_input(value) if again else value, attempt, looked_at)
-            except PASSING:
-                raise
-            except FAILING as error:
-                if self._retry is None or not self._retry.wants(error, attempt - first + 1):
-                    raise self.failure(error, attempt) from error
-                await self._wait(run, error, attempt, self._retry.wait(attempt - first + 1, chance()))
-            attempt += 1
+        self.retry = step.policies.retry
+        self.limits = step.policies.limits
+        self.validators = step.readers
+        self.fallback = fallback
+        self.cache = cache
+        self.validate = adapter(step.gives).validator.validate_python
+        self.action = action_of(step, sources)
+        self.model = self.action.model
 
     def checked(self, output: Any) -> Any:
         """An output, validated.
@@ -153,134 +106,281 @@ class Attempts:
         if isinstance(output, Stop):
             raise Stopped(output)
         try:
-            return self._validate(output)
+            return self.validate(output)
         except ValidationError as error:
-            found = flaws(error, self._gives)
-            raise InvalidValue(f"its output is not a '{type_name(self._gives)}': {found}") from error
+            found = flaws(error, self.gives)
+            raise InvalidValue(f"its output is not a '{type_name(self.gives)}': {found}") from error
 
-    def made(self, run: Run, output: Any, looked_at: State, attempt: int, usage: Usage | None) -> Yield:
+
+class Execution:
+    """One execution of a leaf.
+
+    Attributes:
+        plan: The leaf.
+        frame: The scope that it runs in.
+        address: Its address.
+        value: Its input.
+        started: When it began, in seconds since the epoch.
+    """
+
+    __slots__ = ("address", "frame", "plan", "run", "started", "value")
+
+    def __init__(self, plan: Plan, frame: Frame, address: str, value: Any, started: float) -> None:
+        self.plan = plan
+        self.frame = frame
+        self.run = frame.run
+        self.address = address
+        self.value = value
+        self.started = started
+
+    async def result(self) -> Yield:
+        """What there is to commit, where no hooks have a say.
+
+        Raises:
+            StepError: The step failed.
+            Stopped: It ends the run.
+        """
+        if self.plan.cache is None and self.plan.fallback is None:
+            return await self.attempts({})
+        return await self.result_of(lambda: self.attempts({}), {})
+
+    async def result_of(self, attempts: Callable[[], Awaitable[Yield]], looked_at: State) -> Yield:
+        """What the cache has, or ``attempts`` come to, or the fallback makes.
+
+        Args:
+            attempts: Makes the attempts.
+            looked_at: The context's fields that hooks have looked at or set before.
+
+        Raises:
+            StepError: The step failed.
+            Stopped: It ends the run.
+        """
+        key = None
+        if (cache := self.plan.cache) is not None:
+            try:
+                key = cache.key(self.frame, self.value)
+            except FAILING as error:
+                raise self.failure(error, 0) from error
+            if (entry := await cache.find(self.frame, key)) is not None:
+                return self._hit(entry, looked_at)
+        try:
+            made = await attempts()
+        except StepError as failure:
+            if self.plan.fallback is None:
+                raise
+            return await self._stand_in(self.plan.fallback, failure, looked_at)
+        if cache is not None and key is not None:
+            await self._remember(cache, key, made, looked_at)
+        return made
+
+    async def attempts(self, looked_at: State, first: int = 1) -> Yield:
+        """Attempts until one succeeds or there are to be no more.
+
+        Args:
+            looked_at: The context's fields that hooks have looked at or set before.
+            first: The number of the first attempt, which has begun.
+
+        Raises:
+            StepError: None succeeded.
+            Stopped: The step ends the run.
+        """
+        plan = self.plan
+        if plan.direct is not None and self.run.journal.store is None and not looked_at:
+            try:
+                output = plan.checked(await plan.direct(self.value))
+                # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
+                return tuple.__new__(Yield, (output, output, NO_PATCH, looked_at, first, None, NULL, EMPTY, "node"))
+            except PASSING:
+                raise
+            except FAILING as error:
+                raise self.failure(error, first) from error
+        attempt, retry, feedback = first, plan.retry, None
+        again = plan.fallback is not None or (retry is not None and retry.attempts > 1)
+        while True:
+            try:
+                value = owned(self.value, "its input") if again else self.value
+                return await self._attempt(value, attempt, looked_at, feedback)
+            except PASSING:
+                raise
+            except FAILING as error:
+                if retry is None or not retry.wants(error, attempt - first + 1):
+                    raise self.failure(error, attempt) from error
+                feedback = error.feedback if isinstance(error, OutputRejected) else None
+                await self._wait(error, attempt, retry.wait(attempt - first + 1, chance()))
+            attempt += 1
+
+    def made(
+        self, output: Any, looked_at: State, attempt: int, usage: Usage | None, source: OutputSource = "node"
+    ) -> Yield:
         """What there is to commit, validated, and as it would come back from the journal.
 
         Raises:
             InvalidValue: The output or a field of the context has a value that does not fit.
         """
-        output = self.checked(output)
-        patch = self._patch(run, looked_at) if looked_at else NO_PATCH
-        if run.journal.store is None:
-            return Yield(output, output, patch, looked_at, attempt, usage)
-        value, restored = encoded(output, self._gives, "its output")
+        output = self.plan.checked(output)
+        patch = self._patch(looked_at) if looked_at else NO_PATCH
+        if self.run.journal.store is None:
+            return Yield(output, output, patch, looked_at, attempt, usage, source=source)
+        value, restored = encoded(output, self.plan.gives, "its output")
         if not patch:
-            return Yield(output, restored, patch, looked_at, attempt, usage, value)
-        state, patch = patch_adapter(run.context_type).encoded(patch)
-        return Yield(output, restored, patch, looked_at, attempt, usage, value, state)
+            return Yield(output, restored, patch, looked_at, attempt, usage, value, source=source)
+        state, patch = patch_adapter(self.run.context_type).encoded(patch)
+        return Yield(output, restored, patch, looked_at, attempt, usage, value, state, source)
+
+    def remade(
+        self, output: Any, looked_at: State, attempt: int, usage: Usage | None, source: OutputSource = "node"
+    ) -> Yield:
+        """As ``made``, of what a hook, the cache or the fallback gave.
+
+        Raises:
+            StepError: It is not valid.
+        """
+        try:
+            return self.made(output, looked_at, attempt, usage, source)
+        except FAILING as error:
+            failure = self.failure(error, attempt)
+            failure.usage = usage
+            raise failure from error
 
     def failure(self, error: BaseException, attempt: int) -> StepError:
         """The error that says that the step failed; raise it from ``error``."""
-        tries = f" after {attempt} attempts" if attempt > 1 else ""
-        failure = _kind(error)(f"step '{self.address}' failed{tries}: {told(error)}")
-        failure.address = self.address
-        failure.attempts = attempt
-        failure.usage = error.usage if isinstance(error, StepError) else None
-        return failure
+        return failed(error, self.address, attempt)
 
-    def own_input(self, value: Any) -> Any:
-        """A copy of the input for an attempt after which there may be another one.
-
-        Raises:
-            InvalidValue: It cannot be copied.
-        """
-        try:
-            return own(value)
-        except Exception as error:
-            raise InvalidValue("its input cannot be copied, as a step that may be tried again needs it") from error
-
-    async def _attempt(self, run: Run, value: Any, attempt: int, looked_at: State) -> Yield:
-        context = None
-        if self._action.needs_context:
-            context = draft(run.context_type, ChainMap(looked_at, run.state) if looked_at else run.state)
-        if self._timeout is None:
-            output, usage = await self._action.act(Turn(run, value, context, attempt, None))
-        else:
-            output, usage = await self._act_within(self._timeout, run, value, context, attempt)
-        if context is not None:
-            looked_at = looked_at | touched(context)
-        try:
-            return self.made(run, output, looked_at, attempt, usage)
-        except InvalidValue as error:
-            error.usage = usage
-            raise
-
-    async def _act_within(
-        self, timeout: float, run: Run, value: Any, context: PipelineContext | None, attempt: int
-    ) -> tuple[Any, Usage | None]:
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                return await self._action.act(Turn(run, value, context, attempt, now() + timeout))
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise StepTimeout(f"it took longer than its timeout of {timeout:g} s") from error
-
-    def _patch(self, run: Run, looked_at: State) -> Patch:
-        fields = patch_adapter(run.context_type)
-        patch = changes(looked_at, run.state, fields.growing)
-        return fields.validate(patch) if patch else NO_PATCH
-
-    async def _wait(self, run: Run, error: BaseException, attempt: int, seconds: float) -> None:
-        """Records that an attempt failed, and waits until the next one begins."""
-        record_failed_attempt(run, self.address, error, attempt, seconds)
-        if run.journal.live:
-            await run.journal.flush()
-        await asyncio.sleep(seconds)
-        await self.begin(run, attempt + 1)
-
-    async def begin(self, run: Run, attempt: int) -> None:
+    async def begin(self, attempt: int) -> None:
         """Records that an attempt after the first begins, once the thread of the last one has ended."""
-        if (thread := run.threads.pop(self.address, None)) is not None:
-            await asyncio.wait([thread])
-        journal = run.journal
+        await thread_ended(self.frame, self.address)
+        journal = self.run.journal
         journal.stage(StepStarted(journal.run_id, journal.tenant, journal.next(), now(), self.address, attempt))
         if journal.live:
             await journal.flush()
 
+    def record_failed_attempt(
+        self, error: BaseException, attempt: int, seconds: float = 0, usage: Usage | None = None
+    ) -> None:
+        """Records that an attempt failed and that it was not the last word.
 
-def record_failed_attempt(run: Run, address: str, error: BaseException, attempt: int, seconds: float) -> None:
-    """Records that an attempt failed and that it was not the last word.
-
-    Args:
-        run: The run.
-        address: The step's address.
-        error: Why it failed.
-        attempt: The attempt's number.
-        seconds: In how many seconds the next one begins.
-    """
-    journal, at = run.journal, now()
-    usage = error.usage if isinstance(error, StepError) else None
-    journal.stage(
-        AttemptFailed(
-            journal.run_id, journal.tenant, journal.next(), at, address, attempt, told(error), at + seconds, usage
-        )
-    )
-
-
-def record_spent(run: Run, address: str, error: BaseException, attempt: int, usage: Usage | None) -> None:
-    """Records what an agent used in an attempt that succeeded and that hooks did not let through: spent is spent."""
-    if usage is not None:
-        journal, at = run.journal, now()
+        Args:
+            error: Why it failed.
+            attempt: The attempt's number.
+            seconds: In how many seconds the next one begins.
+            usage: What its agent used, where the error does not say.
+        """
+        journal, at = self.run.journal, now()
+        used = error.usage if isinstance(error, StepError) and error.usage is not None else usage
+        feedback = error.feedback if isinstance(error, OutputRejected) else None
         journal.stage(
             AttemptFailed(
-                journal.run_id, journal.tenant, journal.next(), at, address, attempt, told(error), at, usage
+                journal.run_id, journal.tenant, journal.next(), at, self.address,
+                attempt, told(error), at + seconds, used, feedback,
             )
         )  # fmt: skip
 
+    def record_spent(self, error: BaseException, attempt: int, usage: Usage | None) -> None:
+        """Records what an agent used in an attempt that succeeded and that hooks did not let through: it is spent."""
+        if usage is not None:
+            self.record_failed_attempt(error, attempt, usage=usage)
 
-def _kind(error: BaseException) -> type[StepError]:
-    """The class of the error that says that a step failed: that of the cause, if a message is all that it takes."""
-    plain = (k for k in type(error).__mro__ if issubclass(k, StepError) and k.__init__ is StepError.__init__)
-    return next(plain, StepError)
+    async def _attempt(self, value: Any, attempt: int, looked_at: State, feedback: str | None) -> Yield:
+        state, action, context = self.frame.state, self.plan.action, None
+        if action.needs_context:
+            context = draft(self.run.context_type, ChainMap(looked_at, state) if looked_at else state)
+        output, usage = await self._act(Turn(self.frame, self.address, value, context, attempt, None, feedback))
+        if context is not None:
+            looked_at = looked_at | touched(context)
+        try:
+            if self.plan.validators:
+                output = self.plan.checked(output)
+                await self._validate(output)
+            return self.made(output, looked_at, attempt, usage)
+        except (InvalidValue, OutputRejected) as error:
+            error.usage = usage
+            raise
+
+    async def _act(self, turn: Turn) -> tuple[Any, Usage | None]:
+        limits = self.plan.limits
+        if limits.run is None and limits.idle is None:
+            return await self.plan.action.act(turn)
+        run, idle = asyncio.timeout(limits.run), asyncio.timeout(limits.idle)
+        clock = asyncio.get_running_loop().time
+
+        def alive() -> None:
+            if limits.idle is not None:
+                idle.reschedule(clock() + limits.idle)
+
+        deadline = None if limits.run is None else now() + limits.run
+        try:
+            async with run, idle:
+                return await self.plan.action.act(turn._replace(deadline=deadline, alive=alive))
+        except TimeoutError as error:
+            if run.expired():
+                raise StepTimeout(f"it took longer than its timeout of {limits.run:g} s") from error
+            if idle.expired():
+                raise StepTimeout(f"it gave no sign of life for {limits.idle:g} s") from error
+            raise
+
+    async def _validate(self, output: Any) -> None:
+        """Asks the validators.
+
+        Raises:
+            OutputRejected: One did not let the output pass.
+        """
+        for reader in self.plan.validators:
+            answer = decide(reader, output, self.frame, may_await=True)
+            feedback = await answer if isawaitable(answer) else answer
+            if feedback is None or feedback is True:
+                continue
+            if not isinstance(feedback, str):
+                raise InvalidValue(f"{reader.what} gave {type(feedback).__name__!r}; it gives None, or what is wrong")
+            error = OutputRejected(f"{reader.what} did not let its output pass")
+            error.feedback = feedback
+            raise error
+
+    def _patch(self, looked_at: State) -> Patch:
+        fields = patch_adapter(self.run.context_type)
+        patch = changes(looked_at, self.frame.state, fields.growing)
+        return fields.validate(patch) if patch else NO_PATCH
+
+    async def _wait(self, error: BaseException, attempt: int, seconds: float) -> None:
+        """Records that an attempt failed, and waits until the next one begins."""
+        self.record_failed_attempt(error, attempt, seconds)
+        if self.run.journal.live:
+            await self.run.journal.flush()
+        await asyncio.sleep(seconds)
+        await self.begin(attempt + 1)
+
+    def _hit(self, entry: Entry, looked_at: State) -> Yield:
+        """What there is to commit of what the cache has."""
+        state = {**self.frame.state, **looked_at}
+        apply(state, entry.patch)
+        changed = {name: state[name] for name in entry.patch}
+        return self.remade(entry.output, looked_at | changed, 0, None, "cache")
+
+    async def _remember(self, cache: NodeCache, key: str, made: Yield, looked_at: State) -> None:
+        """Keeps what the step itself did, without what hooks had set before."""
+        fields = patch_adapter(self.run.context_type)
+        patch = changes(made.touched, {**self.frame.state, **looked_at}, fields.growing)
+        try:
+            await cache.keep(self.frame, key, Entry(made.restored, patch))
+        except InvalidValue as error:
+            failure = self.failure(error, made.attempt)
+            failure.usage = made.usage
+            raise failure from error
+
+    async def _stand_in(self, fallback: Parts, failure: StepError, looked_at: State) -> Yield:
+        """What the fallback makes of the input, after the step has failed for good."""
+        self.record_failed_attempt(failure.__cause__ or failure, failure.attempts)
+        frame = self.frame.forked(self.address + FALLBACK)
+        try:
+            output = await run_all(fallback, frame, self.value)
+        except StepError as error:
+            both = type(failure)(f"{failure}; and so did its fallback: {error}")
+            both.address, both.attempts = self.address, failure.attempts
+            raise both from error
+        changed = changed_fields(frame.state, self.frame.state)
+        return self.remade(output, looked_at | changed, failure.attempts, None, "fallback")
 
 
-def told(error: BaseException) -> ErrorInfo:
-    """What may be told of an error: the text of Flujo's own, of others only the type, as their text may hold values."""
-    return ErrorInfo(type(error).__name__, str(error) if isinstance(error, FlujoError) else "")
+async def thread_ended(frame: Frame, address: str) -> None:
+    """Waits for a thread that an earlier attempt has left at work."""
+    if (thread := frame.run.threads.pop(plain_address(address), None)) is not None:
+        await asyncio.wait([thread])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 from flujo_core.errors import DefinitionError, EdgeError, PluginLoadError
 from flujo_core.hooks.call import AgentInfo
@@ -12,36 +12,48 @@ from flujo_core.hooks.host import Host
 from flujo_core.model.action import AgentAction, RegisteredAction
 from flujo_core.model.agent import ModelAgent, model_name
 from flujo_core.model.check import fits, type_name
-from flujo_core.model.flow import Node, Pipeline, walk
+from flujo_core.model.flow import Node
+from flujo_core.model.policy import Policies, Validator
 from flujo_core.model.step import Step, with_agent
+from flujo_core.model.wiring import Wiring, wire
 
 
-def bound(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
-    """``node`` with registered steps and agents in the places of their names.
+class Bound(NamedTuple):
+    """A pipeline whose names are resolved.
 
-    Edges are checked again, as types are known now, and then by the checks that plugins have registered.
+    Attributes:
+        node: The pipeline.
+        wiring: Where its named inputs come from.
+    """
+
+    node: Node[Any, Any]
+    wiring: Wiring
+
+
+def bound(node: Node[Any, Any], host: Host) -> Bound:
+    """``node`` with registered steps, agents and validators in the places of their names.
+
+    It is checked again, as types are known now, and then by the checks that plugins have registered.
 
     Raises:
         ConfigurationError: A name is not registered.
         DefinitionError: What is registered does not go with its place, or a plugin's check finds something wrong.
     """
     made = _resolved(node, host)
-    for place, found in zip(_steps(node), _steps(made), strict=True):
-        if isinstance(place.action, RegisteredAction):
-            _check_declared(place, place.action, found)
+    wiring = wire(made)
     _check(made, host)
-    return made
-
-
-def _steps(node: Node[Any, Any]) -> list[Step[Any, Any]]:
-    return [step for _, step in walk(node) if isinstance(step, Step)]
+    return Bound(made, wiring)
 
 
 def _resolved(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
-    if isinstance(node, Pipeline):
-        return replace(node, nodes=tuple(_resolved(part, host) for part in node.nodes))
+    node = node.rebuilt(lambda part: _resolved(part, host))
+    if isinstance(node, Step) and any(isinstance(one, str) for one in node.policies.validators):
+        found = tuple(_validator(one, host) for one in node.policies.validators)
+        node = replace(node, policies=node.policies.changed({"validators": found}))
     if isinstance(node, Step) and isinstance(node.action, RegisteredAction):
-        return _resolved(_registered_step(node, node.action, host), host)
+        found = _resolved(_registered_step(node, node.action, host), host)
+        _check_declared(node, node.action, found)
+        return found
     if isinstance(node, Step) and isinstance(node.action, AgentAction) and isinstance(node.action.agent, str):
         return with_agent(node, host.agents.get(node.action.agent))
     return node
@@ -53,10 +65,17 @@ def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host
     if not isinstance(found, Step) or isinstance(found.action, RegisteredAction):
         what = "another name" if isinstance(found, Step) else f"{type(found).__name__!r}"
         raise DefinitionError(f"step '{place.name}' is registered as '{action.name}', which is {what}, and not a step")
-    return found.named(place.name).policy(retry=place.policies.retry, timeout=place.policies.timeout)
+    given = {f.name: getattr(place.policies, f.name) for f in fields(place.policies)}
+    policies = Policies(**{name: value for name, value in given.items() if value})
+    return replace(found.named(place.name), policies=found.policies.changed(policies))
 
 
-def _check_declared(place: Step[Any, Any], action: RegisteredAction, found: Step[Any, Any]) -> None:
+def _validator(one: Validator | str, host: Host) -> Validator:
+    """A validator, or what is registered under its name."""
+    return host.validators.get(one) if isinstance(one, str) else one
+
+
+def _check_declared(place: Step[Any, Any], action: RegisteredAction, found: Node[Any, Any]) -> None:
     for what, given, wanted in (("take", action.takes, found.takes), ("give", found.gives, action.gives)):
         if not fits(given, wanted):
             real, declared = (wanted, given) if what == "take" else (given, wanted)
@@ -82,16 +101,12 @@ def _findings(node: Node[Any, Any], host: Host, name: str, origin: str) -> Seque
     return [f"check '{name}' of {origin} finds: {finding}" for finding in findings]
 
 
-def leaves_of(node: Node[Any, Any], host: Host) -> list[tuple[str, Step[Any, Any]]]:
-    """The steps of a pipeline that is bound, by address, with the capabilities that plugins have for their agents.
+def capable(step: Step[Any, Any], address: str, host: Host) -> Step[Any, Any]:
+    """A step with the capabilities that plugins have for its agent.
 
     Raises:
         PluginLoadError: A plugin failed, or has a capability that would not be called.
     """
-    return [(address, _capable(step, address, host)) for address, step in walk(node) if isinstance(step, Step)]
-
-
-def _capable(step: Step[Any, Any], address: str, host: Host) -> Step[Any, Any]:
     action = step.action
     if not isinstance(action, AgentAction) or not isinstance(action.agent, ModelAgent):
         return step

@@ -5,31 +5,33 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from flujo_core.engine.attempt import FAILING, PASSING, Attempts, Run, Yield, told
+from flujo_core.engine.attempt import Execution, Plan, Yield, thread_ended
+from flujo_core.engine.failure import FAILING, PASSING, failed, told
+from flujo_core.engine.frame import Frame
 from flujo_core.engine.hooked import hooked
 from flujo_core.engine.journal import Journal, now
 from flujo_core.errors import StepError
 from flujo_core.model.event import StepCompleted, StepFailed, StepStarted
 from flujo_core.model.patch import NO_PATCH, Patch, apply
-from flujo_core.model.step import Step
 
 
 class Leaf:
     """A step, ready to run.
 
     Args:
-        step: The step; an agent that it names is resolved.
-        address: Its address.
+        plan: What can be worked out of it before.
+        keeps: Whether other steps name its output.
     """
 
-    __slots__ = ("_attempts", "_direct", "address")
+    __slots__ = ("_direct", "_keeps", "_plan", "_segment")
 
-    def __init__(self, step: Step[Any, Any], address: str) -> None:
-        self.address = address
-        self._attempts = Attempts(step, address)
-        self._direct = self._attempts.direct
+    def __init__(self, plan: Plan, *, keeps: bool) -> None:
+        self._plan = plan
+        self._keeps = keeps
+        self._direct = plan.direct
+        self._segment = plan.segment
 
-    async def run(self, run: Run, value: Any) -> Any:
+    async def run(self, frame: Frame, value: Any, /) -> Any:
         """Runs the step and commits it.
 
         Returns:
@@ -41,57 +43,70 @@ class Leaf:
             PluginError: A hook failed.
             Stopped: The step or a hook ends the run.
         """
+        run, address = frame.run, frame.prefix + self._segment
         journal = run.journal
+        if run.threads:
+            await thread_ended(frame, address)
         started = now()
         journal.sequence = sequence = journal.sequence + 1
-        journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, self.address, 1))
+        journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, address, 1))
         if journal.live:
             await journal.flush()
         try:
             if run.bare and self._direct is not None:
-                return await self._run_direct(run, self._direct, value, started)
-            made = await (
-                hooked(self._attempts, run, value, started) if run.hooked else self._attempts.run(run, value, {})
-            )
+                output = await self._run_direct(journal, self._direct, value, started, address)
+            else:
+                work = Execution(self._plan, frame, address, value, started)
+                made = await (hooked(work) if run.hooked else work.result())
+                self._commit(frame, address, made, started)
+                output = made.restored
         except StepError as failure:
-            self._record_failure(run, failure, started)
+            _record_failure(journal, address, failure, started)
             raise
-        self._commit(run, made, started)
-        return made.restored
+        if self._keeps:
+            frame.keep(self._plan.name, output)
+        return output
 
-    async def _run_direct(self, run: Run, function: Callable[[Any], Awaitable[Any]], value: Any, started: float) -> Any:
+    async def _run_direct(
+        self, journal: Journal, function: Callable[[Any], Awaitable[Any]], value: Any, started: float, address: str
+    ) -> Any:
         """The short way of a step that only calls an async function, in a run that only keeps its events in memory."""
         try:
-            output = self._attempts.checked(await function(value))
+            output = self._plan.checked(await function(value))
         except PASSING:
             raise
         except FAILING as error:
-            raise self._attempts.failure(error, 1) from error
-        run.journal.stage(self._completed(run.journal, started, 1, output, NO_PATCH))
+            raise failed(error, address) from error
+        journal.stage(_completed(journal, address, started, 1, output, NO_PATCH))
         return output
 
-    def _commit(self, run: Run, made: Yield, started: float) -> None:
-        event = self._completed(run.journal, started, made.attempt, made.output, made.patch)
-        event.usage = made.usage
-        run.journal.stage(event, made.value, made.state)
+    def _commit(self, frame: Frame, address: str, made: Yield, started: float) -> None:
+        journal = frame.run.journal
+        event = _completed(journal, address, started, made.attempt, made.output, made.patch)
+        event.usage, event.source = made.usage, made.source
+        journal.stage(event, made.value, made.state)
         if made.patch:
-            apply(run.state, made.patch)
+            apply(frame.state, made.patch)
 
-    def _completed(self, journal: Journal, started: float, attempt: int, output: Any, patch: Patch) -> StepCompleted:
-        ended = now()
-        journal.sequence = sequence = journal.sequence + 1
-        duration = ended - started
-        return StepCompleted(
-            journal.run_id, journal.tenant, sequence, ended, self.address, attempt, output, patch, duration, None
+
+def _completed(
+    journal: Journal, address: str, started: float, attempt: int, output: Any, patch: Patch
+) -> StepCompleted:
+    ended = now()
+    journal.sequence = sequence = journal.sequence + 1
+    return StepCompleted(
+        journal.run_id, journal.tenant, sequence, ended, address, attempt, output, patch, ended - started, None
+    )
+
+
+def _record_failure(journal: Journal, address: str, failure: StepError, started: float) -> None:
+    """Records that the step failed for good."""
+    at, cause = now(), failure.__cause__
+    of_another = isinstance(cause, StepError) and cause.address is not None  # its fallback's: both are told then
+    why = told(failure if cause is None or of_another else cause)
+    journal.stage(
+        StepFailed(
+            journal.run_id, journal.tenant, journal.next(), at, address,
+            failure.attempts, why, at - started, failure.usage,
         )
-
-    def _record_failure(self, run: Run, failure: StepError, started: float) -> None:
-        """Records that the step failed for good."""
-        journal, at = run.journal, now()
-        why = told(failure.__cause__ or failure)
-        journal.stage(
-            StepFailed(
-                journal.run_id, journal.tenant, journal.next(), at, self.address,
-                failure.attempts, why, at - started, failure.usage,
-            )
-        )  # fmt: skip
+    )  # fmt: skip

@@ -65,7 +65,7 @@ class Journal:
     """
 
     __slots__ = (
-        "_records", "_unheard", "events", "listener", "listeners", "live", "run_id", "sequence", "store", "tenant",
+        "_lock", "_records", "_unheard", "events", "listener", "listeners", "live", "run_id", "sequence", "store", "tenant",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +81,7 @@ class Journal:
         self.events: list[JournaledEvent] = []
         self._records: list[Record] = []
         self._unheard: list[JournaledEvent] = []
+        self._lock: asyncio.Lock | None = None
 
     def listen(self, listeners: Listeners) -> None:
         """Lets plugins hear of the events."""
@@ -109,10 +110,18 @@ class Journal:
     async def flush(self) -> None:
         """Makes what is staged durable, then tells the plugins and the stream.
 
+        One after the other: whoever comes while another flushes waits for that, as what was staged before may be in it.
+
         Raises:
             StoreError: The store could not keep it.
             PluginError: A plugin could not take an earlier event in.
         """
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            await self._flush()
+
+    async def _flush(self) -> None:
         if self._records and self.store is not None:
             records, self._records = self._records, []
             await uninterrupted(self.store.append(records))

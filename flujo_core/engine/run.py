@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flujo_core.engine.attempt import Stopped, told
-from flujo_core.engine.call import Leaf
+from flujo_core.engine.failure import Stopped, told
+from flujo_core.engine.frame import Frame, Parts, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, Journal, now, uninterrupted
 from flujo_core.errors import InvalidValue, PluginError, StoreError
 from flujo_core.hooks.call import AuthorizationRequest, RunEnd, RunStart
@@ -18,14 +18,14 @@ from flujo_core.hooks.dispatch import Hooks
 from flujo_core.hooks.listen import Listeners
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.agent import ModelSource
-from flujo_core.model.check import type_name
 from flujo_core.model.draft import State, draft, state_of
 from flujo_core.model.event import RunEnded, RunStarted, RunStatus
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Stop, Veto
 from flujo_core.model.run import PipelineResult, RunFailed, RunRefused
 from flujo_core.model.signature import Resources
-from flujo_core.model.value import adapter, encoded, flaws
+from flujo_core.model.value import encoded, flaws, validated
+from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
@@ -36,27 +36,31 @@ class Program(NamedTuple):
 
     Attributes:
         pipeline: The pipeline.
-        leaves: Its leaves, in order.
+        parts: Its nodes, ready to run.
+        keeps_input: Whether a step names the input of the run.
         hooks: The plugins' hooks.
         context_type: The class of the context.
         resources: What steps get as their resources.
         models: Where plugins' models are found.
+        cache: Where cached outputs are.
     """
 
     pipeline: Node[Any, Any]
-    leaves: Sequence[Leaf]
+    parts: Parts
+    keeps_input: bool
     hooks: Hooks
     context_type: type[PipelineContext]
     resources: Resources | None
     models: ModelSource
+    cache: CacheStore
 
 
 class LiveRun:
     """One run while it goes on."""
 
     __slots__ = (
-        "bare", "context_type", "hooked", "hooks", "journal", "models", "pipeline", "resources", "start", "state",
-        "streams_text", "threads", "watch",
+        "bare", "cache", "context_type", "hooked", "hooks", "input", "journal", "models", "pipeline", "resources",
+        "start", "state", "streams_text", "threads", "watch",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
@@ -69,6 +73,8 @@ class LiveRun:
         self.context_type = program.context_type
         self.resources = program.resources
         self.models = program.models
+        self.cache = program.cache
+        self.input: Any = None
         self.start = start
         self.state: State = {}
         self.threads: dict[str, asyncio.Future[Any]] = {}
@@ -113,8 +119,7 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
     value = _input(program, value)
     if program.hooks.listeners:
         journal.listen(Listeners(program.hooks))
-    seen = context if program.hooks.end is None else context.model_copy(deep=True)  # a hook's, and not the caller's
-    start = RunStart(journal.run_id, journal.tenant, program.pipeline.label, value, seen, False)
+    start = RunStart(journal.run_id, journal.tenant, program.pipeline.label, value, context, False)
     run = LiveRun(program, journal, start)
     try:
         with watchdog().watching(run.watch) if program.hooks.on_runs else nullcontext():
@@ -161,9 +166,9 @@ async def _advance(program: Program, run: LiveRun) -> Ending:
 
 
 async def _steps(program: Program, run: LiveRun, value: Any) -> Ending:
-    for leaf in program.leaves:
-        value = await leaf.run(run, value)
-    return Ending("completed", value)
+    if program.keeps_input:
+        run.input = owned(value, "the input of the run")
+    return Ending("completed", await run_all(program.parts, Frame(run, "", run.state, run.watch), value))
 
 
 async def _begin(program: Program, run: LiveRun) -> Any:
@@ -188,6 +193,8 @@ async def _begin(program: Program, run: LiveRun) -> Any:
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
         _stage_start(run, start.pipeline, None, {}, NULL, EMPTY)
+        if program.hooks.end is not None:  # what hooks then see is a copy, and not the caller's
+            run.start = run.start._replace(context=run.start.context.model_copy(deep=True))
         raise
     run.state = state_of(context)
     _stage_start(run, start.pipeline, start.initial_input, run.state, value, fields)
@@ -216,13 +223,7 @@ def _stage_start(run: LiveRun, pipeline: str, value: Any, state: State, encoded:
 
 
 def _input(program: Program, value: Any) -> Any:
-    takes = program.pipeline.takes
-    try:
-        return adapter(takes).validate_python(value)
-    except ValidationError as error:
-        raise InvalidValue(
-            f"the input of pipeline '{program.pipeline.label}' is not a '{type_name(takes)}': {flaws(error, takes)}"
-        ) from error
+    return validated(value, program.pipeline.takes, f"the input of pipeline '{program.pipeline.label}'")
 
 
 async def _end_hooks(program: Program, run: LiveRun, ending: Ending) -> Ending:
@@ -259,12 +260,9 @@ def _replaced(program: Program, ending: Ending, end: RunEnd, hook: str) -> Endin
     output = end.pipeline_result.end.output
     if ending.status != "completed" or output is ending.output:
         return ending
-    gives = program.pipeline.gives
     try:
-        return ending._replace(output=adapter(gives).validate_python(output))
-    except ValidationError as error:
-        wrong = InvalidValue(f"the output of '{hook}' is not a '{type_name(gives)}': {flaws(error, gives)}")
-        wrong.__cause__ = error
+        return ending._replace(output=validated(output, program.pipeline.gives, f"the output of '{hook}'"))
+    except InvalidValue as wrong:
         return Ending("failed", cause=wrong)
 
 

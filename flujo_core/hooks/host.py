@@ -21,6 +21,7 @@ from flujo_core.hooks.validation import overridden
 from flujo_core.log import warning
 from flujo_core.model.agent import ModelFactory
 from flujo_core.model.flow import Check
+from flujo_core.model.policy import Validator
 from flujo_core.model.step import Step
 from flujo_core.store.protocol import Store, StoreFactory
 
@@ -90,6 +91,11 @@ class Host:
     def checks(self) -> Registry[Check]:
         """The registered checks of pipelines."""
         return self._registries["register_checks"]
+
+    @property
+    def validators(self) -> Registry[Validator]:
+        """The registered validators of outputs."""
+        return self._registries["register_validators"]
 
     @property
     def commands(self) -> Registry[Any]:

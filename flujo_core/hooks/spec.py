@@ -19,6 +19,7 @@ from flujo_core.model.agent import ModelFactory
 from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Check
 from flujo_core.model.outcome import Skip, Stop
+from flujo_core.model.policy import Validator
 from flujo_core.model.run import StepResult
 from flujo_core.model.step import Step
 from flujo_core.store.protocol import StoreFactory
@@ -146,6 +147,14 @@ class Plugin:
         Called while plugins load. A check gets the pipeline, with registered steps and agents in the places of
         their names, and gives what is wrong with it, a sentence each. ``Flujo(...)`` and ``flujo check`` refuse a
         pipeline with which anything is wrong.
+        """
+
+    @_hook("contribute", what="validator")
+    def register_validators(self, registry: Registry[Validator], /) -> None:
+        """Contributes validators of outputs: ``registry.add("polite", polite)``.
+
+        Called while plugins load. ``validators=["acme/polite"]`` of a step names one: a function of the output and, if
+        it has a parameter ``context``, of the context, which gives None, or what is wrong.
         """
 
     @_hook("contribute", what="command")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, get_args
@@ -70,6 +70,11 @@ class AgentAction:
     prompt: Template | FunctionAction | None
     deps: FunctionAction | None
     capabilities: tuple[Any, ...] = ()
+
+    @property
+    def parts(self) -> Sequence[FunctionAction]:
+        """The functions that it calls beside the agent."""
+        return [part for part in (self.prompt, self.deps) if isinstance(part, FunctionAction)]
 
 
 @dataclass(frozen=True, eq=False)

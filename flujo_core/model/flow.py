@@ -2,23 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Self, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Generic, NamedTuple, Never, NoReturn, Self, TypeAlias
 from urllib.parse import quote
 
 from typing_extensions import TypeVar
 
-from flujo_core.errors import DefinitionError
-from flujo_core.model.check import check_edge, check_unique
+from flujo_core.errors import DefinitionError, EdgeError
+from flujo_core.model.check import bare, check_edge, check_unique, fits, type_name
+from flujo_core.model.policy import NO_POLICY, Cache, Policies, Retry, StepPolicy, Timeout
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 C = TypeVar("C")
 
+FALLBACK = "~fallback"
+"""What follows a node's name in the addresses of its fallback."""
+
+
+class Scope(NamedTuple):
+    """A part of a node in which other nodes run, one after the other.
+
+    Attributes:
+        segment: What its address has after the node's: ``[left]``, ``[*]`` for iterations and items, nothing for a
+            pipeline with a name.
+        body: What runs in it.
+    """
+
+    segment: str
+    body: Node[Any, Any]
+
+    @property
+    def nodes(self) -> tuple[Node[Any, Any], ...]:
+        """The nodes that run in it."""
+        return parts_of(self.body)
+
+
+class Entry(NamedTuple):
+    """A place where a node's input goes.
+
+    Attributes:
+        label: The step that takes it.
+        takes: The type that is declared there.
+    """
+
+    label: str
+    takes: Any
+
 
 class Node(Generic[In, Out]):
     """A part of a pipeline: takes ``In``, gives ``Out``. Frozen; making a pipeline from it leaves it as it is."""
+
+    policies: StepPolicy = NO_POLICY
 
     @property
     def label(self) -> str:
@@ -28,24 +66,73 @@ class Node(Generic[In, Out]):
     @property
     def takes(self) -> Any:
         """The type of its input."""
-        raise NotImplementedError
+        return narrowest(self.entries)
 
     @property
     def gives(self) -> Any:
         """The type of its output."""
         raise NotImplementedError
 
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """Where its input goes: more than one place where it has branches."""
+        return (Entry(self.label, self.takes),)
+
+    @property
+    def scopes(self) -> Sequence[Scope]:
+        """Its parts, if other nodes run in it; without the fallback."""
+        return ()
+
     def named(self, name: str) -> Self:
         """The same part under another name; a pipeline becomes a scope of its own."""
-        raise NotImplementedError
+        return self._changed(name=checked_name(name))
+
+    def policy(
+        self,
+        *,
+        retry: Retry | None = None,
+        timeout: float | Timeout | None = None,
+        fallback: Node[In, Out] | None = None,  # pyright: ignore[reportGeneralTypeIssues]
+        cache: Cache | None = None,
+        version: str | None = None,
+    ) -> Self:
+        """The same part with other policies; what is not given stays as it is.
+
+        Of a part in which others run, they hold for the whole: when it is tried again, all of it begins anew.
+
+        Args:
+            retry: When it is tried again.
+            timeout: How long one attempt may take, in seconds; or a ``Timeout``.
+            fallback: What runs, with the same input, when it has failed for good.
+            cache: Whether its outputs are kept for equal inputs.
+            version: Changed by the author when its meaning changes, so that what was cached is not used any more.
+
+        Raises:
+            DefinitionError: It is a pipeline without a name, or a policy cannot be.
+            EdgeError: The fallback takes or gives something else.
+        """
+        return self._with_policies(
+            Policies(retry=retry, timeout=timeout, fallback=fallback, cache=cache, version=version)
+        )
 
     def check(self) -> None:
-        """Checks all that does not depend on where the node will be used.
+        """Checks all that can be checked before a run: edges, names, named inputs, placeholders, cases.
+
+        The node is taken for the whole: a name that only a pipeline around it would have is not known.
 
         Raises:
             DefinitionError: Something cannot be right; the message names the step.
         """
-        raise NotImplementedError
+        from flujo_core.model.wiring import wire  # noqa: PLC0415 - it walks nodes of all kinds, which are made of this
+
+        wire(self)
+
+    def rebuilt(self, remake: Callable[[Node[Any, Any]], Node[Any, Any]]) -> Self:
+        """The same node with each part that runs in it remade, and checked again."""
+        fallback = self.policies.fallback
+        if fallback is None:
+            return self
+        return self._changed(policies=self.policies.changed({"fallback": remake(fallback)}))
 
     def __rshift__(self, other: Node[Out, C], /) -> Pipeline[In, C]:
         """``a >> b``: first a, then b with a's output.
@@ -58,6 +145,47 @@ class Node(Generic[In, Out]):
             return NotImplemented
         return Pipeline(None, (*parts_of(self), *parts_of(other)))
 
+    def _with_policies(self, policies: Policies) -> Self:
+        made = self._changed(policies=self.policies.changed(policies))
+        made.check_fallback()
+        return made
+
+    def check_fallback(self) -> None:
+        """Checks that the fallback can stand in for this node.
+
+        Raises:
+            DefinitionError: It is no node, or a pipeline without a name has policies.
+            EdgeError: It takes or gives something else.
+        """
+        fallback = self.policies.fallback
+        if fallback is None:
+            return
+        if not isinstance(fallback, Node):
+            raise DefinitionError(
+                f"the fallback of '{self.label}' is a step or a pipeline, not {type(fallback).__name__!r}"
+            )
+        for entry in fallback.entries:
+            if not fits(self.takes, entry.takes):
+                raise EdgeError(
+                    f"step '{self.label}' takes '{type_name(self.takes)}' and its fallback, '{entry.label}', takes"
+                    f" '{type_name(entry.takes)}'; it gets the same input"
+                )
+        if not fits(fallback.gives, self.gives):
+            raise EdgeError(
+                f"step '{self.label}' gives '{type_name(self.gives)}' and its fallback, '{fallback.label}', gives"
+                f" '{type_name(fallback.gives)}'; it stands in for it"
+            )
+
+    def _changed(self, **changes: Any) -> Self:
+        """A copy with other attributes."""
+        made = copy(self)
+        for name, value in changes.items():
+            object.__setattr__(made, name, value)
+        return made
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.label}'>"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pipeline(Node[In, Out]):
@@ -67,17 +195,20 @@ class Pipeline(Node[In, Out]):
         name: Set by ``named``; makes the pipeline a scope, which its steps' addresses begin with. A pipeline without
             a name is dissolved in the pipeline that it becomes part of.
         nodes: At least one.
+        policies: What holds for the whole, if it has a name.
     """
 
     name: str | None
     nodes: tuple[Node[Any, Any], ...]
+    policies: StepPolicy = NO_POLICY
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(part for node in self.nodes for part in parts_of(node)))
         if not self.nodes:
             raise DefinitionError("a pipeline needs at least one step")
         for left, right in zip(self.nodes, self.nodes[1:], strict=False):
-            check_edge(left.label, left.gives, right.label, right.takes)
+            for entry in right.entries:
+                check_edge(left.label, left.gives, entry.label, entry.takes)
         check_unique([node.label for node in self.nodes], f"pipeline '{self.label}'")
 
     @property
@@ -85,22 +216,28 @@ class Pipeline(Node[In, Out]):
         return self.name or " >> ".join(node.label for node in self.nodes)
 
     @property
-    def takes(self) -> Any:
-        return self.nodes[0].takes
+    def entries(self) -> Sequence[Entry]:
+        return self.nodes[0].entries
 
     @property
     def gives(self) -> Any:
         return self.nodes[-1].gives
 
-    def named(self, name: str) -> Self:
-        return replace(self, name=checked_name(name))
+    @property
+    def scopes(self) -> Sequence[Scope]:
+        return (Scope("", self._changed(name=None, policies=NO_POLICY)),)
 
-    def check(self) -> None:
-        for node in self.nodes:
-            node.check()
+    def rebuilt(self, remake: Callable[[Node[Any, Any]], Node[Any, Any]]) -> Self:
+        made = super().rebuilt(remake)._changed(nodes=tuple(remake(node) for node in self.nodes))
+        made.__post_init__()
+        return made
 
-    def __repr__(self) -> str:
-        return f"<Pipeline '{self.label}'>"
+    def _with_policies(self, policies: Policies) -> Self:
+        if self.name is None:
+            raise DefinitionError(
+                f"pipeline '{self.label}' has no name, and policies hold for a scope; write '.named(...).policy(...)'"
+            )
+        return super()._with_policies(policies)
 
 
 def parts_of(node: Node[Any, Any]) -> tuple[Node[Any, Any], ...]:
@@ -109,19 +246,34 @@ def parts_of(node: Node[Any, Any]) -> tuple[Node[Any, Any], ...]:
 
 
 def walk(node: Node[Any, Any], path: str = "") -> Iterator[tuple[str, Node[Any, Any]]]:
-    """Every leaf below ``node``, with its address, in order."""
-    if isinstance(node, Pipeline):
-        below = join(path, node.name) if node.name else path
-        for part in node.nodes:
-            yield from walk(part, below)
-    else:
-        yield join(path, node.label), node
+    """Every leaf below ``node``, with its address, in order.
+
+    Iterations and items, which only a run knows, are ``[*]``: ``refine[*]/critique``.
+    """
+    for part in parts_of(node):
+        address = join(path, part.label)
+        if not part.scopes:
+            yield address, part
+        for scope in scopes_of(part):
+            yield from walk(scope.body, address + scope.segment)
+
+
+def scopes_of(node: Node[Any, Any]) -> Iterator[Scope]:
+    """The scopes of a node, its fallback's last."""
+    yield from node.scopes
+    if node.policies.fallback is not None:
+        yield Scope(FALLBACK, node.policies.fallback)
 
 
 def join(path: str, name: str) -> str:
     """The address of ``name`` within the scope ``path``; names are percent-encoded."""
-    segment = quote(name, safe="").replace("~", "%7E")  # '~', '[', '#', '!' and '/' mean something in an address
+    segment = encoded_name(name)
     return f"{path}/{segment}" if path else segment
+
+
+def encoded_name(name: str) -> str:
+    """A name as it stands in an address, where '~', '[', '#', '!', '*' and '/' mean something."""
+    return quote(name, safe="").replace("~", "%7E")
 
 
 def checked_name(name: str) -> str:
@@ -135,6 +287,31 @@ def checked_name(name: str) -> str:
     if not name.strip():
         raise DefinitionError("a step's name is text that is not empty")
     return name
+
+
+def checked_body(node: Any, what: str) -> Node[Any, Any]:
+    """``node``, if it is one.
+
+    Raises:
+        DefinitionError: It is something else.
+    """
+    if not isinstance(node, Node):
+        raise DefinitionError(f"{what} is a step or a pipeline, not {type(node).__name__!r}; make it one with '@step'")
+    return node
+
+
+def narrowest(entries: Sequence[Entry]) -> Any:
+    """The type that fits all entries; ``Any`` if none of theirs does."""
+    kinds = [entry.takes for entry in entries if bare(entry.takes) not in (object, Any)]
+    if not kinds:
+        return entries[0].takes if entries else object
+    smallest = reduce(lambda one, other: other if fits(other, one) else one, kinds)
+    return smallest if all(fits(smallest, kind) for kind in kinds) else Any
+
+
+def exits(gives: Any) -> bool:
+    """Whether a node of this output type ever gives something."""
+    return bare(gives) not in (Never, NoReturn)
 
 
 Check: TypeAlias = Callable[[Node[Any, Any]], Iterable[str]]

@@ -8,11 +8,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_origin
 
 from pydantic import ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from flujo_core.errors import InvalidValue
 from flujo_core.model.check import bare
 from flujo_core.model.draft import State
+from flujo_core.model.merge import Merge
 from flujo_core.model.value import adapter, encoded, flaws, same
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ Patch: TypeAlias = dict[str, Change]
 """What a step changed in the context: a change by field."""
 
 NO_PATCH: Patch = {}
+EMPTY_PATCH = b"{}"
 
 
 def changes(touched: Mapping[str, Any], state: Mapping[str, Any], growing: frozenset[str]) -> Patch:
@@ -103,7 +105,8 @@ class PatchAdapter:
     def __init__(self, kind: type[PipelineContext]) -> None:
         fields = kind.model_fields.items()
         self._parts = {name: _part_types(info.rebuild_annotation()) for name, info in fields}
-        self.growing = frozenset(name for name, info in fields if not info.metadata and len(self._parts[name]) > 1)
+        bounded = {name for name, info in fields if any(not isinstance(one, Merge) for one in info.metadata)}
+        self.growing = frozenset(name for name, parts in self._parts.items() if len(parts) > 1 and name not in bounded)
 
     def validate(self, patch: Patch) -> Patch:
         """The patch with its values validated against the types of the fields, and owned by nobody else.
@@ -124,6 +127,28 @@ class PatchAdapter:
             text, restored[name] = self._encoded(name, change)
             texts.append(to_json(name) + b":" + text)
         return b"{" + b",".join(texts) + b"}", restored
+
+    def decoded(self, data: bytes) -> Patch:
+        """The patch that ``encoded`` wrote.
+
+        Raises:
+            InvalidValue: It does not fit the fields any more.
+        """
+        found: Patch = {}
+        for name, parts in from_json(data).items():
+            if name not in self._parts:
+                raise InvalidValue(f"the context has no field '{name}' any more")
+            try:
+                values = {part: self._restored(name, part, value) for part, value in parts.items()}
+            except ValidationError as error:
+                raise InvalidValue(
+                    f"what was kept of field '{name}' of the context does not fit it any more"
+                ) from error
+            found[name] = _change_of(values)
+        return found
+
+    def _restored(self, name: str, part: str, value: Any) -> Any:
+        return adapter(self._parts[name][part]).validate_json(to_json(value), by_alias=False, by_name=True)
 
     def _validated(self, name: str, change: Change) -> Change:
         types = self._parts[name]

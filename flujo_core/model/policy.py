@@ -1,13 +1,21 @@
-"""What may happen around a step's attempts: how often it is tried, and how long one attempt may take."""
+"""What may happen around a node: how often it is tried, how long that may take, what stands in for it."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from flujo_core.errors import ConfigurationError, DefinitionError, ModelRejected
+from flujo_core.errors import ConfigurationError, DefinitionError, ModelRejected, StepError
+
+if TYPE_CHECKING:
+    from flujo_core.model.flow import Node
 
 HOPELESS = (ConfigurationError, ModelRejected)
+
+Validator: TypeAlias = Callable[..., Any]
+"""Looks at an output: gives None if it may pass, else what is wrong with it, for the next attempt. It may be async."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,16 @@ class Retry:
             raise DefinitionError("'factor' of a Retry is at least 1, and 'jitter' between 0 and 1")
 
     def wants(self, error: BaseException, attempt: int) -> bool:
-        """Whether there is to be another attempt after ``error`` in attempt number ``attempt``."""
-        return attempt < self.attempts and isinstance(error, self.on) and not isinstance(error, HOPELESS)
+        """Whether there is to be another attempt after ``error`` in attempt number ``attempt``.
+
+        An error that says that a step failed counts as what it was caused by, too.
+        """
+        causes = [error]
+        while isinstance(causes[-1], StepError) and causes[-1].__cause__ is not None:
+            causes.append(causes[-1].__cause__)
+        if attempt >= self.attempts or any(isinstance(one, HOPELESS) for one in causes):
+            return False
+        return any(isinstance(one, self.on) for one in causes)
 
     def wait(self, attempt: int, chance: float) -> float:
         """Seconds between attempt number ``attempt`` and the next one.
@@ -69,31 +85,131 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeout:
+    """How long one attempt may take.
+
+    Args:
+        run: Seconds in all.
+        idle: Seconds without a sign of life, which is a piece of an agent's answer.
+
+    Raises:
+        DefinitionError: A number is not above 0.
+    """
+
+    run: float | None = None
+    idle: float | None = None
+
+    def __post_init__(self) -> None:
+        for seconds in (self.run, self.idle):
+            if seconds is None:
+                continue
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise DefinitionError(f"'timeout' is a number of seconds, not {type(seconds).__name__!r}")
+            if not seconds > 0:
+                raise DefinitionError(f"'timeout' is in seconds and above 0, not {seconds}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Keeps what a node made of an input, and gives that when the same input comes again.
+
+    An entry holds the output and the changes of the context. It belongs to one tenant, and to the node as it is: its
+    function or agent, its ``version``, its types.
+
+    Args:
+        key: Makes a text from the input (and the context, if it takes that) that is equal where the output is. None: the
+            input and the named inputs are the key. A node that takes the context needs one.
+        ttl: How long an entry is kept, in seconds; None: as long as there is room.
+
+    Raises:
+        DefinitionError: ``ttl`` is not above 0.
+    """
+
+    key: Callable[..., str] | None = None
+    ttl: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.ttl is not None and not self.ttl > 0:
+            raise DefinitionError(f"'ttl' of a Cache is in seconds and above 0, not {self.ttl}")
+
+
+class Policies(TypedDict, total=False):
+    """The policies that a step is made with.
+
+    Attributes:
+        retry: When it is tried again.
+        timeout: How long one attempt may take, in seconds; or a ``Timeout``.
+        fallback: What runs, with the same input, when it has failed for good.
+        validators: What an output must pass; each gives None, or what is wrong, which an agent sees in its next attempt.
+            A name stands for a validator that a plugin has registered.
+        cache: Whether its outputs are kept for equal inputs.
+        version: Changed by the author when its meaning changes, so that what was cached is not used any more.
+    """
+
+    retry: Retry | None
+    timeout: float | Timeout | None
+    fallback: Node[Any, Any] | None
+    validators: Sequence[Validator | str]
+    cache: Cache | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StepPolicy:
-    """What holds for each run of one step.
+    """What holds for each run of one node.
 
     Args:
         retry: When it is tried again; None: never.
-        timeout: How long one attempt may take, in seconds; None: as long as it takes.
+        timeout: How long one attempt may take; a number is seconds in all. None: as long as it takes.
+        fallback: What runs when it has failed for good, or None.
+        validators: What an output must pass.
+        cache: Whether outputs are kept for equal inputs, or None.
+        version: The author's mark of its meaning, or None.
 
     Raises:
-        DefinitionError: The timeout is not above 0.
+        DefinitionError: One of them is something else.
     """
 
     retry: Retry | None = None
-    timeout: float | None = None
+    timeout: float | Timeout | None = None
+    fallback: Node[Any, Any] | None = None
+    validators: Sequence[Validator | str] = ()
+    cache: Cache | None = None
+    version: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.retry, Retry | None):
-            raise DefinitionError(
-                f"'retry' is a 'Retry', such as 'Retry(attempts=3)', not {type(self.retry).__name__!r}"
-            )
-        if not isinstance(self.timeout, int | float | None):
-            raise DefinitionError(f"'timeout' is a number of seconds, not {type(self.timeout).__name__!r}")
-        if self.timeout is not None and not self.timeout > 0:
-            raise DefinitionError(f"'timeout' is in seconds and above 0, not {self.timeout}")
+        for name, value, kind, example in (
+            ("retry", self.retry, Retry, "Retry(attempts=3)"),
+            ("cache", self.cache, Cache, "Cache(ttl=3600)"),
+            ("version", self.version, str, "2"),
+        ):
+            if not isinstance(value, kind | None):
+                raise DefinitionError(
+                    f"'{name}' is a '{kind.__name__}', such as '{example}', not {type(value).__name__!r}"
+                )
+        _ = self.limits
+        if isinstance(self.validators, str) or not isinstance(self.validators, Sequence):
+            raise DefinitionError(f"'validators' is a list of functions, not {type(self.validators).__name__!r}")
+        object.__setattr__(self, "validators", tuple(self.validators))
+        for validator in self.validators:
+            if not callable(validator) and not isinstance(validator, str):
+                raise DefinitionError(
+                    f"a validator is a function, or a registered name, not {type(validator).__name__!r}"
+                )
+
+    def changed(self, policies: Policies) -> StepPolicy:
+        """These policies with some others; one that is given as None stays as it is."""
+        return replace(self, **{name: value for name, value in policies.items() if value is not None})
+
+    @property
+    def limits(self) -> Timeout:
+        """How long one attempt may take."""
+        if self.timeout is None:
+            return NO_TIMEOUT
+        return self.timeout if isinstance(self.timeout, Timeout) else Timeout(self.timeout)
 
 
+NO_TIMEOUT = Timeout()
 NO_POLICY = StepPolicy()
 """One attempt, as long as it takes."""
 

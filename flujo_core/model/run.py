@@ -11,10 +11,19 @@ from typing_extensions import TypeVar
 
 from flujo_core.errors import FlujoError
 from flujo_core.model.agent import Usage
+from flujo_core.model.contexts import Contexts, attempt_path, is_below
 from flujo_core.model.draft import State
 from flujo_core.model.event import (
     AttemptFailed,
+    BranchDecided,
     ErrorInfo,
+    ItemTaken,
+    LoopDecided,
+    NodeCompleted,
+    NodeFailed,
+    NodeKind,
+    NodeStarted,
+    OutputSource,
     RunEnded,
     RunEvent,
     RunStarted,
@@ -23,7 +32,6 @@ from flujo_core.model.event import (
     StepFailed,
     StepStarted,
 )
-from flujo_core.model.patch import apply
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
@@ -47,6 +55,7 @@ class StepResult:
         usage: What its agent used, in failed attempts too, or None.
         error: Why it failed, or None.
         output: Its output; None unless it completed.
+        source: What its output is of: of the step itself, of its fallback, or of the cache.
     """
 
     address: str
@@ -57,6 +66,7 @@ class StepResult:
     usage: Usage | None = None
     error: ErrorInfo | None = None
     output: Any = None
+    source: OutputSource = "node"
 
     def replace(self, *, output: Any) -> StepResult:
         """A copy with another output, for ``post_step_execution``; it is validated as the step's own was."""
@@ -64,6 +74,40 @@ class StepResult:
 
     def __repr__(self) -> str:
         return f"<StepResult '{self.address}' {self.status}>"
+
+
+@dataclass(slots=True, repr=False)
+class NodeResult:
+    """What became of one node in which others run.
+
+    Attributes:
+        address: Its address.
+        node: What kind of node it is.
+        status: Where it is.
+        attempts: How often it was tried.
+        started_at: When it began, in seconds since the epoch.
+        duration: Seconds from the first attempt's start to the end; None while it runs.
+        error: Why it failed, or None.
+        scopes: The branches or items that its last attempt opened: ``("[left]", "[right]")``.
+        iterations: How often a loop's body has run in its last attempt.
+        case: The case that a branch took in its last attempt, or None.
+        source: What its output is of: of the node itself, of its fallback, or of the cache.
+    """
+
+    address: str
+    node: NodeKind | None
+    status: StepStatus
+    attempts: int
+    started_at: float
+    duration: float | None = None
+    error: ErrorInfo | None = None
+    scopes: tuple[str, ...] = ()
+    iterations: int = 0
+    case: str | None = None
+    source: OutputSource = "node"
+
+    def __repr__(self) -> str:
+        return f"<NodeResult '{self.address}' {self.status}>"
 
 
 @dataclass(slots=True, repr=False)
@@ -79,8 +123,9 @@ class RunState:
         ended_at: When it ended, or None.
         input: Its input.
         output: Its output; None unless it completed.
-        context: The values of the context's fields.
+        contexts: The context, and those of the scopes that have one of their own.
         steps: What became of each step, by address, in the order in which they began.
+        nodes: What became of each node in which others run, likewise.
         error: Why it failed or was refused, or None.
         reason: Why it was stopped, or None.
     """
@@ -93,13 +138,19 @@ class RunState:
     ended_at: float | None = None
     input: Any = None
     output: Any = None
-    context: State = field(default_factory=dict)
+    contexts: Contexts = field(default_factory=Contexts)
     steps: dict[str, StepResult] = field(default_factory=dict)
+    nodes: dict[str, NodeResult] = field(default_factory=dict)
     error: ErrorInfo | None = None
     reason: str | None = None
 
     def __repr__(self) -> str:
         return f"<RunState '{self.run_id}' {self.status}>"
+
+    @property
+    def context(self) -> State:
+        """The values of the context's fields."""
+        return self.contexts.run
 
     @property
     def usage(self) -> Usage:
@@ -117,11 +168,26 @@ def fold(events: Iterable[RunEvent]) -> RunState:
 
 def advance(state: RunState, event: RunEvent) -> None:
     """Folds one more event into ``state``."""
-    if isinstance(event, StepStarted | AttemptFailed | StepCompleted | StepFailed):
+    if isinstance(event, StepStarted | StepCompleted | StepFailed):
         _advance_step(state, event)
+    elif isinstance(event, AttemptFailed):
+        if event.address in state.nodes:
+            _end_below(state, event.address, event.attempt, event.at)
+        else:
+            _advance_step(state, event)
+    elif isinstance(event, NodeStarted | NodeCompleted | NodeFailed):
+        _advance_node(state, event)
+    elif isinstance(event, ItemTaken):
+        node = state.nodes[event.address]
+        node.scopes = (*node.scopes, event.scope)
+        state.contexts.open(event.address, event.attempt, event.scope)
+    elif isinstance(event, LoopDecided):
+        state.nodes[event.address].iterations = event.iteration
+    elif isinstance(event, BranchDecided):
+        state.nodes[event.address].case = event.case
     elif isinstance(event, RunStarted):
         state.run_id, state.tenant, state.pipeline = event.run_id, event.tenant, event.pipeline
-        state.started_at, state.input, state.context = event.at, event.input, dict(event.context)
+        state.started_at, state.input, state.contexts = event.at, event.input, Contexts(dict(event.context))
     elif isinstance(event, RunEnded):
         _end(state, event)
 
@@ -144,19 +210,52 @@ def _advance_step(state: RunState, event: StepStarted | AttemptFailed | StepComp
         step.usage = event.usage if step.usage is None else step.usage.plus(event.usage)
     match event:
         case StepCompleted():
-            step.status = "completed" if event.attempt else "skipped"
-            step.duration, step.output = event.duration, event.output
-            apply(state.context, event.patch)
+            step.status = "completed" if event.attempt or event.source == "cache" else "skipped"
+            step.duration, step.output, step.source = event.duration, event.output, event.source
+            state.contexts.change(event.address, event.patch)
         case StepFailed():
             step.status, step.duration, step.error = "failed", event.duration, event.error
+            state.contexts.drop(event.address)
+
+
+def _advance_node(state: RunState, event: NodeStarted | NodeCompleted | NodeFailed) -> None:
+    node = state.nodes.get(event.address)
+    if node is None:
+        node = state.nodes[event.address] = NodeResult(event.address, None, "running", event.attempt, event.at)
+    node.attempts = event.attempt
+    match event:
+        case NodeStarted():
+            node.node, node.scopes, node.iterations, node.case = event.node, event.scopes, 0, None
+            if event.apart:
+                state.contexts.open(event.address, event.attempt, "")
+            for scope in event.scopes:
+                state.contexts.open(event.address, event.attempt, scope)
+        case NodeCompleted():
+            node.status, node.duration, node.source = "completed", event.duration, event.source
+            state.contexts.close(event.address, event.attempt)
+            state.contexts.change(event.address, event.patch)
+        case _:
+            node.status, node.duration, node.error = "failed", event.duration, event.error
+            _end_below(state, event.address, event.attempt, event.at)
+
+
+def _end_below(state: RunState, address: str, attempt: int, at: float) -> None:
+    """Ends what was going on in an attempt that has failed, and drops its contexts."""
+    state.contexts.drop(attempt_path(address, attempt))
+    _cancel(state, at, below=attempt_path(address, attempt))
+
+
+def _cancel(state: RunState, at: float, below: str = "") -> None:
+    """What still runs was cancelled."""
+    for one in [*state.steps.values(), *state.nodes.values()]:
+        if one.status == "running" and (not below or is_below(one.address, below)):
+            one.status, one.duration = "cancelled", at - one.started_at
 
 
 def _end(state: RunState, event: RunEnded) -> None:
     state.status, state.ended_at = event.status, event.at
     state.output, state.reason, state.error = event.output, event.reason, event.error
-    for step in state.steps.values():
-        if step.status == "running":
-            step.status, step.duration = "cancelled", event.at - step.started_at
+    _cancel(state, event.at)
 
 
 class NoOutput(FlujoError):

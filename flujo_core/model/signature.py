@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Never, get_args, get_origin, get_type_hints
 
 from flujo_core.errors import SignatureError
 from flujo_core.model.check import bare, members, union
 from flujo_core.model.draft import ContextBase
+from flujo_core.model.inputs import From, NamedInput
 from flujo_core.model.outcome import Stop
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class RunInfo(NamedTuple):
         attempt: The number of this attempt, from 1.
         idempotency_key: The same for every attempt of this step in this run, so that a service called twice can tell.
         deadline: When this attempt times out, in seconds since the epoch, or None.
+        feedback: What a validator found wrong with the attempt before, or None.
     """
 
     run_id: str
@@ -38,6 +40,7 @@ class RunInfo(NamedTuple):
     attempt: int
     idempotency_key: str
     deadline: float | None
+    feedback: str | None = None
 
 
 class Signature(NamedTuple):
@@ -51,6 +54,7 @@ class Signature(NamedTuple):
         context: The context's type, or None when the function does not take it.
         injected: The name of each injected parameter, by what it gets: ``context``, ``resources`` or ``info``.
         resources: The resources' type, or None.
+        named: The named inputs, by parameter.
     """
 
     takes: Any
@@ -60,6 +64,7 @@ class Signature(NamedTuple):
     context: type[PipelineContext] | None
     injected: Mapping[str, str]
     resources: type[Resources] | None
+    named: Mapping[str, NamedInput]
 
 
 def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, Any]) -> Signature:
@@ -84,7 +89,13 @@ def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, 
         raise SignatureError(
             f"step '{name}' has its {kind}, '{first.name}', where its input belongs; put '*, ' before it"
         )
+    if first and _source(hints.get(first.name)) is not None:
+        raise SignatureError(
+            f"step '{name}' has a named input, '{first.name}', where its own input belongs; put '*, ' before it"
+        )
     rest = [p for p in parameters if p is not first]
+    named = {p.name: _named(p, source, hints, name) for p in rest if (source := _source(hints.get(p.name)))}
+    rest = [p for p in rest if p.name not in named]
     injected = {kind: p for p in rest if (kind := _injected(p, hints, name)) is not None}
     context, resources = (injected[k].name if k in injected else None for k in ("context", "resources"))
     return Signature(
@@ -95,6 +106,7 @@ def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, 
         context=bare(hints[context]) if context else None,
         injected={kind: p.name for kind, p in injected.items()},
         resources=bare(hints[resources]) if resources else None,
+        named=named,
     )
 
 
@@ -105,10 +117,10 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 def without_outcomes(hint: Any) -> Any:
     """A return type without the outcomes that it lists beside the output."""
-    if len(members(hint)) == 1:
-        return hint
     kept = tuple(part for part in members(hint) if part is not Stop)
-    return union(kept) if len(kept) < len(members(hint)) else hint
+    if len(kept) == len(members(hint)):
+        return hint
+    return union(kept) if kept else Never
 
 
 def _annotated(function: Callable[..., Any]) -> Any:
@@ -136,9 +148,23 @@ def _injected(p: inspect.Parameter, hints: Mapping[str, Any], name: str) -> str 
     if p.default is p.empty:
         raise SignatureError(
             f"step '{name}' has a parameter '{p.name}' that nothing gives it: a step takes one input, its first"
-            " parameter, and beside it parameters of type 'PipelineContext', 'Resources' or 'RunInfo'"
+            " parameter, and beside it parameters of type 'PipelineContext', 'Resources' or 'RunInfo', and named inputs,"
+            f" '{p.name}: Annotated[..., From(\"step\")]'"
         )
     return None
+
+
+def _source(hint: Any) -> From | None:
+    """Where a parameter of this type comes from, if it is a named input."""
+    if get_origin(hint) is not Annotated:
+        return None
+    return next((one for one in get_args(hint)[1:] if isinstance(one, From)), None)
+
+
+def _named(p: inspect.Parameter, source: From, hints: Mapping[str, Any], name: str) -> NamedInput:
+    if p.kind is not p.KEYWORD_ONLY:
+        raise SignatureError(f"step '{name}' takes the named input '{p.name}' by position; put '*, ' before it")
+    return NamedInput(p.name, source, bare(hints[p.name]), p.default is not p.empty)
 
 
 def _injection(hint: Any) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Concatenate, Protocol, Self, TypeAlias, overload
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, Unpack
 
 from flujo_core.errors import ConfigurationError, SignatureError
 from flujo_core.model.action import (
@@ -22,9 +22,12 @@ from flujo_core.model.action import (
 )
 from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
 from flujo_core.model.flow import Node, checked_name
+from flujo_core.model.inputs import NamedInput
 from flujo_core.model.outcome import Stop
-from flujo_core.model.policy import NO_POLICY, Retry, StepPolicy
+from flujo_core.model.policy import NO_POLICY, Cache, Policies, Retry, StepPolicy, Timeout, Validator
+from flujo_core.model.reader import Reader
 from flujo_core.model.signature import Signature
+from flujo_core.model.template import Template
 
 if TYPE_CHECKING:
     from pydantic_ai.agent import AbstractAgent
@@ -74,27 +77,45 @@ class Step(Node[In, Out]):
         action = self.action
         if isinstance(action, RegisteredAction):
             return []
-        parts = [action] if isinstance(action, FunctionAction) else [action.prompt, action.deps]
-        return [part.signature for part in parts if isinstance(part, FunctionAction)]
+        parts = [action] if isinstance(action, FunctionAction) else action.parts
+        return [part.signature for part in parts]
 
-    def named(self, name: str) -> Self:
-        return replace(self, name=checked_name(name))
+    @property
+    def named_inputs(self) -> list[NamedInput]:
+        """The inputs that it takes by the names of what gives them."""
+        action = self.action
+        found = [one for signature in self.signatures for one in signature.named.values()]
+        template = action.prompt if isinstance(action, AgentAction) else None
+        return [*found, *template.named] if isinstance(template, Template) else found
 
-    def policy(self, *, retry: Retry | None = None, timeout: float | None = None) -> Self:
-        """The same step with other policies; what is not given stays as it is.
+    @property
+    def readers(self) -> tuple[Reader, ...]:
+        """Its validators, apart from those of which only the names are known."""
+        validators = (one for one in self.policies.validators if not isinstance(one, str))
+        return tuple(Reader(one, f"validator '{_named(one)}'", {}, may_await=True) for one in validators)
+
+    def policy(
+        self,
+        *,
+        retry: Retry | None = None,
+        timeout: float | Timeout | None = None,
+        fallback: Node[In, Out] | None = None,  # pyright: ignore[reportGeneralTypeIssues]
+        cache: Cache | None = None,
+        version: str | None = None,
+        validators: Sequence[Validator | str] | None = None,
+    ) -> Self:
+        """As ``Node.policy``, and ``validators``.
 
         Args:
             retry: When it is tried again.
-            timeout: How long one attempt may take, in seconds.
+            timeout: How long one attempt may take, in seconds; or a ``Timeout``.
+            fallback: What runs, with the same input, when it has failed for good.
+            cache: Whether its outputs are kept for equal inputs.
+            version: Changed by the author when its meaning changes, so that what was cached is not used any more.
+            validators: What an output must pass.
         """
-        now = self.policies
-        return replace(self, policies=StepPolicy(retry or now.retry, timeout if timeout is not None else now.timeout))
-
-    def check(self) -> None:
-        _ = self.takes, self.gives
-
-    def __repr__(self) -> str:
-        return f"<Step '{self.name}'>"
+        made = super().policy(retry=retry, timeout=timeout, fallback=fallback, cache=cache, version=version)
+        return made if validators is None else made._with_policies(Policies(validators=validators))
 
     @overload
     @staticmethod
@@ -103,8 +124,7 @@ class Step(Node[In, Out]):
         agent: AbstractAgent[None, O] | AbstractAgent[object, O],
         *,
         prompt: Callable[Concatenate[I, ...], str],
-        retry: Retry | None = ...,
-        timeout: float | None = ...,
+        **policies: Unpack[Policies],
     ) -> Step[I, O]: ...
     @overload
     @staticmethod
@@ -114,8 +134,7 @@ class Step(Node[In, Out]):
         *,
         input: type[I],
         prompt: str,
-        retry: Retry | None = ...,
-        timeout: float | None = ...,
+        **policies: Unpack[Policies],
     ) -> Step[I, O]: ...
     @overload
     @staticmethod
@@ -124,17 +143,14 @@ class Step(Node[In, Out]):
         agent: AbstractAgent[None, O] | AbstractAgent[object, O],
         *,
         prompt: str,
-        retry: Retry | None = ...,
-        timeout: float | None = ...,
+        **policies: Unpack[Policies],
     ) -> Step[Any, O]: ...
     @overload
     @staticmethod
     def agent(
         name: str,
         agent: AbstractAgent[None, O] | AbstractAgent[object, O],
-        *,
-        retry: Retry | None = ...,
-        timeout: float | None = ...,
+        **policies: Unpack[Policies],
     ) -> Step[str, O]: ...
     @overload
     @staticmethod
@@ -145,8 +161,7 @@ class Step(Node[In, Out]):
         deps: Callable[..., Deps],
         input: type[I],
         prompt: str,
-        retry: Retry | None = ...,
-        timeout: float | None = ...,
+        **policies: Unpack[Policies],
     ) -> Step[I, O]: ...
     @overload
     @staticmethod
@@ -156,14 +171,11 @@ class Step(Node[In, Out]):
         *,
         deps: Callable[..., Deps],
         prompt: str | Callable[..., str] = ...,
-        retry: Retry | None = ...,
-        timeout: float | None = ...,
+        **policies: Unpack[Policies],
     ) -> Step[Any, O]: ...
     @overload
     @staticmethod
-    def agent(
-        name: str, agent: AgentProtocol[I, O], *, retry: Retry | None = ..., timeout: float | None = ...
-    ) -> Step[I, O]: ...
+    def agent(name: str, agent: AgentProtocol[I, O], **policies: Unpack[Policies]) -> Step[I, O]: ...
     @overload
     @staticmethod
     def agent(
@@ -173,8 +185,7 @@ class Step(Node[In, Out]):
         input: Any = ...,
         prompt: str | Callable[..., str] | None = ...,
         deps: Callable[..., Any] | None = ...,
-        retry: Retry | None = ...,
-        timeout: float | None = ...,
+        **policies: Unpack[Policies],
     ) -> Step[Any, Any]: ...
     @staticmethod
     def agent(
@@ -184,8 +195,7 @@ class Step(Node[In, Out]):
         input: Any = None,
         prompt: str | Callable[..., str] | None = None,
         deps: Callable[..., Any] | None = None,
-        retry: Retry | None = None,
-        timeout: float | None = None,
+        **policies: Unpack[Policies],
     ) -> Any:
         """A step that asks an agent.
 
@@ -194,19 +204,18 @@ class Step(Node[In, Out]):
             agent: A pydantic-ai agent (its output type is the step's), an ``AgentProtocol`` (its ``run`` is annotated),
                 or the name that a plugin registered an agent by.
             input: The input's type, for a prompt that is a text.
-            prompt: A text with placeholders (``{{ input.subject }}``), or a function that makes the prompt from the
-                input and, if it takes them, the context, the resources and the run's info. None: the input, a ``str``,
-                is the prompt.
+            prompt: A text with placeholders (``{{ input.subject }}``, or ``{{ read.body }}`` for what another step gave),
+                or a function that makes the prompt from the input and, if it takes them, named inputs, the context, the
+                resources and the run's info. None: the input, a ``str``, is the prompt.
             deps: Makes the agent's dependencies; takes what a prompt function may take.
-            retry: When the step is tried again.
-            timeout: How long one attempt may take, in seconds.
+            policies: What holds for each of its runs; see ``Policies``.
 
         Raises:
             DefinitionError: The agent, the prompt and the input do not go together; the message says how.
         """
         scope = sys._getframe(1).f_locals
         action = agent_action(checked_name(name), agent, input, prompt, deps, scope)
-        return Step(name, action, StepPolicy(retry, timeout))
+        return _made(name, action, policies)
 
     @staticmethod
     def registered(name: str, /, *, takes: type[I], gives: type[O]) -> Step[I, O]:
@@ -244,36 +253,43 @@ def step(fn: Callable[..., Coroutine[Any, Any, Returned[O]]], /) -> Step[object,
 @overload
 def step(fn: Callable[..., Returned[O]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
 @overload
-def step(*, name: str = ..., retry: Retry | None = ..., timeout: float | None = ...) -> _StepDecorator: ...
-def step(
-    fn: Any = None, /, *, name: str | None = None, retry: Retry | None = None, timeout: float | None = None
-) -> Any:
+def step(*, name: str = ..., **policies: Unpack[Policies]) -> _StepDecorator: ...
+def step(fn: Any = None, /, *, name: str | None = None, **policies: Unpack[Policies]) -> Any:
     """Makes a step from a function: ``@step`` or ``@step(name=..., retry=..., timeout=...)``.
 
     The function's first parameter is the step's input, its return type the step's output. Beside the input it may take
-    the context, ``Resources`` and ``RunInfo``, told by their types. An async function runs on the event loop, any
-    other in a worker thread.
+    the context, ``Resources`` and ``RunInfo``, told by their types, and by keyword what earlier steps gave:
+    ``email: Annotated[Email, From(read)]``. An async function runs on the event loop, any other in a worker thread.
 
     Args:
         fn: The function.
         name: The step's name; the function's, unless given.
-        retry: When the step is tried again.
-        timeout: How long one attempt may take, in seconds.
+        policies: What holds for each of its runs; see ``Policies``.
 
     Raises:
         SignatureError: The function cannot be a step.
     """
-    policies = StepPolicy(retry, timeout)
     if fn is not None:
         return _function_step(fn, name, policies, sys._getframe(1).f_locals)
     return lambda function: _function_step(function, name, policies, sys._getframe(1).f_locals)
 
 
-def _function_step(fn: Any, name: str | None, policies: StepPolicy, scope: Mapping[str, Any]) -> Step[Any, Any]:
+def _function_step(fn: Any, name: str | None, policies: Policies, scope: Mapping[str, Any]) -> Step[Any, Any]:
     if not callable(fn):
         raise SignatureError(f"'@step' makes a step from a function, not from {type(fn).__name__!r}")
     label = checked_name(name if name is not None else getattr(fn, "__name__", type(fn).__name__))
-    return Step(label, function_action(fn, label, scope), policies)
+    return _made(label, function_action(fn, label, scope), policies)
+
+
+def _named(function: Validator) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _made(name: str, action: Action, policies: Policies) -> Step[Any, Any]:
+    made: Step[Any, Any] = Step(name, action, NO_POLICY.changed(policies))
+    if not isinstance(action, FunctionAction) or action.known is not None:  # else it is checked with the pipeline
+        made.check_fallback()
+    return made
 
 
 def with_agent(step: Step[Any, Any], agent: Any) -> Step[Any, Any]:

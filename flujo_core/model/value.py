@@ -35,6 +35,23 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
+def validated(value: Any, hint: Any, what: str) -> Any:
+    """A value, validated.
+
+    Args:
+        value: The value.
+        hint: The type that it is to be of.
+        what: What it is, for messages.
+
+    Raises:
+        InvalidValue: It does not fit.
+    """
+    try:
+        return adapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise InvalidValue(f"{what} is not a '{type_name(hint)}': {flaws(error, hint)}") from error
+
+
 def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
     """A value as JSON, and the value that comes back from that.
 

@@ -10,8 +10,14 @@ from pydantic_core import from_json, to_json
 from flujo_core.model.agent import Usage
 from flujo_core.model.event import (
     AttemptFailed,
+    BranchDecided,
     ErrorInfo,
+    ItemTaken,
     JournaledEvent,
+    LoopDecided,
+    NodeCompleted,
+    NodeFailed,
+    NodeStarted,
     RunEnded,
     RunStarted,
     StepCompleted,
@@ -31,7 +37,7 @@ def encode(event: JournaledEvent, value: bytes = b"null", state: bytes = b"{}") 
         state: Its context's values or changes, as JSON.
     """
     lines = [to_json(_facts(event))]
-    if isinstance(event, RunStarted | StepCompleted | RunEnded):
+    if isinstance(event, RunStarted | StepCompleted | NodeCompleted | ItemTaken | RunEnded):
         lines += [value, state]
     return Record(
         event.run_id,
@@ -60,12 +66,27 @@ def decode(record: Record) -> JournaledEvent:
         case StepStarted.kind:
             return StepStarted(*head, facts["attempt"])
         case AttemptFailed.kind if error:
-            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"], _usage(facts["usage"]))
+            usage = _usage(facts["usage"])
+            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"], usage, facts.get("feedback"))
         case StepCompleted.kind:
             usage = _usage(facts["usage"])
-            return StepCompleted(*head, facts["attempt"], value, plain_patch(state), facts["duration"], usage)
+            source = facts.get("source", "node")
+            return StepCompleted(*head, facts["attempt"], value, plain_patch(state), facts["duration"], usage, source)
         case StepFailed.kind if error:
             return StepFailed(*head, facts["attempt"], error, facts["duration"], _usage(facts["usage"]))
+        case NodeStarted.kind:
+            return NodeStarted(*head, facts["attempt"], facts["node"], facts["apart"], tuple(facts["scopes"]))
+        case ItemTaken.kind:
+            return ItemTaken(*head, facts["attempt"], facts["scope"], value)
+        case LoopDecided.kind:
+            return LoopDecided(*head, facts["attempt"], facts["iteration"], facts["done"])
+        case BranchDecided.kind:
+            return BranchDecided(*head, facts["attempt"], facts["case"])
+        case NodeCompleted.kind:
+            patch, source = plain_patch(state), facts.get("source", "node")
+            return NodeCompleted(*head, facts["attempt"], patch, facts["duration"], source, value)
+        case NodeFailed.kind if error:
+            return NodeFailed(*head, facts["attempt"], error, facts["duration"])
         case RunEnded.kind:
             return RunEnded(*head, record.outcome, value, facts["reason"], error)  # type: ignore[arg-type]
     raise ValueError(f"record {record.sequence} of run '{record.run_id}' is of an unknown kind, '{record.kind}'")
@@ -79,14 +100,33 @@ def _facts(event: JournaledEvent) -> dict[str, Any]:
             return {"attempt": event.attempt}
         case AttemptFailed():
             failed = {"attempt": event.attempt, "error": _error(event.error), "usage": _used(event.usage)}
-            return failed | {"retry_at": event.retry_at}
+            fed_back = {} if event.feedback is None else {"feedback": event.feedback}
+            return failed | {"retry_at": event.retry_at} | fed_back
         case StepCompleted():
-            return {"attempt": event.attempt, "duration": event.duration, "usage": _used(event.usage)}
+            facts = {"attempt": event.attempt, "duration": event.duration, "usage": _used(event.usage)}
+            return facts | _source(event)
+        case NodeStarted():
+            opened = {"node": event.node, "apart": event.apart, "scopes": event.scopes}
+            return {"attempt": event.attempt} | opened
+        case ItemTaken():
+            return {"attempt": event.attempt, "scope": event.scope}
+        case LoopDecided():
+            return {"attempt": event.attempt, "iteration": event.iteration, "done": event.done}
+        case BranchDecided():
+            return {"attempt": event.attempt, "case": event.case}
+        case NodeCompleted():
+            return {"attempt": event.attempt, "duration": event.duration} | _source(event)
+        case NodeFailed():
+            return {"attempt": event.attempt, "error": _error(event.error), "duration": event.duration}
         case StepFailed():
             failed = {"attempt": event.attempt, "error": _error(event.error), "usage": _used(event.usage)}
             return failed | {"duration": event.duration}
         case _:
             return {"reason": event.reason, "error": _error(event.error) if event.error else None}
+
+
+def _source(event: StepCompleted | NodeCompleted) -> dict[str, str]:
+    return {} if event.source == "node" else {"source": event.source}
 
 
 def _error(error: ErrorInfo) -> dict[str, str]:
@@ -107,8 +147,10 @@ def _usage(facts: dict[str, Any] | None) -> Usage | None:
 def _outcome(event: JournaledEvent) -> str:
     match event:
         case StepCompleted():
-            return "completed" if event.attempt else "skipped"
-        case StepFailed():
+            return "completed" if event.attempt or event.source == "cache" else "skipped"
+        case NodeCompleted():
+            return "completed"
+        case StepFailed() | NodeFailed():
             return "failed"
         case RunEnded():
             return event.status

@@ -13,6 +13,7 @@ from flujo_core.hooks.spec import HOOKS, Plugin
 from flujo_core.model.agent import ModelFactory
 from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Check
+from flujo_core.model.policy import Validator
 from flujo_core.model.run import StepResult
 from flujo_core.model.step import Step
 from flujo_core.store.protocol import StoreFactory
@@ -136,6 +137,9 @@ class HookRecorder(Plugin):
 
     def register_checks(self, registry: Registry[Check], /) -> None:
         self._note("register_checks", registry)
+
+    def register_validators(self, registry: Registry[Validator], /) -> None:
+        self._note("register_validators", registry)
 
     def register_commands(self, registry: Registry[Any], /) -> None:
         self._note("register_commands", registry)

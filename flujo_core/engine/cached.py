@@ -1,0 +1,99 @@
+"""The cache of one node: what its key is made of, and its entries as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pydantic_core import PydanticSerializationError
+
+from flujo_core.engine.decide import decide
+from flujo_core.engine.frame import MISSING, Frame
+from flujo_core.errors import InvalidValue
+from flujo_core.model.fingerprint import fingerprint
+from flujo_core.model.flow import Node
+from flujo_core.model.patch import EMPTY_PATCH, Patch, patch_adapter
+from flujo_core.model.policy import Cache
+from flujo_core.model.reader import Reader
+from flujo_core.model.value import adapter, encoded
+from flujo_core.model.wiring import Source
+
+
+class Entry(NamedTuple):
+    """What a node made of an input.
+
+    Attributes:
+        output: Its output.
+        patch: Its changes of the context.
+    """
+
+    output: Any
+    patch: Patch
+
+
+class NodeCache:
+    """The cache of one node.
+
+    Args:
+        node: The node; it has a ``Cache``.
+        address: Its address, as ``walk`` gives it.
+        sources: The named inputs that it and what runs in it take from outside.
+    """
+
+    def __init__(self, node: Node[Any, Any], address: str, sources: Sequence[Source]) -> None:
+        policy = node.policies.cache
+        assert isinstance(policy, Cache)
+        self._ttl = policy.ttl
+        self._key = None if policy.key is None else Reader(policy.key, f"'key' of the cache of '{node.label}'", {})
+        self._identity = f"{address}\0{fingerprint(node)}".encode()
+        self._takes = node.takes
+        self._gives = node.gives
+        self._sources = sources
+        self._address = address
+
+    def key(self, frame: Frame, value: Any) -> str:
+        """The key of an input: a digest, which tells nothing of it.
+
+        Raises:
+            InvalidValue: It cannot be made.
+        """
+        journal = frame.run.journal
+        parts = [(journal.tenant or "").encode(), self._identity]
+        if self._key is not None:
+            parts.append(str(decide(self._key, value, frame)).encode())
+        else:
+            parts.append(self._bytes(value, self._takes))
+            parts += [
+                b"" if (one := frame.find(source)) is MISSING else self._bytes(one, Any) for source in self._sources
+            ]
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "big") + part)
+        return digest.hexdigest()
+
+    async def find(self, frame: Frame, key: str) -> Entry | None:
+        """The entry of a key, or None."""
+        data = await frame.run.cache.get(key)
+        if data is None:
+            return None
+        output, patch = data.split(b"\n", 1)
+        restored = adapter(self._gives).validate_json(output, by_alias=False, by_name=True)
+        return Entry(restored, patch_adapter(frame.run.context_type).decoded(patch))
+
+    async def keep(self, frame: Frame, key: str, entry: Entry) -> None:
+        """Keeps an entry.
+
+        Raises:
+            InvalidValue: Its output would come back as something else.
+        """
+        output, _ = encoded(entry.output, self._gives, "its output")
+        patch = EMPTY_PATCH if not entry.patch else patch_adapter(frame.run.context_type).encoded(entry.patch)[0]
+        await frame.run.cache.put(key, output + b"\n" + patch, ttl=self._ttl)
+
+    def _bytes(self, value: Any, hint: Any) -> bytes:
+        try:
+            data: bytes = adapter(hint).dump_json(value, round_trip=True, warnings="none")
+        except PydanticSerializationError as error:
+            raise InvalidValue("its input cannot be made a key of the cache; give 'Cache(key=...)'") from error
+        return data

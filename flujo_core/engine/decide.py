@@ -1,0 +1,38 @@
+"""How predicates, keys and sources are asked: plain functions of a value and, if they take it, of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from flujo_core.engine.frame import Frame
+from flujo_core.errors import InvalidValue
+from flujo_core.model.draft import draft, touched
+from flujo_core.model.patch import changes
+from flujo_core.model.reader import Reader
+
+
+def decide(reader: Reader, value: Any, frame: Frame, *, may_await: bool = False) -> Any:
+    """What a function decides of a value, in a scope whose context it may read.
+
+    Args:
+        reader: The function.
+        value: The value.
+        frame: The scope.
+        may_await: Whether it may give a coroutine.
+
+    Raises:
+        InvalidValue: It gave an awaitable, or changed the context.
+        Exception: What it raised.
+    """
+    if reader.context_parameter is None:
+        answer = reader.function(value)
+    else:
+        context = draft(frame.run.context_type, frame.state)
+        answer = reader.function(value, **{reader.context_parameter: context})
+        if changed := [*changes(touched(context), frame.state, frozenset())]:
+            raise InvalidValue(f"{reader.what} changed field '{changed[0]}' of the context, which it only reads")
+    if isinstance(answer, Coroutine) and not may_await:
+        answer.close()
+        raise InvalidValue(f"{reader.what} gave a coroutine; what awaits is a step: put that before")
+    return answer

@@ -1,0 +1,49 @@
+"""What fails a node, what ends a run, and what may be told of an error."""
+
+from __future__ import annotations
+
+from flujo_core.errors import FlujoError, PluginError, StepError
+from flujo_core.model.event import ErrorInfo
+from flujo_core.model.outcome import Stop, Veto
+
+
+class Stopped(BaseException):
+    """Unwinds a run that a step or a hook stopped; not an Exception, so that nothing on the way takes it for one."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__()
+        self.reason = stop.reason
+
+
+PASSING = (Veto, PluginError)
+"""What goes through a step as it is: no attempt of the step failed, the run is not to go on."""
+
+FAILING = (Exception, SystemExit)
+"""What fails an attempt: a step does not end the process."""
+
+
+def failed(error: BaseException, address: str, attempts: int = 1) -> StepError:
+    """The error that says that a node failed; raise it from ``error``.
+
+    Args:
+        error: Why.
+        address: The node's address.
+        attempts: How often it was tried.
+    """
+    tries = f" after {attempts} attempts" if attempts > 1 else ""
+    failure = _kind(error)(f"step '{address}' failed{tries}: {told(error)}")
+    failure.address = address
+    failure.attempts = attempts
+    failure.usage = error.usage if isinstance(error, StepError) else None
+    return failure
+
+
+def told(error: BaseException) -> ErrorInfo:
+    """What may be told of an error: the text of Flujo's own, of others only the type, as their text may hold values."""
+    return ErrorInfo(type(error).__name__, str(error) if isinstance(error, FlujoError) else "")
+
+
+def _kind(error: BaseException) -> type[StepError]:
+    """The class of the error that says that a step failed: that of the cause, if a message is all that it takes."""
+    plain = (k for k in type(error).__mro__ if issubclass(k, StepError) and k.__init__ is StepError.__init__)
+    return next(plain, StepError)

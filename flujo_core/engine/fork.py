@@ -1,0 +1,253 @@
+"""Parallel and Map: scopes that run side by side, each with a context of its own, and their join."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from flujo_core.engine.block import Attempt, Block, Join
+from flujo_core.engine.crew import Crew
+from flujo_core.engine.decide import decide
+from flujo_core.engine.frame import Frame, Parts, owned, run_all
+from flujo_core.engine.journal import NULL, now
+from flujo_core.errors import BranchesFailed, InvalidValue, StepError
+from flujo_core.hooks.watchdog import Watch, watchdog
+from flujo_core.model.draft import State
+from flujo_core.model.event import ItemTaken
+from flujo_core.model.flow import encoded_name
+from flujo_core.model.map import Map
+from flujo_core.model.merge import merged
+from flujo_core.model.parallel import Parallel
+from flujo_core.model.value import encoded, validated
+
+END: Any = object()
+"""What comes after the last item."""
+
+
+@runtime_checkable
+class _Closable(Protocol):
+    """An async generator, and what is like one."""
+
+    async def aclose(self) -> None: ...
+
+
+class Fork:
+    """The scopes of one attempt that run side by side.
+
+    Args:
+        attempt: The attempt.
+        crew: Runs them.
+    """
+
+    def __init__(self, attempt: Attempt, crew: Crew) -> None:
+        self._attempt = attempt
+        self.crew = crew
+        self.outputs: list[Any] = []
+        self.frames: list[Frame] = []
+        self.errors: dict[str, StepError] = {}
+
+    def start(self, scope: str, parts: Parts, value: Any, input: Any = None) -> None:
+        """Starts a scope.
+
+        Args:
+            scope: Its place in addresses: ``[left]``.
+            parts: What runs in it.
+            value: What the first of them gets.
+            input: The item, where a step names it.
+        """
+        frame = self._attempt.frame.forked(self._attempt.path + scope, input)
+        index = len(self.frames)
+        self.frames.append(frame)
+        self.outputs.append(None)
+        self.crew.start(self._run(index, frame, parts, value))
+
+    def changed(self) -> State:
+        """What the join changes in the context around.
+
+        Raises:
+            ContextConflict: The scopes' contexts cannot be merged.
+        """
+        around = self._attempt.frame
+        branches = [(frame.prefix[:-1], frame.state) for frame in self.frames]
+        return merged(around.run.context_type, around.state, branches) if around.state else {}
+
+    async def _run(self, index: int, frame: Frame, parts: Parts, value: Any) -> None:
+        try:
+            if frame.run.hooks.on_runs:
+                frame.watch = Watch(asyncio.current_task(), frame.run.hooks.timeout)
+                with watchdog().watching(frame.watch):
+                    self.outputs[index] = await run_all(parts, frame, value)
+            else:
+                self.outputs[index] = await run_all(parts, frame, value)
+        except StepError as error:
+            self.errors[frame.prefix[:-1]] = error
+            raise
+
+    def check(self) -> None:
+        """Raises what failed, where all were to run to their ends.
+
+        Raises:
+            BranchesFailed: Some failed.
+        """
+        if self.errors:
+            told = "; ".join(str(error) for error in self.errors.values())
+            failure = BranchesFailed(f"{len(self.errors)} of {len(self.frames)} failed: {told}")
+            failure.errors = dict(self.errors)
+            raise failure
+
+
+class ParallelBlock(Block):
+    """A ``Parallel``, ready to run.
+
+    Args:
+        node: The node.
+        branches: What runs in each branch, by its place in addresses.
+        entered: The places of the branches that are kept for steps that name what ran in them.
+        more: As of ``Block``.
+    """
+
+    kind = "parallel"
+
+    def __init__(self, node: Parallel[Any, Any], branches: Mapping[str, Parts], entered: set[str], **more: Any) -> None:
+        super().__init__(node, **more)
+        self._branches = branches
+        self._scopes = tuple(branches)
+        self._names = tuple(node.branches)
+        self._entered = entered
+        self._into = node.into
+        self._limit = node.max_concurrency
+        self._collects = node.on_error == "collect"
+
+    async def inside(self, attempt: Attempt, value: Any, /) -> Join:
+        self.open(attempt, self._scopes)
+        fork = Fork(attempt, Crew(self._limit, collects=self._collects))
+        journal = attempt.frame.run.journal
+        async with fork.crew.at_work(journal):
+            for scope, parts in self._branches.items():
+                await fork.crew.room()
+                if fork.crew.is_broken:
+                    break
+                fork.start(scope, parts, owned(value, "its input"))
+        fork.check()
+        for scope, frame in zip(self._scopes, fork.frames, strict=True):
+            if scope in self._entered:
+                attempt.frame.enter(self.name + scope, frame)
+        outputs = dict(zip(self._names, fork.outputs, strict=True))
+        if self._into is not None:
+            outputs = validated(outputs, self._into, "what its branches gave")
+        return Join(outputs, fork.changed())
+
+
+class MapBlock(Block):
+    """A ``Map``, ready to run.
+
+    Args:
+        node: The node.
+        parts: What runs for each item.
+        keeps_items: Whether the items are kept for steps that name them.
+        more: As of ``Block``.
+    """
+
+    kind = "map"
+
+    def __init__(self, node: Map[Any, Any], parts: Parts, *, keeps_items: bool, **more: Any) -> None:
+        super().__init__(node, **more)
+        self._parts = parts
+        self._keeps_items = keeps_items
+        self._over = node.over
+        self._key = node.key
+        self._item = node.item
+        self._limit = node.max_concurrency
+        self._collects = node.on_error == "collect"
+
+    async def inside(self, attempt: Attempt, value: Any, /) -> Join:
+        items = value if self._over is None else decide(self._over, value, attempt.frame)
+        fork = Fork(attempt, Crew(self._limit, collects=self._collects))
+        if not isinstance(items, Iterable | AsyncIterable) or isinstance(items, str | bytes | Mapping):
+            raise InvalidValue(f"its items are {type(items).__name__!r}, and a map runs over an iterable of them")
+        async with fork.crew.at_work(attempt.frame.run.journal):
+            if isinstance(items, AsyncIterable):
+                await self._take(attempt, fork, items)
+            else:
+                await self._start(attempt, fork, list(items))
+        fork.check()
+        return Join(fork.outputs, fork.changed())
+
+    async def _start(self, attempt: Attempt, fork: Fork, items: list[Any]) -> None:
+        """Starts the items of a plain source; their keys are recorded before the first begins."""
+        known: set[str] = set()
+        scopes = tuple(self._scope(attempt, item, known) for item in items)
+        self.open(attempt, scopes)
+        for scope, item in zip(scopes, items, strict=True):
+            await fork.crew.room()
+            if fork.crew.is_broken:
+                break
+            self._begin(fork, scope, item)
+
+    async def _take(self, attempt: Attempt, fork: Fork, items: AsyncIterable[Any]) -> None:
+        """Starts the items of an async source as they come; each is recorded before it begins."""
+        self.open(attempt)
+        known: set[str] = set()
+        source = aiter(items)
+        try:
+            while True:
+                await fork.crew.room()
+                item = await self._next(fork.crew, source)
+                if item is END:
+                    return
+                scope = self._scope(attempt, item, known)
+                self._begin(fork, scope, self._record(attempt, scope, item))
+        finally:
+            await _close(source)
+
+    async def _next(self, crew: Crew, source: AsyncIterator[Any]) -> Any:
+        """The next item; END after the last one, and when the crew is broken."""
+        if crew.is_broken:
+            return END
+        coming = asyncio.ensure_future(anext(source, END))
+        try:
+            await crew.until(coming)
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait([coming])
+        return END if coming.cancelled() or (crew.is_broken and coming.exception()) else coming.result()
+
+    def _begin(self, fork: Fork, scope: str, item: Any) -> None:
+        kept = owned(item, "an item of it") if self._keeps_items else None
+        fork.start(scope, self._parts, owned(item, "an item of it"), kept)
+
+    def _record(self, attempt: Attempt, scope: str, item: Any) -> Any:
+        """Records an item; gives it as it comes back from the journal."""
+        journal, data, restored = attempt.frame.run.journal, NULL, item
+        if journal.store is not None:
+            data, restored = encoded(item, self._item, "an item of it")
+        event = ItemTaken(
+            journal.run_id, journal.tenant, journal.next(), now(), attempt.address, attempt.number, scope, item
+        )
+        journal.stage(event, data)
+        return restored
+
+    def _scope(self, attempt: Attempt, item: Any, known: set[str]) -> str:
+        """An item's place in addresses.
+
+        Raises:
+            InvalidValue: Its key is no text, or another item has it.
+        """
+        key = str(len(known)) if self._key is None else decide(self._key, item, attempt.frame)
+        if not isinstance(key, str) or not key:
+            raise InvalidValue(
+                f"the key of item {len(known)} (from 0) is {type(key).__name__!r}; a key is text, not empty"
+            )
+        scope = f"[{encoded_name(key)}]"
+        if scope in known:
+            raise InvalidValue(f"item {len(known)} (from 0) has a key that one before it has; keys are unique")
+        known.add(scope)
+        return scope
+
+
+async def _close(source: AsyncIterator[Any]) -> None:
+    """Closes an async generator; others need no closing."""
+    if isinstance(source, _Closable):
+        await source.aclose()

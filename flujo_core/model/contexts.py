@@ -1,0 +1,79 @@
+"""The contexts of a run's open scopes: which one a step's changes belong to, told by its address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flujo_core.model.draft import State
+from flujo_core.model.flow import FALLBACK
+from flujo_core.model.patch import Patch, apply
+
+
+@dataclass(slots=True, repr=False)
+class Contexts:
+    """The context of a run, and those of the scopes in it that have one of their own.
+
+    Attributes:
+        run: The values of the fields of the run's context.
+        scopes: Those of the open scopes that have a context of their own, by path: ``fan[left]``.
+        opened: The paths of the scopes that each node has opened, by the node's path.
+    """
+
+    run: State = field(default_factory=dict)
+    scopes: dict[str, State] = field(default_factory=dict)
+    opened: dict[str, list[str]] = field(default_factory=dict)
+
+    def open(self, address: str, attempt: int, scope: str) -> None:
+        """Gives a scope of a node a context of its own; an empty ``scope`` is the whole attempt."""
+        path = attempt_path(address, attempt)
+        opened = path + scope
+        around = self._around(path) if scope else self._around(_outwards(path))
+        self.scopes[opened] = dict(around)
+        self.opened.setdefault(path, []).append(opened)
+
+    def change(self, address: str, patch: Patch) -> None:
+        """Applies a patch to the context that a leaf, or a node that has been closed, is in."""
+        self.scopes.pop(address + FALLBACK, None)
+        if patch:
+            apply(self._around(address), patch)
+
+    def close(self, address: str, attempt: int) -> None:
+        """Forgets the contexts that an attempt of a node has opened."""
+        for path in self.opened.pop(attempt_path(address, attempt), ()):
+            self.scopes.pop(path, None)
+
+    def drop(self, path: str) -> None:
+        """Forgets every context in what has failed."""
+        for table in (self.scopes, self.opened):
+            for known in [one for one in table if one == path or is_below(one, path)]:
+                del table[known]
+
+    def _around(self, path: str) -> State:
+        """The nearest context that contains ``path``."""
+        if not self.scopes and FALLBACK not in path:
+            return self.run
+        while path:
+            if path in self.scopes:
+                return self.scopes[path]
+            if path.endswith(FALLBACK):
+                self.scopes[path] = dict(self._around(_outwards(path)))
+                return self.scopes[path]
+            path = _outwards(path)
+        return self.run
+
+
+def attempt_path(address: str, attempt: int) -> str:
+    """The path of what runs in an attempt of a node: its address, with ``#2`` for the second, and so on."""
+    return f"{address}#{attempt}" if attempt > 1 else address
+
+
+def is_below(address: str, path: str) -> bool:
+    """Whether something is in a node or scope."""
+    return address.startswith(path) and address[len(path) : len(path) + 1] in ("/", "[", "~")
+
+
+def _outwards(path: str) -> str:
+    """The path of the scope or node around; empty for the run's."""
+    if path.endswith("]"):
+        return path[: path.rindex("[")]
+    return path.rpartition("/")[0]

@@ -1,0 +1,66 @@
+"""What a node is, as a digest: it changes when the code that it names does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from flujo_core.model.action import AgentAction, FunctionAction
+from flujo_core.model.agent import ModelAgent, model_name
+from flujo_core.model.check import type_name
+from flujo_core.model.flow import Node, scopes_of
+from flujo_core.model.step import Step
+
+
+def fingerprint(node: Node[Any, Any]) -> str:
+    """A digest of a node: the names, versions, types and bodies of the functions in it, and the models of its agents.
+
+    Of an agent's own instructions and tools it knows nothing: give the step a ``version``.
+    """
+    digest = hashlib.sha256()
+    for part in _told(node):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _told(node: Node[Any, Any]) -> Iterator[str]:
+    yield f"{type(node).__name__} {node.label} {node.policies.version}"
+    yield f"{type_name(node.takes)} -> {type_name(node.gives)}"
+    if isinstance(node, Step):
+        yield from _action(node)
+    for scope in scopes_of(node):
+        yield scope.segment
+        for part in scope.nodes:
+            yield from _told(part)
+
+
+def _action(step: Step[Any, Any]) -> Iterator[str]:
+    action = step.action
+    if isinstance(action, FunctionAction):
+        yield _function(action.function)
+    if isinstance(action, AgentAction):
+        agent = action.agent
+        yield f"{type(agent).__qualname__} {model_name(agent.model) if isinstance(agent, ModelAgent) else ''}"
+        yield (
+            repr(action.prompt.pieces)
+            if action.prompt is not None and not isinstance(action.prompt, FunctionAction)
+            else ""
+        )
+        for part in action.parts:
+            yield _function(part.function)
+
+
+def _function(function: Callable[..., Any]) -> str:
+    plain = function if isinstance(function, FunctionType) else type(function).__call__
+    code = getattr(plain, "__code__", None)
+    return f"{plain.__module__}:{plain.__qualname__} {_code(code) if isinstance(code, CodeType) else ''}"
+
+
+def _code(code: CodeType) -> str:
+    """A digest of a function's body; functions within it are part of it."""
+    digest = hashlib.sha256(code.co_code + repr(code.co_names).encode())
+    for constant in code.co_consts:
+        digest.update((_code(constant) if isinstance(constant, CodeType) else repr(constant)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,284 @@
+"""Where named inputs come from: each is looked up in the scopes around its step, when the whole pipeline is known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from flujo_core.errors import DefinitionError, EdgeError, did_you_mean
+from flujo_core.model.branch import Branch
+from flujo_core.model.check import fits, type_name
+from flujo_core.model.field import field_type
+from flujo_core.model.flow import FALLBACK, Node, Scope, exits, join, parts_of, scopes_of
+from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
+from flujo_core.model.loop import Loop
+from flujo_core.model.map import Map
+from flujo_core.model.step import Step
+
+SEGMENT = re.compile(r"(?P<name>.*?)(?:\[(?P<inner>[^\]]*)\])?")
+
+
+class Source(NamedTuple):
+    """Where a named input comes from, as one goes through the scopes that are open when its step runs.
+
+    Attributes:
+        up: How many scopes to go outwards.
+        previous: Whether to go from there to the iteration before.
+        into: The scopes to go into from there, by their places in the scope before: ``refine``, ``fan[left]``.
+        name: The node whose output it is; ``RUN_INPUT`` or ``SCOPE_INPUT`` for an input.
+        path: A field of that.
+    """
+
+    up: int
+    previous: bool
+    into: tuple[str, ...]
+    name: str
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The named inputs of a pipeline.
+
+    Addresses are those of ``walk``: iterations and items are ``[*]``.
+
+    Attributes:
+        sources: Where each named input of a step comes from, by the step's address.
+        kept: The addresses of the nodes whose outputs are kept for others.
+        entered: The addresses of the scopes that are kept for others, after they have ended.
+        inputs: The addresses of the scopes whose inputs are kept for others; empty for that of the run.
+    """
+
+    sources: dict[str, dict[From, Source]] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    entered: set[str] = field(default_factory=set)
+    inputs: set[str] = field(default_factory=set)
+
+
+class Place:
+    """A scope, while the nodes in it are walked.
+
+    Args:
+        path: Its address.
+        nodes: What runs in it.
+        around: The scope around it, or None for the run.
+        owner: The map or loop whose item or iteration it is, or None.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        nodes: Sequence[Node[Any, Any]],
+        around: Place | None,
+        owner: Node[Any, Any] | None,
+    ) -> None:
+        self.path = path
+        self.names = {node.label: node for node in nodes}
+        self.around = around
+        self.owner = owner
+        self.ran: list[str] = []
+
+    def outwards(self) -> Iterator[Place]:
+        """This scope, and those around it."""
+        place: Place | None = self
+        while place is not None:
+            yield place
+            place = place.around
+
+
+def wire(whole: Node[Any, Any]) -> Wiring:
+    """Checks a pipeline, and finds where its named inputs come from.
+
+    Raises:
+        DefinitionError: Something cannot be right; the message names the step.
+    """
+    wiring = Wiring()
+    _Wirer(whole, wiring).scope(Place("", parts_of(whole), None, None))
+    return wiring
+
+
+class _Wirer:
+    """Walks a pipeline."""
+
+    def __init__(self, whole: Node[Any, Any], wiring: Wiring) -> None:
+        self._whole = whole
+        self._wiring = wiring
+
+    def scope(self, place: Place) -> None:
+        """Walks the nodes of a scope."""
+        nodes = list(place.names.values())
+        for index, node in enumerate(nodes):
+            self._node(node, place)
+            if not exits(node.gives) and index + 1 < len(nodes):
+                raise DefinitionError(
+                    f"step '{nodes[index + 1].label}' never runs: '{node.label}' before it never gives an output; leave it"
+                    " out, or let the one before give something"
+                )
+            place.ran.append(node.label)
+
+    def _node(self, node: Node[Any, Any], place: Place) -> None:
+        address = join(place.path, node.label)
+        node.check_fallback()
+        if isinstance(node, Branch):
+            node.check_cases()
+        if isinstance(node, Step):
+            _ = node.takes, node.gives
+            self._leaf(node, address, place)
+        for scope in scopes_of(node):
+            self.scope(Place(address + scope.segment, scope.nodes, place, _owner(node, scope)))
+
+    def _leaf(self, step: Step[Any, Any], address: str, place: Place) -> None:
+        for wanted in step.named_inputs:
+            who = f"step '{step.label}' takes '{wanted.parameter}' from {wanted.source.said}"
+            found = _Search(self._whole, place, wanted, who)
+            source = found.source()
+            gives = field_type(wanted.source.path, found.gives, who)
+            if not fits(gives, wanted.hint):
+                raise EdgeError(
+                    f"{who}, which gives '{type_name(gives)}', and declares '{type_name(wanted.hint)}'; change one of the"
+                    " two"
+                )
+            self._wiring.sources.setdefault(address, {})[wanted.source] = source
+            self._wiring.kept.update(found.kept)
+            self._wiring.entered.update(found.entered)
+            self._wiring.inputs.update(found.inputs)
+
+
+def _owner(node: Node[Any, Any], scope: Scope) -> Node[Any, Any] | None:
+    """The node whose items or iterations a scope is; those of other nodes have no input of their own."""
+    return node if isinstance(node, Loop | Map) and scope.segment != FALLBACK else None
+
+
+class _Search:
+    """Looks one named input up.
+
+    Attributes:
+        gives: The type of what was found.
+        kept: The addresses of the nodes whose outputs must be kept for it.
+        entered: The addresses of the scopes that must be kept for it.
+        inputs: The addresses of the scopes whose inputs must be kept for it.
+    """
+
+    def __init__(self, whole: Node[Any, Any], place: Place, wanted: NamedInput, who: str) -> None:
+        self._whole = whole
+        self._place = place
+        self._wanted = wanted
+        self._who = who
+        self._previous = False
+        self._uncertain: str | None = None
+        self.gives: Any = None
+        self.kept: set[str] = set()
+        self.entered: set[str] = set()
+        self.inputs: set[str] = set()
+
+    def source(self) -> Source:
+        """Where it comes from.
+
+        Raises:
+            DefinitionError: It comes from nowhere, or may not be there.
+        """
+        if self._wanted.source.name == RUN_INPUT:
+            self.gives = self._whole.takes
+            self.inputs.add("")
+            return self._made(0, (), RUN_INPUT)
+        if self._wanted.source.name == SCOPE_INPUT:
+            return self._scope_input()
+        return self._output(self._wanted.source.name)
+
+    def _scope_input(self) -> Source:
+        for up, place in enumerate(self._place.outwards()):
+            if place.owner is not None:
+                self.gives = place.owner.item if isinstance(place.owner, Map) else place.owner.takes
+                self.inputs.add(place.path)
+                return self._made(up, (), SCOPE_INPUT)
+        raise DefinitionError(f"{self._who}, and no map or loop is around it; write 'From.run_input'")
+
+    def _output(self, name: str) -> Source:
+        head, *rest = [name] if self._declared(name) else name.split("/")
+        segments = [_segment(one) for one in (head, *rest)]
+        top = name if self._declared(name) else segments[0][0]
+        for up, place in enumerate(self._place.outwards()):
+            if top not in place.names:
+                continue
+            if top not in place.ran:
+                if not isinstance(place.owner, Loop):
+                    break
+                self._previous = True
+                self._uncertain = "has not run in the first iteration"
+            if not rest and segments[0][1] is None:
+                segments = [(top, None)]
+            return self._below(up, place, segments)
+        raise DefinitionError(f"{self._who}, which does not run before it{did_you_mean(top, self._visible())}")
+
+    def _declared(self, name: str) -> bool:
+        """Whether a node has this very name, whatever is in it."""
+        return any(name in place.names for place in self._place.outwards())
+
+    def _visible(self) -> list[str]:
+        known = [name for place in self._place.outwards() for name in place.ran]
+        return [*known, "input"] if self._wanted.is_placeholder else known
+
+    def _below(self, up: int, place: Place, segments: list[tuple[str, str | None]]) -> Source:
+        """Follows the path downwards from a scope."""
+        names, address, into = place.names, place.path, []
+        for index, (name, inner) in enumerate(segments):
+            if name not in names:
+                raise DefinitionError(
+                    f"{self._who}: there is no '{name}' in '{segments[index - 1][0]}'{did_you_mean(name, names)}"
+                )
+            node, address = names[name], join(address, name)
+            if index == len(segments) - 1 and inner is None:
+                self.gives = node.gives
+                self.kept.add(address)
+                return self._made(up, tuple(into), name)
+            scope = self._entered(node, name, inner)
+            place_of = name if scope.segment in ("", "[*]") else name + scope.segment
+            into.append(place_of)
+            address += scope.segment
+            self.entered.add(address)
+            names = {one.label: one for one in scope.nodes}
+        raise DefinitionError(f"{self._who}: name the step in it, as in '{self._wanted.source.name}/step'")
+
+    def _entered(self, node: Node[Any, Any], name: str, inner: str | None) -> Scope:
+        """The scope of a node that a path goes into."""
+        if isinstance(node, Map):
+            raise DefinitionError(
+                f"{self._who}: what runs in map '{name}' has no name outside; take the list, '{name}'"
+            )
+        if not node.scopes:
+            raise DefinitionError(f"{self._who}: '{name}' is a step, and nothing runs in it")
+        if isinstance(node, Branch):
+            self._uncertain = f"has run only if branch '{name}' has taken that case"
+        if node.policies.fallback is not None or node.policies.cache is not None:
+            self._uncertain = f"has not run where the fallback or the cache of '{name}' stood in"
+        known = {scope.segment: scope for scope in node.scopes}
+        if known.keys() <= {"", "[*]"}:
+            if inner is not None:
+                raise DefinitionError(f"{self._who}: '{name}' is named without brackets: the last iteration is meant")
+            return next(iter(known.values()))
+        places = [unquote(segment[1:-1]) for segment in known]
+        if inner is None or unquote(inner) not in places:
+            raise DefinitionError(
+                f"{self._who}: '{name}' has no branch '{inner or ''}'{did_you_mean(inner or '', places)};"
+                f" write '{name}[{places[0]}]/...'"
+            )
+        return list(known.values())[places.index(unquote(inner))]
+
+    def _made(self, up: int, into: tuple[str, ...], name: str) -> Source:
+        if self._uncertain is not None and not self._wanted.has_default:
+            remedy = (
+                "take it in a prompt function, with a default" if self._wanted.is_placeholder else "give it a default"
+            )
+            raise DefinitionError(f"{self._who}, which {self._uncertain}; {remedy}")
+        return Source(up, self._previous, into, name, self._wanted.source.path)
+
+
+def _segment(written: str) -> tuple[str, str | None]:
+    """The name, and what is in brackets after it."""
+    found = SEGMENT.fullmatch(written)
+    assert found is not None
+    return found["name"], found["inner"]
+
