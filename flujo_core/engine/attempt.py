@@ -304,13 +304,15 @@ class Execution:
         clock = asyncio.get_running_loop().time
 
         def alive() -> None:
-            if limits.idle is not None:
-                idle.reschedule(clock() + limits.idle)
+            assert limits.idle is not None
+            idle.reschedule(clock() + limits.idle)
 
         deadline = None if limits.run is None else now() + limits.run
         try:
             async with run, idle:
-                return await self.plan.action.act(turn._replace(deadline=deadline, alive=alive))
+                return await self.plan.action.act(
+                    turn._replace(deadline=deadline, alive=None if limits.idle is None else alive)
+                )
         except TimeoutError as error:
             if run.expired():
                 raise StepTimeout(f"it took longer than its timeout of {limits.run:g} s") from error

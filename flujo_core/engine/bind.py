@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flujo_core.errors import DefinitionError, EdgeError, PluginLoadError
@@ -13,7 +13,7 @@ from flujo_core.model.action import AgentAction, RegisteredAction
 from flujo_core.model.agent import ModelAgent, model_name
 from flujo_core.model.check import fits, type_name
 from flujo_core.model.flow import Node
-from flujo_core.model.policy import Policies, Validator
+from flujo_core.model.policy import Validator
 from flujo_core.model.step import Step, with_agent
 from flujo_core.model.wiring import Wiring, wire
 
@@ -48,8 +48,8 @@ def bound(node: Node[Any, Any], host: Host) -> Bound:
 def _resolved(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
     node = node.rebuilt(lambda part: _resolved(part, host))
     if isinstance(node, Step) and any(isinstance(one, str) for one in node.policies.validators):
-        found = tuple(_validator(one, host) for one in node.policies.validators)
-        node = replace(node, policies=node.policies.changed({"validators": found}))
+        validators = tuple(_validator(one, host) for one in node.policies.validators)
+        node = replace(node, policies=node.policies.changed({"validators": validators}))
     if isinstance(node, Step) and isinstance(node.action, RegisteredAction):
         found = _resolved(_registered_step(node, node.action, host), host)
         _check_declared(node, node.action, found)
@@ -65,9 +65,7 @@ def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host
     if not isinstance(found, Step) or isinstance(found.action, RegisteredAction):
         what = "another name" if isinstance(found, Step) else f"{type(found).__name__!r}"
         raise DefinitionError(f"step '{place.name}' is registered as '{action.name}', which is {what}, and not a step")
-    given = {f.name: getattr(place.policies, f.name) for f in fields(place.policies)}
-    policies = Policies(**{name: value for name, value in given.items() if value})
-    return replace(found.named(place.name), policies=found.policies.changed(policies))
+    return replace(found.named(place.name), policies=found.policies.over(place.policies))
 
 
 def _validator(one: Validator | str, host: Host) -> Validator:

@@ -1,4 +1,4 @@
-"""A pipeline made ready to run: each node becomes a part, and what can be worked out before a run is worked out here."""
+"""A pipeline made ready to run: each node becomes a part, and what can be worked out before a run is done here."""
 
 from __future__ import annotations
 

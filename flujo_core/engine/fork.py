@@ -156,7 +156,7 @@ class MapBlock(Block):
         self._parts = parts
         self._keeps_items = keeps_items
         self._over = node.over
-        self._key = node.key
+        self._key_of = node.key
         self._item = node.item
         self._limit = node.max_concurrency
         self._collects = node.on_error == "collect"
@@ -235,7 +235,7 @@ class MapBlock(Block):
         Raises:
             InvalidValue: Its key is no text, or another item has it.
         """
-        key = str(len(known)) if self._key is None else decide(self._key, item, attempt.frame)
+        key = str(len(known)) if self._key_of is None else decide(self._key_of, item, attempt.frame)
         if not isinstance(key, str) or not key:
             raise InvalidValue(
                 f"the key of item {len(known)} (from 0) is {type(key).__name__!r}; a key is text, not empty"

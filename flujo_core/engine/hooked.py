@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
+from collections.abc import Awaitable, Callable
 from functools import partial, reduce
 from typing import Any
 
@@ -75,6 +76,7 @@ async def hooked(work: Execution) -> Yield:
 async def _attempted(work: Execution, call: StepCall, looked_at: State) -> Yield:
     """The attempts with the hooks around them, the cache before and the fallback after."""
     hooks, plan = work.run.hooks, work.plan
+    attempts: Callable[[], Awaitable[Yield]]
     if hooks.around_step is None and hooks.step_error is None:
         attempts = partial(work.attempts, looked_at)
     else:

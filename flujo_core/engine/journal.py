@@ -65,7 +65,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_lock", "_records", "_unheard", "events", "listener", "listeners", "live", "run_id", "sequence", "store", "tenant",
+        "_lock", "_records", "_unheard", "events", "listener", "listeners", "live", "run_id", "sequence", "store",
+        "tenant",
     )  # fmt: skip
 
     def __init__(

@@ -74,7 +74,7 @@ class Branch(Node[In, Out], Generic[In, Out, K]):
                 f" it{did_you_mean(segment, [str(case_segment(one)) for one in known])}"
             )
         body = checked_body(node, f"case '{segment}' of branch '{self.name}'")
-        return self._changed(cases={**self.cases, value: body})  # type: ignore[return-value]
+        return self._changed(cases={**self.cases, value: body})
 
     def default(self, node: Node[In, O], /) -> Branch[In, Out | O, K]:
         """The branch with what runs when no case fits.
@@ -84,7 +84,7 @@ class Branch(Node[In, Out], Generic[In, Out, K]):
         """
         if self.otherwise is not None:
             raise DefinitionError(f"branch '{self.name}' has two defaults; only the first could be taken")
-        return self._changed(otherwise=checked_body(node, f"the default of branch '{self.name}'"))  # type: ignore[return-value]
+        return self._changed(otherwise=checked_body(node, f"the default of branch '{self.name}'"))
 
     @property
     def label(self) -> str:
@@ -129,13 +129,13 @@ class Branch(Node[In, Out], Generic[In, Out, K]):
             missing = [str(case_segment(one)) for one in known if one not in self.cases]
             if missing and self.otherwise is None:
                 raise DefinitionError(
-                    f"branch '{self.name}' has no case for '{missing[0]}', which '{self.on.name}' may give; add it, or a"
-                    " default"
+                    f"branch '{self.name}' has no case for '{missing[0]}', which '{self.on.name}' may give; add it,"
+                    " or a default"
                 )
             if not missing and self.otherwise is not None:
                 raise DefinitionError(
-                    f"the default of branch '{self.name}' is never taken: its cases are all that '{self.on.name}' gives;"
-                    " leave it out"
+                    f"the default of branch '{self.name}' is never taken: its cases are all that '{self.on.name}'"
+                    " gives; leave it out"
                 )
         for place, node in self.bodies.items():
             for entry in node.entries:

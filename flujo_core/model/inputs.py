@@ -23,8 +23,8 @@ class From:
     ``Map``, or what a ``Loop`` began with.
 
     Args:
-        source: A step before this one, or its name; or the path of a child: ``"refine/write"`` is what ``write`` gave in
-            the last iteration of the loop ``refine``, ``"fan[left]/draft"`` what ``draft`` gave in a branch.
+        source: A step before this one, or its name; or the path of a child: ``"refine/write"`` is what ``write`` gave
+            in the last iteration of the loop ``refine``, ``"fan[left]/draft"`` what ``draft`` gave in a branch.
         path: A field of that output: ``"customer.name"``.
 
     Raises:

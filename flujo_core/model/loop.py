@@ -51,7 +51,7 @@ class Loop(Node[In, Out]):
         self.name = checked_name(name)
         self.body: Node[Any, Any] = checked_body(body, f"the body of loop '{name}'")
         self.until = Reader(until, f"'until' of loop '{name}'", scope)
-        if isinstance(max_iterations, bool) or not isinstance(max_iterations, int) or max_iterations < 1:
+        if type(max_iterations) is not int or max_iterations < 1:
             raise DefinitionError(
                 f"'max_iterations' of loop '{name}' is a whole number from 1, so that the loop has an exit; it is"
                 f" {max_iterations!r}"

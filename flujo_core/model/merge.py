@@ -21,8 +21,8 @@ class Merge:
     which branches are declared and items come, never that in which they end.
 
     - ``Merge.append``: a list gets what each branch appended. Any other change in a branch is a ``ContextConflict``.
-    - ``Merge.union``: a set, dict or list gets what each branch added. Taking something away, or two values for one key,
-      is a ``ContextConflict``.
+    - ``Merge.union``: a set, dict or list gets what each branch added. Taking something away, or two values for one
+      key, is a ``ContextConflict``.
     - ``Merge.max``, ``Merge.min``: the largest or smallest of the values of the branches and the one at the fork.
 
     Args:

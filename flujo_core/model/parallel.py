@@ -123,8 +123,8 @@ class Parallel(Node[In, Out]):
         for key, node in self.branches.items():
             if key not in known:
                 raise EdgeError(
-                    f"branch '{key}' of parallel '{self.name}' is no field of '{type_name(self.into)}', which the outputs"
-                    f" are to become{did_you_mean(key, known)}"
+                    f"branch '{key}' of parallel '{self.name}' is no field of '{type_name(self.into)}', which the"
+                    f" outputs are to become{did_you_mean(key, known)}"
                 )
             if not fits(node.gives, known[key]):
                 raise EdgeError(
@@ -133,8 +133,8 @@ class Parallel(Node[In, Out]):
                 )
         if missing := [field for field in required_fields(self.into) if field not in self.branches]:
             raise EdgeError(
-                f"'{type_name(self.into)}' needs a field '{missing[0]}', and parallel '{self.name}' has no branch of that"
-                " name; add one, or give the field a default"
+                f"'{type_name(self.into)}' needs a field '{missing[0]}', and parallel '{self.name}' has no branch of"
+                " that name; add one, or give the field a default"
             )
 
 
@@ -144,7 +144,7 @@ def checked_concurrency(given: Any, what: str) -> int | None:
     Raises:
         DefinitionError: It is no whole number from 1.
     """
-    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given >= 1):
+    if given is None or (type(given) is int and given >= 1):
         return given
     raise DefinitionError(f"'max_concurrency' of {what} is a whole number from 1, or None; it is {given!r}")
 

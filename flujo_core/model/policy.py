@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from flujo_core.errors import ConfigurationError, DefinitionError, ModelRejected, StepError
@@ -117,8 +117,8 @@ class Cache:
     function or agent, its ``version``, its types.
 
     Args:
-        key: Makes a text from the input (and the context, if it takes that) that is equal where the output is. None: the
-            input and the named inputs are the key. A node that takes the context needs one.
+        key: Makes a text from the input (and the context, if it takes that) that is equal where the output is. None:
+            the input and the named inputs are the key. A node that takes the context needs one.
         ttl: How long an entry is kept, in seconds; None: as long as there is room.
 
     Raises:
@@ -140,8 +140,8 @@ class Policies(TypedDict, total=False):
         retry: When it is tried again.
         timeout: How long one attempt may take, in seconds; or a ``Timeout``.
         fallback: What runs, with the same input, when it has failed for good.
-        validators: What an output must pass; each gives None, or what is wrong, which an agent sees in its next attempt.
-            A name stands for a validator that a plugin has registered.
+        validators: What an output must pass; each gives None, or what is wrong, which an agent sees in its next
+            attempt. A name stands for a validator that a plugin has registered.
         cache: Whether its outputs are kept for equal inputs.
         version: Changed by the author when its meaning changes, so that what was cached is not used any more.
     """
@@ -199,7 +199,13 @@ class StepPolicy:
 
     def changed(self, policies: Policies) -> StepPolicy:
         """These policies with some others; one that is given as None stays as it is."""
-        return replace(self, **{name: value for name, value in policies.items() if value is not None})
+        given: dict[str, Any] = {name: value for name, value in policies.items() if value is not None}
+        return replace(self, **given)
+
+    def over(self, others: StepPolicy) -> StepPolicy:
+        """These policies with those of ``others`` that are set."""
+        given = {one.name: getattr(others, one.name) for one in fields(others)}
+        return replace(self, **{name: value for name, value in given.items() if value})
 
     @property
     def limits(self) -> Timeout:

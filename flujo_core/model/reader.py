@@ -39,9 +39,10 @@ class Reader:
         awaits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
         if awaits and not may_await:
             raise SignatureError(f"{what} is async; what awaits is a step: put that before, and decide on its output")
-        first, *rest = self._parameters() or [None]
-        if first is None or first.kind is first.KEYWORD_ONLY or first.name == "context":
+        parameters = self._parameters()
+        if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY or parameters[0].name == "context":
             raise SignatureError(f"{what} takes the value first, and then, if at all, 'context'")
+        first, *rest = parameters
         self.context_parameter = next((p.name for p in rest if p.name == "context"), None)
         self._first = first.name
         wanting = [p.name for p in rest if p.name != "context" and p.default is p.empty]
@@ -84,8 +85,8 @@ class Reader:
     @property
     def context(self) -> type[PipelineContext] | None:
         """The context's type, if it takes one and says which."""
-        hint = bare(self._hints.get(self.context_parameter or "", None))
-        return hint if isinstance(hint, type) and issubclass(hint, ContextBase) else None
+        hint: Any = bare(self._hints.get(self.context_parameter or "", None))
+        return hint if isinstance(hint, type) and issubclass(hint, ContextBase) else None  # type: ignore[return-value]
 
     @property
     def name(self) -> str:

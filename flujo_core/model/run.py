@@ -247,7 +247,8 @@ def _end_below(state: RunState, address: str, attempt: int, at: float) -> None:
 
 def _cancel(state: RunState, at: float, below: str = "") -> None:
     """What still runs was cancelled."""
-    for one in [*state.steps.values(), *state.nodes.values()]:
+    results: list[StepResult | NodeResult] = [*state.steps.values(), *state.nodes.values()]
+    for one in results:
         if one.status == "running" and (not below or is_below(one.address, below)):
             one.status, one.duration = "cancelled", at - one.started_at
 

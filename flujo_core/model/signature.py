@@ -148,8 +148,8 @@ def _injected(p: inspect.Parameter, hints: Mapping[str, Any], name: str) -> str 
     if p.default is p.empty:
         raise SignatureError(
             f"step '{name}' has a parameter '{p.name}' that nothing gives it: a step takes one input, its first"
-            " parameter, and beside it parameters of type 'PipelineContext', 'Resources' or 'RunInfo', and named inputs,"
-            f" '{p.name}: Annotated[..., From(\"step\")]'"
+            " parameter, and beside it parameters of type 'PipelineContext', 'Resources' or 'RunInfo', and by keyword"
+            f" what other steps gave: '*, {p.name}: Annotated[..., From(\"step\")]'"
         )
     return None
 

@@ -204,9 +204,9 @@ class Step(Node[In, Out]):
             agent: A pydantic-ai agent (its output type is the step's), an ``AgentProtocol`` (its ``run`` is annotated),
                 or the name that a plugin registered an agent by.
             input: The input's type, for a prompt that is a text.
-            prompt: A text with placeholders (``{{ input.subject }}``, or ``{{ read.body }}`` for what another step gave),
-                or a function that makes the prompt from the input and, if it takes them, named inputs, the context, the
-                resources and the run's info. None: the input, a ``str``, is the prompt.
+            prompt: A text with placeholders (``{{ input.subject }}``, or ``{{ read.body }}`` for what another step
+                gave), or a function that makes the prompt from the input and, if it takes them, named inputs, the
+                context, the resources and the run's info. None: the input, a ``str``, is the prompt.
             deps: Makes the agent's dependencies; takes what a prompt function may take.
             policies: What holds for each of its runs; see ``Policies``.
 

@@ -14,9 +14,9 @@ from flujo_core.model.field import field_type, value_at
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 
 PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
-PATH = re.compile(
-    r"(?P<root>[A-Za-z_][\w-]*(?:\[[^\]{}]+\])?(?:/[A-Za-z_][\w-]*(?:\[[^\]{}]+\])?)*)(?P<path>(?:\.\w+)*)"
-)
+NAME = r"[A-Za-z_][\w-]*"
+PATH = re.compile(rf"(?P<root>(?:{NAME}(?:\[[^\]{{}}]+\])?/)*{NAME})(?P<path>(?:\.\w+)*)")
+NOTHING: Mapping[From, Any] = {}
 SPECIAL = {"run_input": RUN_INPUT, "scope_input": SCOPE_INPUT}
 
 
@@ -52,7 +52,7 @@ class Template:
             NamedInput(f"{{{{ {_written(source)} }}}}", source, Any, False, is_placeholder=True) for source in found
         ]
 
-    def render(self, value: Any, named: Mapping[From, Any]) -> str:
+    def render(self, value: Any, named: Mapping[From, Any] = NOTHING) -> str:
         """The text with each placeholder replaced by what it names; models become JSON.
 
         Args:
@@ -87,8 +87,8 @@ def _placeholder(written: str, step: str, takes: Any) -> Placeholder:
     found = PATH.fullmatch(written)
     if found is None:
         raise DefinitionError(
-            f"{what}, which names nothing; write '{{{{ input.field }}}}', or '{{{{ step.field }}}}' for what another step"
-            " gave"
+            f"{what}, which names nothing; write '{{{{ input.field }}}}', or '{{{{ step.field }}}}' for what another"
+            " step gave"
         )
     path = tuple(found["path"].split(".")[1:])
     if found["root"] != "input":

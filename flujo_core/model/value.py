@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Never, NoReturn, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 from typing_extensions import is_typeddict
 
@@ -29,10 +29,16 @@ def adapter(hint: Any) -> TypeAdapter[Any]:
 
 @cache
 def _adapter(hint: Any) -> TypeAdapter[Any]:
+    if hint in (Never, NoReturn):
+        return TypeAdapter(Annotated[Any, BeforeValidator(_refused)])
     try:
         return TypeAdapter(hint)
     except PydanticSchemaGenerationError:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def _refused(value: Any) -> Any:
+    raise ValueError("a step that only stops gives no output")
 
 
 def validated(value: Any, hint: Any, what: str) -> Any:

@@ -114,8 +114,8 @@ class _Wirer:
             self._node(node, place)
             if not exits(node.gives) and index + 1 < len(nodes):
                 raise DefinitionError(
-                    f"step '{nodes[index + 1].label}' never runs: '{node.label}' before it never gives an output; leave it"
-                    " out, or let the one before give something"
+                    f"step '{nodes[index + 1].label}' never runs: '{node.label}' before it never gives an output;"
+                    " leave it out, or let the one before give something"
                 )
             place.ran.append(node.label)
 
@@ -138,8 +138,8 @@ class _Wirer:
             gives = field_type(wanted.source.path, found.gives, who)
             if not fits(gives, wanted.hint):
                 raise EdgeError(
-                    f"{who}, which gives '{type_name(gives)}', and declares '{type_name(wanted.hint)}'; change one of the"
-                    " two"
+                    f"{who}, which gives '{type_name(gives)}', and declares '{type_name(wanted.hint)}'; change one of"
+                    " the two"
                 )
             self._wiring.sources.setdefault(address, {})[wanted.source] = source
             self._wiring.kept.update(found.kept)
@@ -197,9 +197,8 @@ class _Search:
         raise DefinitionError(f"{self._who}, and no map or loop is around it; write 'From.run_input'")
 
     def _output(self, name: str) -> Source:
-        head, *rest = [name] if self._declared(name) else name.split("/")
-        segments = [_segment(one) for one in (head, *rest)]
-        top = name if self._declared(name) else segments[0][0]
+        segments = [(name, None)] if self._is_declared(name) else [_segment(one) for one in name.split("/")]
+        top = segments[0][0]
         for up, place in enumerate(self._place.outwards()):
             if top not in place.names:
                 continue
@@ -208,12 +207,10 @@ class _Search:
                     break
                 self._previous = True
                 self._uncertain = "has not run in the first iteration"
-            if not rest and segments[0][1] is None:
-                segments = [(top, None)]
             return self._below(up, place, segments)
         raise DefinitionError(f"{self._who}, which does not run before it{did_you_mean(top, self._visible())}")
 
-    def _declared(self, name: str) -> bool:
+    def _is_declared(self, name: str) -> bool:
         """Whether a node has this very name, whatever is in it."""
         return any(name in place.names for place in self._place.outwards())
 
@@ -221,9 +218,10 @@ class _Search:
         known = [name for place in self._place.outwards() for name in place.ran]
         return [*known, "input"] if self._wanted.is_placeholder else known
 
-    def _below(self, up: int, place: Place, segments: list[tuple[str, str | None]]) -> Source:
+    def _below(self, up: int, place: Place, segments: Sequence[tuple[str, str | None]]) -> Source:
         """Follows the path downwards from a scope."""
-        names, address, into = place.names, place.path, []
+        names, address = place.names, place.path
+        into: list[str] = []
         for index, (name, inner) in enumerate(segments):
             if name not in names:
                 raise DefinitionError(
@@ -281,4 +279,3 @@ def _segment(written: str) -> tuple[str, str | None]:
     found = SEGMENT.fullmatch(written)
     assert found is not None
     return found["name"], found["inner"]
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -24,7 +24,7 @@ from flujo_core.model.event import (
     StepFailed,
     StepStarted,
 )
-from flujo_core.model.patch import plain_patch
+from flujo_core.model.patch import Patch, plain_patch
 from flujo_core.store.protocol import Record
 
 
@@ -57,39 +57,72 @@ def decode(record: Record) -> JournaledEvent:
     Raises:
         ValueError: The record is not one that ``encode`` makes.
     """
-    facts, value, state = (from_json(line) for line in [*record.payload.split(b"\n"), b"null", b"{}"][:3])
-    head = (record.run_id, record.tenant, record.sequence, record.at, record.address)
-    error = ErrorInfo(**facts["error"]) if facts.get("error") else None
+    lines = [from_json(line) for line in [*record.payload.split(b"\n"), b"null", b"{}"][:3]]
+    parts = _Parts((record.run_id, record.tenant, record.sequence, record.at, record.address), *lines)
+    event = _step_event(record, parts) or _node_event(record, parts)
+    if record.kind == RunStarted.kind:
+        return RunStarted(*parts.head, parts.facts["pipeline"], parts.value, parts.state)
+    if record.kind == RunEnded.kind:
+        return RunEnded(*parts.head, record.outcome, parts.value, parts.facts["reason"], parts.error)  # type: ignore[arg-type]
+    if event is None:
+        raise ValueError(f"record {record.sequence} of run '{record.run_id}' is of an unknown kind, '{record.kind}'")
+    return event
+
+
+class _Parts(NamedTuple):
+    """What a record holds: the head of its event, its facts, its value and its state."""
+
+    head: tuple[str, str | None, int, float, str]
+    facts: dict[str, Any]
+    value: Any
+    state: dict[str, Any]
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        return ErrorInfo(**self.facts["error"]) if self.facts.get("error") else None
+
+    @property
+    def patch(self) -> Patch:
+        return plain_patch(self.state)
+
+    @property
+    def usage(self) -> Usage | None:
+        return _usage(self.facts["usage"])
+
+
+def _step_event(record: Record, parts: _Parts) -> JournaledEvent | None:
+    head, facts, error = parts.head, parts.facts, parts.error
     match record.kind:
-        case RunStarted.kind:
-            return RunStarted(*head, facts["pipeline"], value, state)
         case StepStarted.kind:
             return StepStarted(*head, facts["attempt"])
         case AttemptFailed.kind if error:
-            usage = _usage(facts["usage"])
-            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"], usage, facts.get("feedback"))
+            feedback = facts.get("feedback")
+            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"], parts.usage, feedback)
         case StepCompleted.kind:
-            usage = _usage(facts["usage"])
-            source = facts.get("source", "node")
-            return StepCompleted(*head, facts["attempt"], value, plain_patch(state), facts["duration"], usage, source)
+            rest = (parts.patch, facts["duration"], parts.usage, facts.get("source", "node"))
+            return StepCompleted(*head, facts["attempt"], parts.value, *rest)
         case StepFailed.kind if error:
-            return StepFailed(*head, facts["attempt"], error, facts["duration"], _usage(facts["usage"]))
+            return StepFailed(*head, facts["attempt"], error, facts["duration"], parts.usage)
+    return None
+
+
+def _node_event(record: Record, parts: _Parts) -> JournaledEvent | None:
+    head, facts, error = parts.head, parts.facts, parts.error
+    match record.kind:
         case NodeStarted.kind:
             return NodeStarted(*head, facts["attempt"], facts["node"], facts["apart"], tuple(facts["scopes"]))
         case ItemTaken.kind:
-            return ItemTaken(*head, facts["attempt"], facts["scope"], value)
+            return ItemTaken(*head, facts["attempt"], facts["scope"], parts.value)
         case LoopDecided.kind:
             return LoopDecided(*head, facts["attempt"], facts["iteration"], facts["done"])
         case BranchDecided.kind:
             return BranchDecided(*head, facts["attempt"], facts["case"])
         case NodeCompleted.kind:
-            patch, source = plain_patch(state), facts.get("source", "node")
-            return NodeCompleted(*head, facts["attempt"], patch, facts["duration"], source, value)
+            rest = (facts["duration"], facts.get("source", "node"), parts.value)
+            return NodeCompleted(*head, facts["attempt"], parts.patch, *rest)
         case NodeFailed.kind if error:
             return NodeFailed(*head, facts["attempt"], error, facts["duration"])
-        case RunEnded.kind:
-            return RunEnded(*head, record.outcome, value, facts["reason"], error)  # type: ignore[arg-type]
-    raise ValueError(f"record {record.sequence} of run '{record.run_id}' is of an unknown kind, '{record.kind}'")
+    return None
 
 
 def _facts(event: JournaledEvent) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, computed_field
+from pydantic_ai import Agent
+from pydantic_ai.models.test import TestModel
 from typing_extensions import TypedDict
 
-from flujo_core import DefinitionError
+from flujo_core import DefinitionError, Step
 from flujo_core.model.template import parse
 
 
@@ -103,13 +105,20 @@ def test_a_text_without_placeholders_is_kept_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "{{ subject }}", "{{ other.subject }}", "{{ }}", "{{ input. }}", "{{ input..a }}", "{{ input.subject() }}",
-        "{{ input.subject | upper }}", "{{ input[0] }}", "{{ inputs }}",
+        "{{ }}", "{{ input. }}", "{{ input..a }}", "{{ input.subject() }}", "{{ input.subject | upper }}",
+        "{{ input[0] }}", "{{ a//b }}", "{{ a/ }}",
     ],
 )  # fmt: skip
 def test_a_placeholder_that_names_nothing_is_refused_with_the_step(text: str) -> None:
     with pytest.raises(DefinitionError, match="'summarise'"):
         parse(text, "summarise", Mail)
+
+
+@pytest.mark.parametrize("text", ["{{ subject }}", "{{ other.subject }}", "{{ inputs }}", "{{ a[b]/c.d }}"])
+def test_a_placeholder_of_a_step_that_is_not_there_is_refused_when_the_whole_is_known(text: str) -> None:
+    asking = Step.agent("summarise", Agent(TestModel()), input=Mail, prompt=text)
+    with pytest.raises(DefinitionError, match="'summarise'"):
+        asking.check()
 
 
 @pytest.mark.parametrize(
