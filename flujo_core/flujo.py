@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from time import time
 from types import TracebackType
@@ -17,7 +17,7 @@ from flujo_core.builtin import Builtin
 from flujo_core.config import Settings, load_settings
 from flujo_core.engine.bind import bound, capable
 from flujo_core.engine.compile import compiled
-from flujo_core.engine.epoch import Epoch, Sites
+from flujo_core.engine.epoch import Epoch, Site, Sites
 from flujo_core.engine.journal import Journal
 from flujo_core.engine.run import Program, execute
 from flujo_core.engine.stream import CAPACITY, Events, RunStream, streamed
@@ -250,7 +250,7 @@ class Flujo(Generic[In, Out, Ctx]):
             RunExists: The store has a run of that id.
             StoreError: The journal could not be kept.
         """
-        return await self._execute(self._journal(run_id, tenant, None), input, self._context(context))
+        return await self._execution(self._journal(run_id, tenant, None), input, self._context(context))
 
     @overload
     def stream(
@@ -276,13 +276,21 @@ class Flujo(Generic[In, Out, Ctx]):
         """
         events: Events = asyncio.Queue(CAPACITY)
         journal, begin = self._journal(run_id, tenant, events), self._context(context)
-        return streamed(events, lambda: self._execute(journal, input, begin))
+        return streamed(events, lambda: self._execution(journal, input, begin))
 
-    async def _execute(self, journal: Journal, input: Any, context: PipelineContext) -> PipelineResult[Any, Any]:
-        """Runs once, with the plugins that are in force now."""
+    def _execution(
+        self, journal: Journal, input: Any, context: PipelineContext
+    ) -> Coroutine[Any, Any, PipelineResult[Any, Any]]:
+        """One run, with the plugins that are in force now."""
         epoch, site = self._epoch, self._sites.here
         if not epoch.program.hooks.lifetime and site.is_idle:
-            return await execute(epoch.program, journal, input, context)
+            return execute(epoch.program, journal, input, context)
+        return self._execute(epoch, site, journal, input, context)
+
+    async def _execute(
+        self, epoch: Epoch, site: Site, journal: Journal, input: Any, context: PipelineContext
+    ) -> PipelineResult[Any, Any]:
+        """Runs once; its plugins are started before, and shut down after the last run that has them."""
         try:
             with site.running(epoch):
                 await site.open(epoch)

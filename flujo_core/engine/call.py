@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flujo_core.engine.attempt import Execution, Plan, Yield, thread_ended
@@ -54,7 +53,13 @@ class Leaf:
             await journal.flush()
         try:
             if run.bare and self._direct is not None:
-                output = await self._run_direct(journal, self._direct, value, started, address)
+                try:  # the short way of a step that only calls an async function, in a run kept only in memory
+                    output = self._plan.checked(await self._direct(value))
+                except PASSING:
+                    raise
+                except FAILING as error:
+                    raise failed(error, address) from error
+                journal.stage(_completed(journal, address, started, 1, output, NO_PATCH))
             else:
                 work = Execution(self._plan, frame, address, value, started)
                 made = await (hooked(work) if run.hooked else work.result())
@@ -65,19 +70,6 @@ class Leaf:
             raise
         if self._keeps:
             frame.keep(self._plan.name, output)
-        return output
-
-    async def _run_direct(
-        self, journal: Journal, function: Callable[[Any], Awaitable[Any]], value: Any, started: float, address: str
-    ) -> Any:
-        """The short way of a step that only calls an async function, in a run that only keeps its events in memory."""
-        try:
-            output = self._plan.checked(await function(value))
-        except PASSING:
-            raise
-        except FAILING as error:
-            raise failed(error, address) from error
-        journal.stage(_completed(journal, address, started, 1, output, NO_PATCH))
         return output
 
     def _commit(self, frame: Frame, address: str, made: Yield, started: float) -> None:

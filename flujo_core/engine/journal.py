@@ -44,6 +44,8 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
 
 NULL = b"null"
 EMPTY = b"{}"
+NONE: list[Any] = []
+"""What is staged where nobody asks for it; never changed."""
 
 
 class Journal:
@@ -80,14 +82,15 @@ class Journal:
         self.live = store is not None or listener is not None
         self.sequence = 0
         self.events: list[JournaledEvent] = []
-        self._records: list[Record] = []
-        self._unheard: list[JournaledEvent] = []
+        self._records: list[Record] = NONE if store is None else []
+        self._unheard: list[JournaledEvent] = NONE if listener is None else []
         self._lock: asyncio.Lock | None = None
 
     def listen(self, listeners: Listeners) -> None:
         """Lets plugins hear of the events."""
         self.listeners = listeners
         self.live = True
+        self._unheard = []
 
     def next(self) -> int:
         """The place of the next event."""
@@ -126,7 +129,9 @@ class Journal:
         if self._records and self.store is not None:
             records, self._records = self._records, []
             await uninterrupted(self.store.append(records))
-        heard, self._unheard = self._unheard, []
+        heard = self._unheard
+        if heard:
+            self._unheard = []
         for event in heard:
             if self.listener is not None:
                 await self.listener.put(event)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flujo_core.engine.failure import Stopped, told
+from flujo_core.engine.failure import PASSING, Stopped, told
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, Journal, now, uninterrupted
 from flujo_core.errors import InvalidValue, PluginError, StoreError
 from flujo_core.hooks.call import AuthorizationRequest, RunEnd, RunStart
 from flujo_core.hooks.dispatch import Hooks
 from flujo_core.hooks.listen import Listeners
+from flujo_core.hooks.onion import AroundRun
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.agent import ModelSource
 from flujo_core.model.draft import State, draft, state_of
@@ -55,6 +55,10 @@ class Program(NamedTuple):
     cache: CacheStore
 
 
+UNWATCHED = Watch(None, 0)
+"""What the watchdog sees of a run that calls no hooks: nothing."""
+
+
 class LiveRun:
     """One run while it goes on."""
 
@@ -78,12 +82,17 @@ class LiveRun:
         self.start = start
         self.state: State = {}
         self.threads: dict[str, asyncio.Future[Any]] = {}
-        self.watch = Watch(asyncio.current_task(), program.hooks.timeout)
+        self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.hooks.on_runs else UNWATCHED
 
     def begin(self, start: RunStart) -> None:
-        """Takes the start in as the plugins left it; what they see of its context from now on is a copy."""
+        """Takes the start in as the plugins left it; what they see of its context from now on is a copy.
+
+        Where none will see it, it is let go: a thousand runs that wait are a thousand contexts less.
+        """
         if self.hooks.around_run is not None or self.hooks.end is not None:
             self.start = start._replace(context=draft(self.context_type, dict(self.state)))
+        else:
+            del self.start
 
 
 class Ending(NamedTuple):
@@ -119,12 +128,24 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
     value = _input(program, value)
     if program.hooks.listeners:
         journal.listen(Listeners(program.hooks))
-    start = RunStart(journal.run_id, journal.tenant, program.pipeline.label, value, context, False)
-    run = LiveRun(program, journal, start)
+    label = program.pipeline.label
+    run = LiveRun(program, journal, RunStart(journal.run_id, journal.tenant, label, value, context, False))
+    del context
     try:
         with watchdog().watching(run.watch) if program.hooks.on_runs else nullcontext():
-            ending = await _ending(_advance(program, run))
-            ending = await _end_hooks(program, run, ending)
+            try:
+                value = await _begin(program, run)
+                if program.hooks.around_run is None:
+                    frame = root(program, run, value)
+                    for part in program.parts:  # and not 'run_all': a coroutine less in every run that waits
+                        value = await part.run(frame, value)
+                    ending = Ending("completed", value)
+                else:
+                    ending = await _around(program, run, program.hooks.around_run, value)
+            except BaseException as error:
+                ending = ended_by(error)
+            if program.hooks.end is not None or journal.listeners is not None:
+                ending = await _end_hooks(program, run, ending)
         return await _record_end(program, run, ending)
     except asyncio.CancelledError as cancelled:
         await _record_cancellation(program, run, cancelled)
@@ -134,41 +155,42 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
             await uninterrupted(journal.listeners.close())
 
 
-async def _ending(work: Coroutine[Any, Any, Ending]) -> Ending:
-    """What ``work`` gives, or what it means that it was ended early."""
-    try:
-        return await work
-    except Stopped as stopped:
-        return Ending("stopped", reason=stopped.reason)
-    except (Veto, PluginError) as error:
+def ended_by(error: BaseException) -> Ending:
+    """What it means that a run was ended early.
+
+    Raises:
+        BaseException: ``error``, if the run has no end that could be told: it was cancelled, or its journal failed.
+    """
+    if isinstance(error, Stopped):
+        return Ending("stopped", reason=error.reason)
+    if isinstance(error, PASSING):
         return Ending("refused", cause=error)
-    except StoreError:
-        raise
-    except Exception as error:
-        return Ending("failed", cause=error)
+    if isinstance(error, StoreError) or not isinstance(error, Exception):
+        raise error
+    return Ending("failed", cause=error)
 
 
-async def _advance(program: Program, run: LiveRun) -> Ending:
+def root(program: Program, run: LiveRun, value: Any) -> Frame:
+    """The scope of the whole run."""
+    if program.keeps_input:
+        run.input = owned(value, "the input of the run")
+    return Frame(run, "", run.state, run.watch)
+
+
+async def _around(program: Program, run: LiveRun, around: AroundRun, value: Any) -> Ending:
     """Runs from the start to the end, with the plugins that go around it."""
-    value = await _begin(program, run)
-    around = program.hooks.around_run
-    if around is None:
-        return await _steps(program, run, value)
     within = Ending("completed")
 
     async def proceed() -> RunEnd:
         nonlocal within
-        within = await _ending(_steps(program, run, value))
+        try:
+            within = Ending("completed", await run_all(program.parts, root(program, run, value), value))
+        except BaseException as error:
+            within = ended_by(error)
         return _end(run, within)
 
     end = await around(run.watch, run.start, proceed)
     return _replaced(program, within, end, "around_run")
-
-
-async def _steps(program: Program, run: LiveRun, value: Any) -> Ending:
-    if program.keeps_input:
-        run.input = owned(value, "the input of the run")
-    return Ending("completed", await run_all(program.parts, Frame(run, "", run.state, run.watch), value))
 
 
 async def _begin(program: Program, run: LiveRun) -> Any:
@@ -228,8 +250,6 @@ def _input(program: Program, value: Any) -> Any:
 
 async def _end_hooks(program: Program, run: LiveRun, ending: Ending) -> Ending:
     """What the plugins make of the end; one that fails or refuses makes it a refusal."""
-    if program.hooks.end is None and run.journal.listeners is None:
-        return ending
     try:
         await run.journal.settle()
     except (Veto, PluginError) as error:
