@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.failure import PASSING, Stopped
-from flujo_core.engine.journal import Journal, uninterrupted
+from flujo_core.engine.journal import Journal
 from flujo_core.errors import StepError, StoreError
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from time import perf_counter, time
-from typing import Any, TypeVar
+from typing import Any
 
+from flujo_core.backend.task import uninterrupted
 from flujo_core.hooks.listen import Listeners
 from flujo_core.model.event import Chunk, JournaledEvent, RunEnded, RunEvent
 from flujo_core.store.codec import encode
 from flujo_core.store.protocol import Record, Store
-
-T = TypeVar("T")
 
 EPOCH = time() - perf_counter()
 """Added to ``perf_counter()``, gives seconds since the epoch that never run backwards within a process."""
@@ -21,25 +19,6 @@ EPOCH = time() - perf_counter()
 def now() -> float:
     """The time, in seconds since the epoch."""
     return EPOCH + perf_counter()
-
-
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """Does ``work`` to its end, whoever is cancelled meanwhile, so that it is not left half done.
-
-    Raises:
-        asyncio.CancelledError: There was a cancellation meanwhile; what the work gave or raised is dropped.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        task.exception()
-        raise cancelled
-    return task.result()
 
 
 NULL = b"null"
@@ -129,15 +108,15 @@ class Journal:
         if self._records and self.store is not None:
             records, self._records = self._records, []
             await uninterrupted(self.store.append(records))
-        heard = self._unheard
-        if heard:
-            self._unheard = []
-        for event in heard:
+        event = None
+        while self._unheard:  # a branch that is cancelled here leaves what is not told to whoever flushes next
+            event = self._unheard[0]
             if self.listener is not None:
                 await self.listener.put(event)
+            del self._unheard[0]
             if self.listeners is not None:
                 await self.listeners.tell(event)
-        if self.listeners is not None and heard and not isinstance(heard[-1], RunEnded):
+        if self.listeners is not None and event is not None and not isinstance(event, RunEnded):
             self.listeners.check()
 
     async def settle(self) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
+from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.failure import PASSING, Stopped, told
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
-from flujo_core.engine.journal import EMPTY, NULL, Journal, now, uninterrupted
+from flujo_core.engine.journal import EMPTY, NULL, Journal, now
 from flujo_core.errors import InvalidValue, PluginError, StoreError
 from flujo_core.hooks.call import AuthorizationRequest, RunEnd, RunStart
 from flujo_core.hooks.dispatch import Hooks

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from flujo_core.backend.task import uninterrupted
 from flujo_core.errors import PluginError
 from flujo_core.hooks.dispatch import Hooks
 from flujo_core.hooks.failure import Failures, Implementation
@@ -28,12 +29,18 @@ class Listeners:
         self._all = [Listener(one, hooks.failures, hooks.timeout) for one in hooks.listeners]
 
     async def tell(self, event: JournaledEvent) -> None:
-        """Puts an event into each queue; waits where one is full."""
+        """Puts an event into each queue; waits where one is full, and when cancelled there, leaves none out."""
+        cancelled: asyncio.CancelledError | None = None
         for one in self._all:
             try:
                 one.queue.put_nowait(event)
             except asyncio.QueueFull:
-                await one.while_alive(one.queue.put(event))
+                try:
+                    await uninterrupted(one.while_alive(one.queue.put(event)))
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     def check(self) -> None:
         """Raises what a plugin has failed with.

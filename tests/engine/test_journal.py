@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from flujo_core import Chunk, MemoryStore, RunEvent, StepStarted
-from flujo_core.engine.journal import Journal, uninterrupted
+from flujo_core.backend.task import uninterrupted
+from flujo_core.engine.journal import Journal
 
 
 def test_a_piece_of_an_output_that_nobody_listens_to_is_dropped_and_not_journaled() -> None:
