@@ -37,6 +37,12 @@ class WorkerThreads:
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
+        self._unfinished = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call goes on, or waits for a thread."""
+        return self._unfinished > 0
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         """Calls ``function`` in a thread, with the caller's context variables.
@@ -48,6 +54,7 @@ class WorkerThreads:
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
         with self._lock:
+            self._unfinished += 1
             if self._idle == 0 and self._threads < self._limit:
                 self._threads += 1
                 threading.Thread(target=self._serve, name="flujo-worker", daemon=True).start()
@@ -63,6 +70,7 @@ class WorkerThreads:
             del job
             with self._lock:
                 self._idle += 1
+                self._unfinished -= 1
 
 
 def _run(job: _Job) -> None:

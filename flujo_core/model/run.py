@@ -92,6 +92,7 @@ class NodeResult:
         iterations: How often a loop's body has run in its last attempt.
         case: The case that a branch took in its last attempt, or None.
         source: What its output is of: of the node itself, of its fallback, or of the cache.
+        output: Its output, if that was cached; else it follows from those of the steps (``outputs.py``).
     """
 
     address: str
@@ -105,6 +106,7 @@ class NodeResult:
     iterations: int = 0
     case: str | None = None
     source: OutputSource = "node"
+    output: Any = None
 
     def __repr__(self) -> str:
         return f"<NodeResult '{self.address}' {self.status}>"
@@ -231,7 +233,8 @@ def _advance_node(state: RunState, event: NodeStarted | NodeCompleted | NodeFail
             for scope in event.scopes:
                 state.contexts.open(event.address, event.attempt, scope)
         case NodeCompleted():
-            node.status, node.duration, node.source = "completed", event.duration, event.source
+            node.status, node.duration = "completed", event.duration
+            node.source, node.output = event.source, event.output
             state.contexts.close(event.address, event.attempt)
             state.contexts.change(event.address, event.patch)
         case _:
@@ -303,10 +306,15 @@ class PipelineResult(Generic[Out, Ctx]):
         """The context at the end."""
         return self._context  # type: ignore[return-value]
 
+    @property
+    def events(self) -> tuple[RunEvent, ...]:
+        """What happened, in order."""
+        return (*self._events, self.end)
+
     @cached_property
     def steps(self) -> tuple[StepResult, ...]:
         """What became of each step, in the order in which they began."""
-        return tuple(fold((*self._events, self.end)).steps.values())
+        return tuple(fold(self.events).steps.values())
 
     @property
     def usage(self) -> Usage:
