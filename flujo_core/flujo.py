@@ -138,7 +138,14 @@ class Flujo(Generic[In, Out, Ctx]):
         check_surroundings(pipeline, self._context_type, self._resources)
         parts = compiled(pipeline, wiring, lambda step, address: capable(step, address, host))
         program = Program(
-            pipeline, parts, "" in wiring.inputs, host.hooks, self._context_type, self._resources, host, self._cache
+            pipeline,
+            parts,
+            host.hooks,
+            context_type=self._context_type,
+            resources=self._resources,
+            models=host,
+            cache=self._cache,
+            keeps_input="" in wiring.inputs,
         )
         return Epoch(program, host)
 

@@ -74,7 +74,7 @@ class Fork:
 
     async def _run(self, index: int, frame: Frame, parts: Parts, value: Any) -> None:
         try:
-            if frame.run.hooks.on_runs:
+            if frame.run.watched:
                 frame.watch = Watch(asyncio.current_task(), frame.run.hooks.timeout)
                 with watchdog().watching(frame.watch):
                     self.outputs[index] = await run_all(parts, frame, value)

@@ -34,6 +34,7 @@ class Run(Protocol):
         bare: Whether nothing but the list of its events follows the run: no hooks on steps, no store, no stream.
         hooks: The plugins' hooks.
         hooked: Whether a hook is called at each step.
+        watched: Whether any hook is called, and so the watchdog looks.
         context_type: The class of the context.
         resources: What steps get as their resources.
         models: Where plugins' models are found.
@@ -48,6 +49,7 @@ class Run(Protocol):
     bare: bool
     hooks: Hooks
     hooked: bool
+    watched: bool
     context_type: type[PipelineContext]
     resources: Resources | None
     models: ModelSource

@@ -19,41 +19,84 @@ from flujo_core.hooks.listen import Listeners
 from flujo_core.hooks.onion import AroundRun
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.agent import ModelSource
+from flujo_core.model.check import type_name
 from flujo_core.model.draft import State, draft, state_of
 from flujo_core.model.event import RunEnded, RunStarted, RunStatus
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Stop, Veto
 from flujo_core.model.run import PipelineResult, RunFailed, RunRefused
 from flujo_core.model.signature import Resources
-from flujo_core.model.value import encoded, flaws, validated
+from flujo_core.model.value import adapter, encoded, flaws, validated
 from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
 
 
-class Program(NamedTuple):
+class Program:
     """A pipeline, ready to run, with all that its runs have in common.
 
-    Attributes:
+    Args:
         pipeline: The pipeline.
         parts: Its nodes, ready to run.
-        keeps_input: Whether a step names the input of the run.
         hooks: The plugins' hooks.
         context_type: The class of the context.
         resources: What steps get as their resources.
         models: Where plugins' models are found.
         cache: Where cached outputs are.
+        keeps_input: Whether a step names the input of the run.
+
+    Attributes:
+        label: The pipeline's name.
+        takes: The type of its input.
+        gives: The type of its output.
+        on_steps: Whether any hook is called at each step.
+        on_runs: Whether any hook is called in a run.
     """
 
-    pipeline: Node[Any, Any]
-    parts: Parts
-    keeps_input: bool
-    hooks: Hooks
-    context_type: type[PipelineContext]
-    resources: Resources | None
-    models: ModelSource
-    cache: CacheStore
+    __slots__ = (
+        "cache", "context_type", "gives", "hooks", "keeps_input", "label", "models", "on_runs", "on_steps", "parts",
+        "pipeline", "resources", "takes", "validate",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pipeline: Node[Any, Any],
+        parts: Parts,
+        hooks: Hooks,
+        *,
+        context_type: type[PipelineContext],
+        resources: Resources | None,
+        models: ModelSource,
+        cache: CacheStore,
+        keeps_input: bool = False,
+    ) -> None:
+        self.pipeline = pipeline
+        self.parts = parts
+        self.hooks = hooks
+        self.context_type = context_type
+        self.resources = resources
+        self.models = models
+        self.cache = cache
+        self.keeps_input = keeps_input
+        self.label = pipeline.label
+        self.takes = pipeline.takes
+        self.gives = pipeline.gives
+        self.on_steps = hooks.on_steps
+        self.on_runs = hooks.on_runs
+        self.validate = adapter(self.takes).validator.validate_python
+
+    def input(self, value: Any) -> Any:
+        """An input, validated.
+
+        Raises:
+            InvalidValue: It does not fit.
+        """
+        try:
+            return self.validate(value)
+        except ValidationError as error:
+            what = f"the input of pipeline '{self.label}' is not a '{type_name(self.takes)}'"
+            raise InvalidValue(f"{what}: {flaws(error, self.takes)}") from error
 
 
 UNWATCHED = Watch(None, 0)
@@ -65,14 +108,15 @@ class LiveRun:
 
     __slots__ = (
         "bare", "cache", "context_type", "hooked", "hooks", "input", "journal", "models", "pipeline", "resources",
-        "start", "state", "streams_text", "threads", "watch",
+        "start", "state", "streams_text", "threads", "watch", "watched",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
         self.journal = journal
-        self.pipeline = program.pipeline.label
+        self.pipeline = program.label
         self.hooks = program.hooks
-        self.hooked = program.hooks.on_steps
+        self.hooked = program.on_steps
+        self.watched = program.on_runs
         self.bare = not journal.live and not self.hooked
         self.streams_text = journal.listener is not None and not program.hooks.withholds_chunks
         self.context_type = program.context_type
@@ -83,7 +127,7 @@ class LiveRun:
         self.start = start
         self.state: State = {}
         self.threads: dict[str, asyncio.Future[Any]] = {}
-        self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.hooks.on_runs else UNWATCHED
+        self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.on_runs else UNWATCHED
 
     def begin(self, start: RunStart) -> None:
         """Takes the start in as the plugins left it; what they see of its context from now on is a copy.
@@ -126,14 +170,14 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
         RunFailed: The run failed, or was refused; it has the result.
         StoreError: The journal could not be kept; the run's end is not recorded.
     """
-    value = _input(program, value)
+    value = program.input(value)
     if program.hooks.listeners:
         journal.listen(Listeners(program.hooks))
-    label = program.pipeline.label
-    run = LiveRun(program, journal, RunStart(journal.run_id, journal.tenant, label, value, context, False))
-    del context
+    start = RunStart(journal.run_id, journal.tenant, program.label, value, context, False)
+    run = LiveRun(program, journal, start)
+    del context, start
     try:
-        with watchdog().watching(run.watch) if program.hooks.on_runs else nullcontext():
+        with watchdog().watching(run.watch) if program.on_runs else nullcontext():
             try:
                 value = await _begin(program, run)
                 if program.hooks.around_run is None:
@@ -212,7 +256,7 @@ async def _begin(program: Program, run: LiveRun) -> Any:
             _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY)
             run.begin(start)
             return start.initial_input
-        value, restored = encoded(start.initial_input, program.pipeline.takes, "the input")
+        value, restored = encoded(start.initial_input, program.takes, "the input")
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
         _stage_start(run, start.pipeline, None, {}, NULL, EMPTY)
@@ -236,17 +280,13 @@ async def _start_hooks(program: Program, run: LiveRun, start: RunStart) -> RunSt
         context = kind.model_validate(dict(changed.context), by_alias=False, by_name=True)
     except ValidationError as error:
         raise InvalidValue(f"'on_pipeline_start' left a context that is not valid: {flaws(error, kind)}") from error
-    return start._replace(initial_input=_input(program, changed.initial_input), context=context)
+    return start._replace(initial_input=program.input(changed.initial_input), context=context)
 
 
 def _stage_start(run: LiveRun, pipeline: str, value: Any, state: State, encoded: bytes, fields: bytes) -> None:
     journal = run.journal
     started = RunStarted(journal.run_id, journal.tenant, journal.next(), now(), "", pipeline, value, dict(state))
     journal.stage(started, encoded, fields)
-
-
-def _input(program: Program, value: Any) -> Any:
-    return validated(value, program.pipeline.takes, f"the input of pipeline '{program.pipeline.label}'")
 
 
 async def _end_hooks(program: Program, run: LiveRun, ending: Ending) -> Ending:
@@ -282,7 +322,7 @@ def _replaced(program: Program, ending: Ending, end: RunEnd, hook: str) -> Endin
     if ending.status != "completed" or output is ending.output:
         return ending
     try:
-        return ending._replace(output=validated(output, program.pipeline.gives, f"the output of '{hook}'"))
+        return ending._replace(output=validated(output, program.gives, f"the output of '{hook}'"))
     except InvalidValue as wrong:
         return Ending("failed", cause=wrong)
 
@@ -310,7 +350,7 @@ async def _record_end(program: Program, run: LiveRun, ending: Ending) -> Pipelin
     value = NULL
     if journal.store is not None and ending.status == "completed":
         try:
-            value, _ = encoded(ending.output, program.pipeline.gives, "the output of the run")
+            value, _ = encoded(ending.output, program.gives, "the output of the run")
         except InvalidValue as error:
             ending = Ending("failed", cause=error)
     result = _result(run, ending)

@@ -58,7 +58,15 @@ async def run_step(
     host = Host(PluginSettings(allow=()), ())
     wiring = Wiring({address: _sources(leaf, address.count("/")) for address, leaf in leaves.items()})
     parts = compiled(step, wiring, lambda leaf, _: leaf)
-    program = Program(step, (_Given(parts, named),), False, host.hooks, type(given), resources, host, MemoryCache())
+    program = Program(
+        step,
+        (_Given(parts, named),),
+        host.hooks,
+        context_type=type(given),
+        resources=resources,
+        models=host,
+        cache=MemoryCache(),
+    )
     result = await execute(program, Journal(new_run_id(), None, None, None), input, given)
     if context is not None:
         for name in type(context).model_fields:

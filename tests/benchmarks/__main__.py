@@ -6,7 +6,9 @@ import asyncio
 import platform
 import sys
 
+import concurrency
 import discovery
+import flow
 import hooks
 import imports
 import steps
@@ -15,6 +17,8 @@ GROUPS = {
     "imports": imports.measure,
     "discovery": discovery.measure,
     "steps": steps.measure,
+    "flow": flow.measure,
+    "concurrency": concurrency.measure,
     "hooks": hooks.measure,
 }
 

@@ -28,8 +28,8 @@ class Small(PipelineContext):
 
 class Large(PipelineContext):
     count: int = 0
-    payload: str = "x" * (1024 * 512)
-    items: list[str] = ["x" * 64] * 8192
+    payload: str = "x" * (1024 * 1024 * 5)
+    items: list[str] = ["x" * 64] * 81920
 
 
 class Recorded:
@@ -105,7 +105,7 @@ async def _context() -> Ratio:
 
         return run
 
-    what = "a step that touches one int of a 1 MB context, against 1 KB"
+    what = "a step that touches one int of a 10 MB context, against 1 KB"
     return await compare(what, runner(Large), runner(Small), per=LONG, limit=1.3)
 
 
