@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from flujo_core.engine.action import Turn, action_of, direct_call, plain_address
 from flujo_core.engine.cached import Entry, NodeCache
 from flujo_core.engine.decide import decide
-from flujo_core.engine.failure import FAILING, PASSING, Stopped, failed, told
+from flujo_core.engine.failure import FAILING, PASSING, Stopped, failed, fallen, told
 from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
 from flujo_core.errors import InvalidValue, OutputRejected, StepError, StepTimeout
@@ -375,9 +375,7 @@ class Execution:
         try:
             output = await run_all(fallback, frame, self.value)
         except StepError as error:
-            both = type(failure)(f"{failure}; and so did its fallback: {error}")
-            both.address, both.attempts = self.address, failure.attempts
-            raise both from error
+            raise fallen(failure, error, self.address, failure.attempts) from error
         changed = changed_fields(frame.state, self.frame.state)
         return self.remade(output, looked_at | changed, failure.attempts, None, "fallback")
 

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any, ClassVar, NamedTuple
 
 from flujo_core.engine.cached import Entry, NodeCache
-from flujo_core.engine.failure import FAILING, PASSING, failed, told
+from flujo_core.engine.failure import FAILING, PASSING, failed, fallen, told
 from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
-from flujo_core.errors import InvalidValue, StepError, StepTimeout
+from flujo_core.errors import StepError, StepTimeout
 from flujo_core.model.contexts import attempt_path
 from flujo_core.model.draft import State
 from flujo_core.model.event import AttemptFailed, NodeCompleted, NodeFailed, NodeKind, NodeStarted, OutputSource
@@ -28,13 +28,11 @@ class Join(NamedTuple):
     Attributes:
         output: Its output.
         changed: The fields that it changes in the context of the scope that it runs in, with their values.
-        attempt: The number of the attempt that gave it; 0 if it was cached.
         source: What the output is of.
     """
 
     output: Any
     changed: State = NOTHING
-    attempt: int = 1
     source: OutputSource = "node"
 
 
@@ -44,61 +42,62 @@ class Visit:
     Attributes:
         frame: The scope that it runs in.
         address: Its address.
+        attempt: The number of its latest attempt, from 1.
         started: When it began, in seconds since the epoch.
     """
 
-    __slots__ = ("address", "frame", "started")
+    __slots__ = ("address", "attempt", "frame", "started")
 
     def __init__(self, frame: Frame, address: str) -> None:
         self.frame = frame
         self.address = address
+        self.attempt = 1
         self.started = now()
 
-    def failure(self, error: BaseException, attempt: int) -> StepError:
-        """The error that says that the node failed; raise it from ``error``."""
-        return failed(error, self.address, attempt)
+    def placed(self, error: BaseException) -> StepError:
+        """The error that says what failed, and where: ``error`` itself, if it says so, as that of a step does."""
+        if isinstance(error, StepError) and error.address is not None:
+            return error
+        failure = failed(error, self.address)
+        failure.__cause__ = error
+        return failure
 
     def patch(self, join: Join) -> tuple[Patch, bytes]:
         """What a join changes in the context around, as it comes back from the journal, and as bytes.
 
         Raises:
-            StepError: A value does not fit its field.
+            InvalidValue: A value does not fit its field.
         """
         if not join.changed:
             return NO_PATCH, EMPTY
         fields = patch_adapter(self.frame.run.context_type)
-        try:
-            patch = fields.validate(changes(join.changed, self.frame.state, fields.growing))
-            if self.frame.run.journal.store is None or not patch:
-                return patch, EMPTY
-            data, restored = fields.encoded(patch)
-        except InvalidValue as error:
-            raise self.failure(error, join.attempt) from error
+        patch = fields.validate(changes(join.changed, self.frame.state, fields.growing))
+        if self.frame.run.journal.store is None or not patch:
+            return patch, EMPTY
+        data, restored = fields.encoded(patch)
         return restored, data
 
-    def complete(self, join: Join, patch: Patch, state: bytes, value: bytes = NULL) -> None:
+    def complete(self, join: Join, patch: Patch, state: bytes, value: bytes) -> None:
         """Records the join, and applies it to the context of the scope."""
         journal, ended = self.frame.run.journal, now()
-        kept = join.output if join.source == "cache" else None
-        event = NodeCompleted(
-            journal.run_id, journal.tenant, journal.next(), ended, self.address,
-            join.attempt, patch, ended - self.started, join.source, kept,
-        )  # fmt: skip
+        attempt, kept = (0, join.output) if join.source == "cache" else (self.attempt, None)
+        head = (journal.run_id, journal.tenant, journal.next(), ended, self.address)
+        event = NodeCompleted(*head, attempt, patch, ended - self.started, join.source, kept)
         journal.stage(event, value, state)
         if patch:
             apply(self.frame.state, patch)
 
-    def record_failed_attempt(self, failure: StepError, attempt: int, seconds: float) -> None:
+    def record_failed_attempt(self, failure: StepError, seconds: float = 0) -> None:
         """Records that an attempt failed and that it was not the last word."""
         journal, at = self.frame.run.journal, now()
         head = (journal.run_id, journal.tenant, journal.next(), at, self.address)
-        journal.stage(AttemptFailed(*head, attempt, told(failure), at + seconds))
+        journal.stage(AttemptFailed(*head, self.attempt, told(failure), at + seconds))
 
-    def record_failure(self, failure: StepError, attempt: int) -> None:
+    def record_failure(self, failure: StepError) -> None:
         """Records that the node failed for good."""
         journal, at = self.frame.run.journal, now()
         head = (journal.run_id, journal.tenant, journal.next(), at, self.address)
-        journal.stage(NodeFailed(*head, attempt, told(failure), at - self.started))
+        journal.stage(NodeFailed(*head, self.attempt, told(failure), at - self.started))
 
 
 class Attempt(NamedTuple):
@@ -161,21 +160,25 @@ class Block:
             PluginError: A hook failed.
             Stopped: A step or a hook ends the run.
         """
-        visit = Visit(frame, frame.prefix + self._segment)
-        if self._is_plain:
-            try:
-                join = await self._tried(Attempt(frame, visit.address, 1, visit.address, False), value)
-                patch, state = visit.patch(join)
-            except StepError as failure:
-                visit.record_failure(failure, 1)
-                raise
-            visit.complete(join, patch, state)
-            output = join.output
-        else:
-            output = await self._guarded(visit, value)
+        visit, data = Visit(frame, frame.prefix + self._segment), NULL
+        try:
+            if self._is_plain:
+                join = await self.inside(Attempt(frame, visit.address, 1, visit.address, False), value)
+            else:
+                join = await self._guarded(visit, value)
+            patch, state = visit.patch(join)
+            if join.source == "cache" and frame.run.journal.store is not None:
+                data, _ = encoded(join.output, self._gives, "its output")
+        except PASSING:
+            raise
+        except FAILING as error:
+            failure = visit.placed(error)
+            visit.record_failure(failure)
+            raise failure from failure.__cause__
+        visit.complete(join, patch, state, data)
         if self._keeps:
-            frame.keep(self.name, output)
-        return output
+            frame.keep(self.name, join.output)
+        return join.output
 
     def open(self, attempt: Attempt, scopes: tuple[str, ...] = ()) -> None:
         """Records that an attempt began, and which scopes in it have contexts of their own."""
@@ -183,107 +186,64 @@ class Block:
         head = (journal.run_id, journal.tenant, journal.next(), now(), attempt.address)
         journal.stage(NodeStarted(*head, attempt.number, self.kind, attempt.apart, scopes))
 
-    async def _tried(self, attempt: Attempt, value: Any) -> Join:
-        """One attempt; whatever failed it, it is a ``StepError`` that says where."""
-        try:
-            return await self.inside(attempt, value)
-        except PASSING:
-            raise
-        except FAILING as error:
-            if isinstance(error, StepError) and error.address is not None:
-                raise
-            raise failed(error, attempt.address) from error
+    async def _guarded(self, visit: Visit, value: Any) -> Join:
+        """Runs it with its policies: what the cache has, or attempts come to, or the fallback makes."""
+        if self._cache is None:
+            return await self._attempts(visit, value)
+        key = self._cache.key(visit.frame, value)
+        entry = await self._cache.find(visit.frame, key)
+        if entry is not None:
+            state = dict(visit.frame.state)
+            apply(state, entry.patch)
+            return Join(entry.output, {name: state[name] for name in entry.patch}, "cache")
+        join = await self._attempts(visit, value)
+        if join.source == "node":
+            patch, _ = visit.patch(join)
+            await self._cache.keep(visit.frame, key, Entry(join.output, patch))
+        return join
 
-    async def _guarded(self, visit: Visit, value: Any) -> Any:
-        """Runs it with its policies: each attempt has a context of its own."""
-        attempt = 1
-        try:
-            key = None if self._cache is None else self._key(visit, self._cache, value)
-            join = None if self._cache is None or key is None else await self._cached(visit, self._cache, key)
-            while join is None:
-                try:
-                    join = await self._apart(visit, attempt, value)
-                except StepError as failure:
-                    join = await self._after(visit, failure, attempt, value)
-                    attempt += join is None
-            patch, state = visit.patch(join)
-            if self._cache is not None and key is not None and join.source == "node":
-                await self._keep(visit, self._cache, key, Entry(join.output, patch))
-        except StepError as failure:
-            visit.record_failure(failure, attempt)
-            raise
-        is_stored = join.source == "cache" and visit.frame.run.journal.store is not None
-        value = encoded(join.output, self._gives, "its output")[0] if is_stored else NULL
-        visit.complete(join, patch, state, value)
-        return join.output
-
-    async def _apart(self, visit: Visit, number: int, value: Any) -> Join:
-        """One attempt, in a context of its own and within its timeout."""
-        inside = visit.frame.apart()
-        attempt = Attempt(inside, visit.address, number, attempt_path(visit.address, number), True)
-        seconds = self._policies.limits.run
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                join = await self._tried(attempt, self._own(visit, value))
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            late = StepTimeout(f"it took longer than its timeout of {seconds:g} s")
-            raise visit.failure(late, number) from error
-        inside.state.update(join.changed)
-        return Join(join.output, changed_fields(inside.state, visit.frame.state), number)
-
-    async def _after(self, visit: Visit, failure: StepError, attempt: int, value: Any) -> Join | None:
-        """What comes after an attempt that has failed: another one (None), or the fallback.
-
-        Raises:
-            StepError: Neither.
-        """
+    async def _attempts(self, visit: Visit, value: Any) -> Join:
+        """Attempts until one succeeds or there are to be no more; then the fallback."""
         retry, journal = self._policies.retry, visit.frame.run.journal
-        if retry is not None and retry.wants(failure, attempt):
-            seconds = retry.wait(attempt, chance())
-            visit.record_failed_attempt(failure, attempt, seconds)
+        while True:
+            try:
+                return await self._attempt(visit, owned(value, "its input"))
+            except StepError as failure:
+                if retry is None or not retry.wants(failure, visit.attempt):
+                    if self._fallback is None:
+                        raise
+                    return await self._stand_in(self._fallback, visit, failure, value)
+                seconds = retry.wait(visit.attempt, chance())
+                visit.record_failed_attempt(failure, seconds)
             if journal.live:
                 await journal.flush()
             await asyncio.sleep(seconds)
-            return None
-        if self._fallback is None:
-            raise failure
-        visit.record_failed_attempt(failure, attempt, 0)
+            visit.attempt += 1
+
+    async def _attempt(self, visit: Visit, value: Any) -> Join:
+        """One attempt, in a context of its own and within its timeout."""
+        inside, seconds = visit.frame.apart(), self._policies.limits.run
+        path = attempt_path(visit.address, visit.attempt)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                join = await self.inside(Attempt(inside, visit.address, visit.attempt, path, True), value)
+        except PASSING:
+            raise
+        except FAILING as error:
+            is_late = isinstance(error, TimeoutError) and limit.expired()
+            late = StepTimeout(f"it took longer than its timeout of {seconds:g} s") if is_late else error
+            failure = visit.placed(late)
+            raise failure from failure.__cause__
+        inside.state.update(join.changed)
+        return Join(join.output, changed_fields(inside.state, visit.frame.state))
+
+    async def _stand_in(self, fallback: Parts, visit: Visit, failure: StepError, value: Any) -> Join:
+        """What the fallback makes of the input, after the node has failed for good."""
+        visit.record_failed_attempt(failure)
         inside = visit.frame.forked(visit.address + FALLBACK)
         try:
-            output = await run_all(self._fallback, inside, self._own(visit, value))
+            output = await run_all(fallback, inside, owned(value, "its input"))
         except StepError as error:
-            both = type(failure)(f"{failure}; and so did its fallback: {error}")
-            both.address, both.attempts = visit.address, attempt
-            raise both from error
-        return Join(output, changed_fields(inside.state, visit.frame.state), attempt, "fallback")
-
-    def _own(self, visit: Visit, value: Any) -> Any:
-        """An attempt's own copy of the input."""
-        try:
-            return owned(value, "its input")
-        except InvalidValue as error:
-            raise visit.failure(error, 1) from error
-
-    def _key(self, visit: Visit, cache: NodeCache, value: Any) -> str:
-        try:
-            return cache.key(visit.frame, value)
-        except FAILING as error:
-            raise visit.failure(error, 0) from error
-
-    async def _cached(self, visit: Visit, cache: NodeCache, key: str) -> Join | None:
-        """What the cache has, with the changes of the context that it had then."""
-        entry = await cache.find(visit.frame, key)
-        if entry is None:
-            return None
-        state = dict(visit.frame.state)
-        apply(state, entry.patch)
-        return Join(entry.output, {name: state[name] for name in entry.patch}, 0, "cache")
-
-    async def _keep(self, visit: Visit, cache: NodeCache, key: str, entry: Entry) -> None:
-        try:
-            await cache.keep(visit.frame, key, entry)
-        except InvalidValue as error:
-            raise visit.failure(error, 1) from error
+            raise fallen(failure, error, visit.address, visit.attempt) from error
+        return Join(output, changed_fields(inside.state, visit.frame.state), "fallback")

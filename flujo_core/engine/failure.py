@@ -38,6 +38,20 @@ def failed(error: BaseException, address: str, attempts: int = 1) -> StepError:
     return failure
 
 
+def fallen(failure: StepError, error: StepError, address: str, attempts: int) -> StepError:
+    """The error that says that a node failed, and so did its fallback; raise it from the fallback's error.
+
+    Args:
+        failure: The node's.
+        error: The fallback's.
+        address: The node's address.
+        attempts: How often the node was tried.
+    """
+    both = _kind(failure)(f"{failure}; and so did its fallback: {error}")
+    both.address, both.attempts = address, attempts
+    return both
+
+
 def told(error: BaseException) -> ErrorInfo:
     """What may be told of an error: the text of Flujo's own, of others only the type, as their text may hold values."""
     return ErrorInfo(type(error).__name__, str(error) if isinstance(error, FlujoError) else "")

@@ -34,7 +34,7 @@ class ContextBase:
 
 def state_of(context: PipelineContext) -> State:
     """The state that ``context`` stands for."""
-    return {name: own(getattr(context, name)) for name in type(context).model_fields}
+    return {name: own(getattr(context, name)) for name in type(context).__pydantic_fields__}
 
 
 def draft(kind: type[PipelineContext], state: Mapping[str, Any]) -> PipelineContext:
