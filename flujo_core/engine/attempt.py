@@ -310,9 +310,12 @@ class Execution:
         deadline = None if limits.run is None else now() + limits.run
         try:
             async with run, idle:
-                return await self.plan.action.act(
+                answer = await self.plan.action.act(
                     turn._replace(deadline=deadline, alive=None if limits.idle is None else alive)
                 )
+            if run.expired() or idle.expired():
+                raise TimeoutError  # what was to be cancelled has not heeded it
+            return answer
         except TimeoutError as error:
             if run.expired():
                 raise StepTimeout(f"it took longer than its timeout of {limits.run:g} s") from error

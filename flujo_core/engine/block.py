@@ -228,6 +228,8 @@ class Block:
         try:
             async with limit:
                 join = await self.inside(Attempt(inside, visit.address, visit.attempt, path, True), value)
+            if limit.expired():
+                raise TimeoutError  # what was to be cancelled has not heeded it
         except PASSING:
             raise
         except FAILING as error:

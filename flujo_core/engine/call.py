@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from flujo_core.engine.attempt import Execution, Plan, Yield, thread_ended
@@ -42,6 +43,8 @@ class Leaf:
             PluginError: A hook failed.
             Stopped: The step or a hook ends the run.
         """
+        if frame.crew is not None and frame.crew.is_closed:
+            raise asyncio.CancelledError  # of a task that has not heeded its cancellation
         run, address = frame.run, frame.prefix + self._segment
         journal = run.journal
         if run.threads:

@@ -19,6 +19,10 @@ class Crew:
     Args:
         limit: How many may run at the same time, or None.
         collects: Whether the others run on when one fails.
+
+    Attributes:
+        is_broken: Whether the others are to end, as something went wrong in one.
+        is_closed: Whether nothing more is to begin in any of them, even if it does not heed its cancellation.
     """
 
     def __init__(self, limit: int | None, *, collects: bool) -> None:
@@ -28,6 +32,7 @@ class Crew:
         self._failures: list[BaseException] = []
         self._waiter: asyncio.Future[None] | None = None
         self.is_broken = False
+        self.is_closed = False
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Starts one more."""
@@ -63,6 +68,7 @@ class Crew:
             self._failures.append(error)
             self.is_broken = True
         finally:
+            self.is_closed = True
             for task in self._running:
                 task.cancel()
             if self._running:

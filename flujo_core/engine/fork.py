@@ -57,6 +57,7 @@ class Fork:
             input: The item, where a step names it.
         """
         frame = self._attempt.frame.forked(self._attempt.path + scope, input)
+        frame.crew = self.crew
         index = len(self.frames)
         self.frames.append(frame)
         self.outputs.append(None)
@@ -91,9 +92,10 @@ class Fork:
             BranchesFailed: Some failed.
         """
         if self.errors:
-            told = "; ".join(str(error) for error in self.errors.values())
-            failure = BranchesFailed(f"{len(self.errors)} of {len(self.frames)} failed: {told}")
-            failure.errors = dict(self.errors)
+            address, told = self._attempt.address, "; ".join(str(error) for error in self.errors.values())
+            count = f"{len(self.errors)} of {len(self.frames)}"
+            failure = BranchesFailed(f"step '{address}' failed: {count} failed: {told}")
+            failure.address, failure.attempts, failure.errors = address, 1, dict(self.errors)
             raise failure
 
 
