@@ -6,25 +6,24 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from flujo_core.cli.text import MARKS, STYLES, span, tokens
-from flujo_core.model.event import AttemptFailed, Chunk, RunEvent, StepCompleted, StepFailed, StepStarted
+from flujo_core.cli.text import MARKS, STYLES, tokens
+from flujo_core.model.duration import span
+from flujo_core.model.event import AttemptFailed, Chunk, NodeFailed, RunEvent, StepCompleted, StepFailed, StepStarted
 from flujo_core.model.run import StepStatus
 
 
 class Progress:
-    """Shows the events of a run as they come: a line a step; in a terminal, a moving line for the one that runs."""
+    """Shows the events of a run as they come: a line a step; in a terminal, a moving line for each that runs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Live | None = None
-        self._address = ""
-        self._started = 0.0
-        self._pieces = 0
+        self._active: dict[str, _Running] = {}
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -42,42 +41,41 @@ class Progress:
         """Takes an event in."""
         match event:
             case StepStarted():
-                self._address, self._started, self._pieces = event.address, monotonic(), 0
-            case Chunk():
-                self._pieces += 1
+                self._active[event.address] = _Running(event.address)
+            case Chunk() if event.address in self._active:
+                self._active[event.address].pieces += 1
             case AttemptFailed():
-                self._line("failed", event.address, f"attempt {event.attempt}: {event.error}; trying again")
+                self._line("failed", event.address, f"attempt {event.attempt} failed: {event.error}")
             case StepCompleted():
-                status: StepStatus = "completed" if event.attempt else "skipped"
+                status: StepStatus = "completed" if event.attempt or event.source == "cache" else "skipped"
                 self._line(status, event.address, f"{span(event.duration):>9}  {tokens(event.usage)}")
-                self._address = ""
-            case StepFailed():
+                self._active.pop(event.address, None)
+            case StepFailed() | NodeFailed():
                 self._line("failed", event.address, f"{span(event.duration):>9}  {event.error}")
-                self._address = ""
+                self._active.pop(event.address, None)
         if self._live is not None:
-            self._live.update(self._running())
+            self._live.update(Group(*self._active.values()))
 
     def _line(self, status: StepStatus, address: str, rest: str) -> None:
         line = Text.assemble((f"  {MARKS[status]} ", STYLES[status]), f"{address:<20} {rest}".rstrip())
         self._console.print(line, soft_wrap=True)
 
-    def _running(self) -> RenderableType:
-        if not self._address:
-            return Text()
-        return Group(_Running(self._address, self._started, self._pieces))
-
 
 class _Running:
-    """The step that runs, with the time that it has taken when this is drawn."""
+    """A step that runs, with the time that it has taken when this is drawn.
 
-    def __init__(self, address: str, started: float, pieces: int) -> None:
+    Attributes:
+        pieces: How many pieces of its output there have been.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.pieces = 0
         self._address = address
-        self._started = started
-        self._pieces = pieces
+        self._started = monotonic()
         self._spinner = Spinner("dots")
 
-    def __rich__(self) -> RenderableType:
+    def __rich__(self) -> Spinner:
         spent = span(monotonic() - self._started)
-        heard = f"about {self._pieces} tokens so far" if self._pieces else ""
+        heard = f"about {self.pieces} tokens so far" if self.pieces else ""
         self._spinner.update(text=Text(f"{self._address:<20} {spent:>9}  {heard}".rstrip()))
         return self._spinner

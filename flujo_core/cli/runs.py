@@ -15,9 +15,10 @@ from rich.tree import Tree
 
 from flujo_core.cli.run import AsJson, StoreUrl
 from flujo_core.cli.session import DEFAULT_STORE, Session, session
-from flujo_core.cli.text import MARKS, STYLES, cost, moment, span, tokens, usage_facts
+from flujo_core.cli.text import MARKS, STYLES, cost, moment, tokens, usage_facts
 from flujo_core.errors import StoreError, UnknownRun
-from flujo_core.model.run import RunState, StepResult, fold
+from flujo_core.model.duration import span
+from flujo_core.model.run import NodeResult, RunState, StepResult, fold
 from flujo_core.store.codec import decode
 from flujo_core.store.protocol import RunSummary, Store
 
@@ -61,7 +62,7 @@ def show_run(
     as_json: AsJson = False,
 ) -> None:
     """Shows a run: its steps as a tree, with timings, tokens and cost."""
-    state = asyncio.run(_state(session(context), store, run_id))
+    state = asyncio.run(state_of(session(context), store, run_id))
     if as_json:
         typer.echo(json.dumps(_details(state, values)))
     else:
@@ -83,7 +84,13 @@ async def _listed(own: Session, url: str, limit: int, tenant: str | None) -> lis
         await store.close()
 
 
-async def _state(own: Session, url: str, run_id: str) -> RunState:
+async def state_of(own: Session, url: str, run_id: str) -> RunState:
+    """The state of a run that is in a store.
+
+    Raises:
+        UnknownRun: It is not.
+        StoreError: Its journal cannot be read.
+    """
     store = own.readable_store(url)
     if store is None:
         raise UnknownRun(f"there is no run '{run_id}': the store {url} does not exist yet")
@@ -161,8 +168,21 @@ def _details(state: RunState, values: bool) -> dict[str, Any]:
         "reason": state.reason,
         "usage": usage_facts(state.usage),
         "steps": [_step(step, values) for step in state.steps.values()],
+        "nodes": [_node(node) for node in state.nodes.values()],
     }
     return details | {"input": state.input, "output": state.output} if values else details
+
+
+def _node(node: NodeResult) -> dict[str, Any]:
+    return {
+        "address": node.address,
+        "node": node.node,
+        "status": node.status,
+        "attempts": node.attempts,
+        "started_at": _iso(node.started_at),
+        "duration": node.duration,
+        "error": None if node.error is None else str(node.error),
+    }
 
 
 def _step(step: StepResult, values: bool) -> dict[str, Any]:
