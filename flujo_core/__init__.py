@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, Usage
     from flujo_core.model.branch import Branch
     from flujo_core.model.context import PipelineContext
+    from flujo_core.model.diagram import diagram
     from flujo_core.model.event import (
         AttemptFailed,
         BranchDecided,
@@ -90,6 +91,7 @@ _WHERE = {
     "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "Usage"),
     "model.branch": ("Branch",),
     "model.context": ("PipelineContext",),
+    "model.diagram": ("diagram",),
     "model.event": (
         "AttemptFailed", "BranchDecided", "Chunk", "ErrorInfo", "ItemTaken", "LoopDecided", "NodeCompleted",
         "NodeFailed", "NodeStarted", "RunEnded", "RunEvent", "RunStarted", "StepCompleted", "StepFailed", "StepStarted",
@@ -124,7 +126,7 @@ __all__ = [
     "RunRefused", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "Settings",
     "SignatureError", "Skip", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy",
     "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreRefused",
-    "Timeout", "UnknownRun", "Usage", "Validator", "Veto", "hookimpl", "step", "walk",
+    "Timeout", "UnknownRun", "Usage", "Validator", "Veto", "diagram", "hookimpl", "step", "walk",
 ]  # fmt: skip
 
 

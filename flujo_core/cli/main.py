@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from flujo_core.cli import demo, plugins, run, runs
+from flujo_core.cli import demo, diagram, plugins, run, runs
 from flujo_core.cli.contributed import PluginCommands
 from flujo_core.cli.session import Session, session
 from flujo_core.errors import (
@@ -39,6 +39,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("check")(run.check)
+app.command("diagram")(diagram.diagram)
 app.add_typer(runs.app, name="runs")
 app.add_typer(plugins.app, name="plugins")
 

@@ -19,10 +19,11 @@ from rich.console import Console
 from flujo_core.cli.progress import Progress
 from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.cli.target import context_of, load_target
-from flujo_core.cli.text import cost, span, tokens, usage_facts
+from flujo_core.cli.text import cost, tokens, usage_facts
 from flujo_core.errors import ConfigurationError, InvalidValue
 from flujo_core.flujo import Flujo, new_run_id
 from flujo_core.model.check import type_name
+from flujo_core.model.duration import span
 from flujo_core.model.flow import Node, walk
 from flujo_core.model.run import PipelineResult, RunFailed
 from flujo_core.model.value import adapter, flaws
@@ -65,11 +66,16 @@ def run(
 
 def check(context: typer.Context, target: Target) -> None:
     """Checks a pipeline without running it: names, types, prompts, agents, plugins."""
-    pipeline = load_target(target)
-    pipeline = Flujo(pipeline, context=context_of(pipeline), settings=session(context).settings()).pipeline
+    pipeline = checked(context, target)
     typer.echo(f"{target} is sound: it takes '{type_name(pipeline.takes)}' and gives '{type_name(pipeline.gives)}'")
     for address, step in walk(pipeline):
         typer.echo(f"  {address:<20} {type_name(step.takes)} -> {type_name(step.gives)}")
+
+
+def checked(context: typer.Context, target: str) -> Node[Any, Any]:
+    """The pipeline that a target names, checked, with registered steps and agents in the places of their names."""
+    pipeline = load_target(target)
+    return Flujo(pipeline, context=context_of(pipeline), settings=session(context).settings()).pipeline
 
 
 def run_and_report(flujo: Flujo[Any, Any, Any], value: Any, store: str, as_json: bool, **keywords: Any) -> None:

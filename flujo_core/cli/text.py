@@ -1,4 +1,4 @@
-"""How values are written for people: times, amounts, costs."""
+"""How values are written for people: times, amounts, costs; durations are in ``model/duration.py``."""
 
 from __future__ import annotations
 
@@ -22,15 +22,6 @@ STYLES = {
 def moment(at: float) -> str:
     """A time, to the second, in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def span(seconds: float | None) -> str:
-    """A duration: ``12 ms``, ``3.4 s``, ``2 min 05 s``."""
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
 
 
 def tokens(usage: Usage | None) -> str:
