@@ -122,6 +122,7 @@ class Flujo(Generic[In, Out, Ctx]):
         self._given = pipeline
         self._context_type = context or _empty_context()
         self._resources = resources
+        self._is_durable = store is not None
         self._cache = MemoryCache() if cache is None else cache
         self._settings = settings or load_settings()
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
@@ -135,7 +136,7 @@ class Flujo(Generic[In, Out, Ctx]):
         """All that is worked out before a run, with these plugins beside the installed ones."""
         host = Host(self._settings.plugins, plugins, kernel=Builtin(), last=last)
         pipeline, wiring = bound(self._given, host)
-        check_surroundings(pipeline, self._context_type, self._resources)
+        check_surroundings(pipeline, self._context_type, self._resources, durable=self._is_durable)
         parts = compiled(pipeline, wiring, lambda step, address: capable(step, address, host))
         program = Program(
             pipeline,

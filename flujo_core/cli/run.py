@@ -18,7 +18,7 @@ from rich.console import Console
 
 from flujo_core.cli.progress import Progress
 from flujo_core.cli.session import DEFAULT_STORE, session
-from flujo_core.cli.target import context_of, load_target
+from flujo_core.cli.target import load_target
 from flujo_core.cli.text import cost, tokens, usage_facts
 from flujo_core.errors import ConfigurationError, InvalidValue
 from flujo_core.flujo import Flujo, new_run_id
@@ -26,6 +26,7 @@ from flujo_core.model.check import type_name
 from flujo_core.model.duration import span
 from flujo_core.model.flow import Node, walk
 from flujo_core.model.run import PipelineResult, RunFailed
+from flujo_core.model.surroundings import context_of
 from flujo_core.model.value import adapter, flaws
 
 T = TypeVar("T")
@@ -75,7 +76,9 @@ def check(context: typer.Context, target: Target) -> None:
 def checked(context: typer.Context, target: str) -> Node[Any, Any]:
     """The pipeline that a target names, checked, with registered steps and agents in the places of their names."""
     pipeline = load_target(target)
-    return Flujo(pipeline, context=context_of(pipeline), settings=session(context).settings()).pipeline
+    # a store, as the command line journals its runs
+    kind, settings = context_of(pipeline), session(context).settings()
+    return Flujo(pipeline, context=kind, store="memory://", settings=settings).pipeline
 
 
 def run_and_report(flujo: Flujo[Any, Any, Any], value: Any, store: str, as_json: bool, **keywords: Any) -> None:

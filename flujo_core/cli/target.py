@@ -10,9 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from flujo_core.errors import ConfigurationError, FlujoError, did_you_mean
-from flujo_core.model.context import PipelineContext
-from flujo_core.model.flow import Node, walk
-from flujo_core.model.step import Step
+from flujo_core.model.flow import Node
 
 
 def load_target(target: str) -> Node[Any, Any]:
@@ -32,23 +30,6 @@ def load_target(target: str) -> Node[Any, Any]:
     if not isinstance(found, Node):
         raise ConfigurationError(f"'{target}' is a {type(found).__name__!r}, not a pipeline or a step")
     return found
-
-
-def context_of(node: Node[Any, Any]) -> type[PipelineContext]:
-    """The class of context that the steps of a pipeline take: the most derived one.
-
-    Raises:
-        ConfigurationError: There is no class that suits all of them.
-    """
-    steps = (step for _, step in walk(node) if isinstance(step, Step))
-    wanted = [signature.context for step in steps for signature in step.signatures if signature.context]
-    for kind in wanted:
-        if all(issubclass(kind, other) for other in wanted):
-            return kind
-    if wanted:
-        names = ", ".join(sorted({f"'{kind.__name__}'" for kind in wanted}))
-        raise ConfigurationError(f"the steps take contexts of types that no one class suits ({names})")
-    return PipelineContext
 
 
 def _load_module(place: str) -> ModuleType:

@@ -16,7 +16,7 @@ from flujo_core.model.flow import Node
 from flujo_core.model.patch import EMPTY_PATCH, Patch, patch_adapter
 from flujo_core.model.policy import Cache
 from flujo_core.model.reader import Reader
-from flujo_core.model.value import adapter, encoded
+from flujo_core.model.value import adapter, concrete, encoded
 from flujo_core.model.wiring import Source
 
 
@@ -47,7 +47,7 @@ class NodeCache:
         self._ttl = policy.ttl
         self._key = None if policy.key is None else Reader(policy.key, f"'key' of the cache of '{node.label}'", {})
         self._identity = f"{address}\0{fingerprint(node)}".encode()
-        self._takes = node.takes
+        self._takes = concrete(node.takes)
         self._gives = node.gives
         self._sources = sources
         self._address = address

@@ -170,11 +170,19 @@ class MapBlock(Block):
             raise InvalidValue(f"its items are {type(items).__name__!r}, and a map runs over an iterable of them")
         async with fork.crew.at_work(attempt.frame.run.journal):
             if isinstance(items, AsyncIterable):
+                self._check_source(attempt)
                 await self._take(attempt, fork, items)
             else:
                 await self._start(attempt, fork, list(items))
         fork.check()
         return Join(fork.outputs, fork.changed())
+
+    def _check_source(self, attempt: Attempt) -> None:
+        if attempt.frame.run.journal.store is not None and not (self._over and self._over.takes_parameter("after")):
+            raise InvalidValue(
+                "its items come from an async source that takes no 'after', and could not go on after a crash; give"
+                " 'over=', a function with a parameter 'after=None'"
+            )
 
     async def _start(self, attempt: Attempt, fork: Fork, items: list[Any]) -> None:
         """Starts the items of a plain source; their keys are recorded before the first begins."""

@@ -26,7 +26,7 @@ from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Stop, Veto
 from flujo_core.model.run import PipelineResult, RunFailed, RunRefused
 from flujo_core.model.signature import Resources
-from flujo_core.model.value import adapter, encoded, flaws, validated
+from flujo_core.model.value import adapter, concrete, encoded, flaws, validated
 from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Program:
         self.cache = cache
         self.keeps_input = keeps_input
         self.label = pipeline.label
-        self.takes = pipeline.takes
+        self.takes = concrete(pipeline.takes)
         self.gives = pipeline.gives
         self.on_steps = hooks.on_steps
         self.on_runs = hooks.on_runs

@@ -250,12 +250,16 @@ def walk(node: Node[Any, Any], path: str = "") -> Iterator[tuple[str, Node[Any, 
 
     Iterations and items, which only a run knows, are ``[*]``: ``refine[*]/critique``.
     """
+    return ((address, part) for address, part in everything(node, path) if not part.scopes)
+
+
+def everything(node: Node[Any, Any], path: str = "") -> Iterator[tuple[str, Node[Any, Any]]]:
+    """Every node below ``node``, those too in which others run, with its address as ``walk`` gives it, in order."""
     for part in parts_of(node):
         address = join(path, part.label)
-        if not part.scopes:
-            yield address, part
+        yield address, part
         for scope in scopes_of(part):
-            yield from walk(scope.body, address + scope.segment)
+            yield from everything(scope.body, address + scope.segment)
 
 
 def scopes_of(node: Node[Any, Any]) -> Iterator[Scope]:

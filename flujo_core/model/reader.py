@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from flujo_core.errors import SignatureError
 from flujo_core.model.check import bare
@@ -87,6 +87,18 @@ class Reader:
         """The context's type, if it takes one and says which."""
         hint: Any = bare(self._hints.get(self.context_parameter or "", None))
         return hint if isinstance(hint, type) and issubclass(hint, ContextBase) else None  # type: ignore[return-value]
+
+    @property
+    def gives_async(self) -> bool:
+        """Whether it says that it gives an async iterable."""
+        gives = bare(self.gives)
+        kind = get_origin(gives) or gives
+        declared = isinstance(kind, type) and issubclass(kind, AsyncIterable)
+        return declared or inspect.isasyncgenfunction(self.function)
+
+    def takes_parameter(self, name: str) -> bool:
+        """Whether it has a parameter of this name."""
+        return any(p.name == name for p in self._parameters())
 
     @property
     def name(self) -> str:

@@ -89,6 +89,12 @@ class Step(Node[In, Out]):
         return [*found, *template.named] if isinstance(template, Template) else found
 
     @property
+    def shows_life(self) -> bool:
+        """Whether it gives signs of life before its output: pieces of an agent's answer."""
+        agent = self.action.agent if isinstance(self.action, AgentAction) else None
+        return isinstance(agent, ModelAgent | str) or isinstance(self.action, RegisteredAction)
+
+    @property
     def readers(self) -> tuple[Reader, ...]:
         """Its validators, apart from those of which only the names are known."""
         validators = (one for one in self.policies.validators if not isinstance(one, str))

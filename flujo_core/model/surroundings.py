@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from flujo_core.errors import DefinitionError
+from flujo_core.errors import ConfigurationError, DefinitionError, EdgeError
 from flujo_core.model.branch import Branch
-from flujo_core.model.check import type_name
-from flujo_core.model.flow import Node, join, parts_of, scopes_of
+from flujo_core.model.check import fits, type_name
+from flujo_core.model.flow import Node, everything
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
 from flujo_core.model.reader import Reader
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_surroundings(
-    node: Node[Any, Any], context: type[PipelineContext], resources: Resources | None, path: str = ""
+    node: Node[Any, Any], context: type[PipelineContext], resources: Resources | None, *, durable: bool = False
 ) -> None:
     """Checks every step and predicate of a pipeline.
 
@@ -28,19 +28,90 @@ def check_surroundings(
         node: The pipeline.
         context: The class of the run's context.
         resources: What steps get as their resources.
-        path: The address of the scope that the pipeline is in.
+        durable: Whether its runs are journaled in a store.
 
     Raises:
-        DefinitionError: One takes another context, or other resources.
+        DefinitionError: One takes another context, or other resources; or could not go on after a crash.
     """
-    for part in parts_of(node):
-        address = join(path, part.label)
+    for address, part in everything(node):
         if isinstance(part, Step):
             _check_step(part, address, context, resources)
         for reader in readers_of(part):
             _check_context(reader.what, reader.context, context)
-        for scope in scopes_of(part):
-            check_surroundings(scope.body, context, resources, address + scope.segment)
+        if durable and isinstance(part, Map) and part.over is not None:
+            check_source(part.over)
+
+
+def check_source(over: Reader) -> None:
+    """Checks that an async source can go on where a crash has left it.
+
+    Raises:
+        DefinitionError: It takes no ``after``.
+    """
+    if over.gives_async and not over.takes_parameter("after"):
+        raise DefinitionError(
+            f"{over.what} is an async source, and runs with a store must be able to go on after a crash: give it a"
+            " parameter 'after=None', the key of the last item that was taken"
+        )
+
+
+def check_policies(node: Node[Any, Any]) -> None:
+    """Checks the policies of a node that depend on what is in it.
+
+    Raises:
+        DefinitionError: It has a cache without a key, or an idle timeout, that it cannot have.
+        EdgeError: A validator takes something else than the step gives.
+    """
+    policies = node.policies
+    if policies.cache is not None and policies.cache.key is None and (taker := _taker_of_context(node)):
+        raise DefinitionError(
+            f"'{node.label}' has a cache, and {taker} takes the context, of which the cache knows nothing; give"
+            " 'Cache(key=...)', a function of the input and the context"
+        )
+    if policies.limits.idle is not None and not (isinstance(node, Step) and node.shows_life):
+        raise DefinitionError(
+            f"'{node.label}' has an idle timeout, and gives no sign of life before its output; only a step that asks a"
+            " pydantic-ai agent does: give 'Timeout(run=...)'"
+        )
+    for reader in node.readers if isinstance(node, Step) else ():
+        if not fits(node.gives, reader.takes):
+            raise EdgeError(
+                f"step '{node.label}' gives '{type_name(node.gives)}', and its {reader.what} takes"
+                f" '{type_name(reader.takes)}'"
+            )
+
+
+def _taker_of_context(node: Node[Any, Any]) -> str | None:
+    """What in a node takes the context, for messages."""
+    for address, part in everything(node):
+        for reader in readers_of(part):
+            if reader.context_parameter is not None:
+                return reader.what
+        if isinstance(part, Step) and any(one.context is not None for one in part.signatures):
+            return f"step '{address}'"
+    return None
+
+
+def context_of(node: Node[Any, Any]) -> type[PipelineContext]:
+    """The class of context that the steps and predicates of a pipeline take: the most derived one.
+
+    Raises:
+        ConfigurationError: There is no class that suits all of them.
+    """
+    from flujo_core.model.context import PipelineContext  # noqa: PLC0415 - dear to import
+
+    wanted: list[type[PipelineContext]] = []
+    for _, part in everything(node):
+        wanted += [one.context for one in readers_of(part) if one.context is not None]
+        if isinstance(part, Step):
+            wanted += [one.context for one in part.signatures if one.context is not None]
+    for kind in wanted:
+        if all(issubclass(kind, other) for other in wanted):
+            return kind
+    if wanted:
+        names = ", ".join(sorted({f"'{kind.__name__}'" for kind in wanted}))
+        raise ConfigurationError(f"the steps take contexts of types that no one class suits ({names})")
+    return PipelineContext
 
 
 def readers_of(node: Node[Any, Any]) -> Iterator[Reader]:

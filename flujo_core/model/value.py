@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Never, NoReturn, get_args, get_origin, get_type_hints
@@ -25,6 +25,14 @@ def adapter(hint: Any) -> TypeAdapter[Any]:
         return _adapter(hint)
     except TypeError:  # a hint that cannot be hashed, as its metadata cannot
         return _adapter.__wrapped__(hint)
+
+
+def concrete(hint: Any) -> Any:
+    """The type that a value for ``hint`` is read as: of an iterable, which could be read once only, a list."""
+    plain = bare(hint)
+    if (get_origin(plain) or plain) not in (Iterable, Iterator):
+        return hint
+    return list[get_args(plain)[0]] if get_args(plain) else list[Any]  # type: ignore[misc]
 
 
 @cache

@@ -17,6 +17,7 @@ from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
 from flujo_core.model.step import Step
+from flujo_core.model.surroundings import check_policies
 
 SEGMENT = re.compile(r"(?P<name>.*?)(?:\[(?P<inner>[^\]]*)\])?")
 
@@ -124,6 +125,7 @@ class _Wirer:
         node.check_fallback()
         if isinstance(node, Branch):
             node.check_cases()
+        check_policies(node)
         if isinstance(node, Step):
             _ = node.takes, node.gives
             self._leaf(node, address, place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -14,14 +14,13 @@ from flujo_core.errors import DefinitionError, FlujoError, did_you_mean
 from flujo_core.flujo import Flujo
 from flujo_core.hooks.spec import Plugin
 from flujo_core.model.action import FunctionAction
-from flujo_core.model.check import type_name
 from flujo_core.model.context import PipelineContext
-from flujo_core.model.flow import Node, join, parts_of, scopes_of
+from flujo_core.model.flow import Node, everything
 from flujo_core.model.outputs import addresses_of, output_of
 from flujo_core.model.run import PipelineResult, RunFailed, fold
 from flujo_core.model.signature import Resources, Signature
 from flujo_core.model.step import Step
-from flujo_core.model.surroundings import readers_of
+from flujo_core.model.surroundings import context_of
 from flujo_core.store.protocol import Store
 from flujo_core.testing.fake import Fake
 from flujo_core.testing.plugin_harness import RunOptions
@@ -141,7 +140,7 @@ class Harness(Generic[I, O]):
 
     def _places(self, step: Node[Any, Any]) -> Mapping[str, Node[Any, Any]]:
         """A step wherever it is in the pipeline, by the addresses that ``walk`` would give."""
-        known = dict(_everything(self._pipeline, ""))
+        known = dict(everything(self._pipeline))
         found = {address: node for address, node in known.items() if _is_alike(node, step)}
         if not found:
             names = [node.label for node in known.values()]
@@ -175,9 +174,10 @@ async def harness(
         virtual_time: Whether backoffs, timeouts and sleeps are over at once; see ``virtual_time``.
 
     Raises:
-        DefinitionError: The pipeline cannot be right, or its steps take contexts of different classes.
+        DefinitionError: The pipeline cannot be right.
+        ConfigurationError: Its steps take contexts that no one class suits.
     """
-    kind = context or _context_of(pipeline)
+    kind = context or context_of(pipeline)
     if not virtual_time:
         yield Harness(pipeline, kind, None, resources=resources, store=store, plugins=plugins)
         return
@@ -186,15 +186,6 @@ async def harness(
 
 
 _virtual_time = virtual_time
-
-
-def _everything(node: Node[Any, Any], path: str) -> Iterator[tuple[str, Node[Any, Any]]]:
-    """Every node below, those too in which others run, by address."""
-    for part in parts_of(node):
-        address = join(path, part.label)
-        yield address, part
-        for scope in scopes_of(part):
-            yield from _everything(scope.body, address + scope.segment)
 
 
 def _is_alike(node: Node[Any, Any], step: Node[Any, Any]) -> bool:
@@ -208,19 +199,3 @@ def _stand_in(node: Node[Any, Any], fake: Fake[Any, Any]) -> Step[Any, Any]:
     signature = Signature(node.takes, node.gives, True, True, None, {}, None, {})
     policies = replace(node.policies, cache=None)
     return Step(node.label, FunctionAction(fake, node.label, {}, signature), policies)
-
-
-def _context_of(pipeline: Node[Any, Any]) -> type[PipelineContext]:
-    """The class that fits all steps."""
-    kinds: list[type[PipelineContext]] = [PipelineContext]
-    for _, node in _everything(pipeline, ""):
-        kinds += [one.context for one in readers_of(node) if one.context is not None]
-        if isinstance(node, Step):
-            kinds += [one.context for one in node.signatures if one.context is not None]
-    found = max(kinds, key=lambda kind: len(kind.__mro__))
-    for kind in kinds:
-        if not issubclass(found, kind):
-            raise DefinitionError(
-                f"its steps take contexts of type '{type_name(found)}' and '{type_name(kind)}'; give 'context='"
-            )
-    return found

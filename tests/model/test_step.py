@@ -152,7 +152,7 @@ def test_an_agent_whose_factory_raises_is_named_with_its_step() -> None:
 
 def test_a_template_without_input_is_checked_for_its_form() -> None:
     with pytest.raises(DefinitionError, match="'ask'"):
-        Step.agent("ask", "acme/echo", prompt="{{ nothing }}")
+        Step.agent("ask", "acme/echo", prompt="{{ noth ing }}")
     with pytest.raises(DefinitionError, match=r"'ask'.*'sbject'"):
         Step.agent("ask", "acme/echo", prompt="{{ input.sbject }}", input=Mail)
     with pytest.raises(DefinitionError, match="'ask'"):
