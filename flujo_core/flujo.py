@@ -146,6 +146,7 @@ class Flujo(Generic[In, Out, Ctx]):
             resources=self._resources,
             models=host,
             cache=self._cache,
+            takes=wiring.takes(pipeline),
             keeps_input="" in wiring.inputs,
         )
         return Epoch(program, host)

@@ -290,7 +290,7 @@ class Execution:
         try:
             if self.plan.validators:
                 output = self.plan.checked(output)
-                await self._validate(output)
+                await self._validate(output, ChainMap(looked_at, state))
             return self.made(output, looked_at, attempt, usage)
         except (InvalidValue, OutputRejected) as error:
             error.usage = usage
@@ -323,14 +323,14 @@ class Execution:
                 raise StepTimeout(f"it gave no sign of life for {limits.idle:g} s") from error
             raise
 
-    async def _validate(self, output: Any) -> None:
+    async def _validate(self, output: Any, state: Mapping[str, Any]) -> None:
         """Asks the validators.
 
         Raises:
             OutputRejected: One did not let the output pass.
         """
         for reader in self.plan.validators:
-            answer = decide(reader, output, self.frame, may_await=True)
+            answer = decide(reader, output, self.frame, may_await=True, state=state)
             feedback = await answer if isawaitable(answer) else answer
             if feedback is None or feedback is True:
                 continue

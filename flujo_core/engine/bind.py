@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from flujo_core.errors import DefinitionError, EdgeError, PluginLoadError
+from flujo_core.errors import ConfigurationError, DefinitionError, EdgeError, PluginLoadError
 from flujo_core.hooks.call import AgentInfo
 from flujo_core.hooks.host import Host
 from flujo_core.model.action import AgentAction, RegisteredAction
@@ -39,24 +39,40 @@ def bound(node: Node[Any, Any], host: Host) -> Bound:
         ConfigurationError: A name is not registered.
         DefinitionError: What is registered does not go with its place, or a plugin's check finds something wrong.
     """
-    made = _resolved(node, host)
+    binder = _Binder(host)
+    made = binder.resolved(node)
+    for place, action, found in binder.declared:
+        _check_declared(place, action, found)
     wiring = wire(made)
     _check(made, host)
     return Bound(made, wiring)
 
 
-def _resolved(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
-    node = node.rebuilt(lambda part: _resolved(part, host))
-    if isinstance(node, Step) and any(isinstance(one, str) for one in node.policies.validators):
-        validators = tuple(_validator(one, host) for one in node.policies.validators)
-        node = replace(node, policies=node.policies.changed({"validators": validators}))
-    if isinstance(node, Step) and isinstance(node.action, RegisteredAction):
-        found = _resolved(_registered_step(node, node.action, host), host)
-        _check_declared(node, node.action, found)
-        return found
-    if isinstance(node, Step) and isinstance(node.action, AgentAction) and isinstance(node.action.agent, str):
-        return with_agent(node, host.agents.get(node.action.agent))
-    return node
+class _Binder:
+    """Puts what is registered in the places of names.
+
+    Attributes:
+        declared: The steps that were only names, their actions, and what is registered as them.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.declared: list[tuple[Step[Any, Any], RegisteredAction, Node[Any, Any]]] = []
+
+    def resolved(self, node: Node[Any, Any]) -> Node[Any, Any]:
+        """A node with what is registered in the places of names."""
+        host, node = self._host, node.rebuilt(self.resolved)
+        if not isinstance(node, Step):
+            return node
+        if any(isinstance(one, str) for one in node.policies.validators):
+            node = replace(node, policies=node.policies.changed({"validators": _validators(node, host)}))
+        if isinstance(node.action, RegisteredAction):
+            found = self.resolved(_registered_step(node, node.action, host))
+            self.declared.append((node, node.action, found))
+            return found
+        if isinstance(node.action, AgentAction) and isinstance(node.action.agent, str):
+            return with_agent(node, host.agents.get(node.action.agent))
+        return node
 
 
 def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host) -> Step[Any, Any]:
@@ -68,9 +84,12 @@ def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host
     return replace(found.named(place.name), policies=found.policies.over(place.policies))
 
 
-def _validator(one: Validator | str, host: Host) -> Validator:
-    """A validator, or what is registered under its name."""
-    return host.validators.get(one) if isinstance(one, str) else one
+def _validators(step: Step[Any, Any], host: Host) -> Sequence[Validator]:
+    """A step's validators; what is registered stands in the places of names."""
+    try:
+        return [host.validators.get(one) if isinstance(one, str) else one for one in step.policies.validators]
+    except ConfigurationError as error:
+        raise type(error)(f"step '{step.name}' names a validator that is not there: {error}") from error
 
 
 def _check_declared(place: Step[Any, Any], action: RegisteredAction, found: Node[Any, Any]) -> None:

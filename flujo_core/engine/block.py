@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from flujo_core.engine.cached import Entry, NodeCache
 from flujo_core.engine.failure import FAILING, PASSING, failed, fallen, told
-from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
+from flujo_core.engine.frame import Closing, Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
 from flujo_core.errors import StepError, StepTimeout
 from flujo_core.model.contexts import attempt_path
@@ -98,6 +98,24 @@ class Visit:
         journal, at = self.frame.run.journal, now()
         head = (journal.run_id, journal.tenant, journal.next(), at, self.address)
         journal.stage(NodeFailed(*head, self.attempt, told(failure), at - self.started))
+
+
+class Late:
+    """Tells that nothing more is to begin in an attempt when its time is over.
+
+    Args:
+        limit: The attempt's timeout.
+        around: What tells so of the scope around, or None.
+    """
+
+    def __init__(self, limit: asyncio.Timeout, around: Closing | None) -> None:
+        self._limit = limit
+        self._around = around
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is to begin."""
+        return self._limit.expired() or (self._around is not None and self._around.is_closed)
 
 
 class Attempt(NamedTuple):
@@ -225,6 +243,7 @@ class Block:
         inside, seconds = visit.frame.apart(), self._policies.limits.run
         path = attempt_path(visit.address, visit.attempt)
         limit = asyncio.timeout(seconds)
+        inside.closing = Late(limit, inside.closing)
         try:
             async with limit:
                 join = await self.inside(Attempt(inside, visit.address, visit.attempt, path, True), value)
@@ -237,6 +256,7 @@ class Block:
             late = StepTimeout(f"it took longer than its timeout of {seconds:g} s") if is_late else error
             failure = visit.placed(late)
             raise failure from failure.__cause__
+        visit.frame.inner = inside.inner
         inside.state.update(join.changed)
         return Join(join.output, changed_fields(inside.state, visit.frame.state))
 

@@ -77,9 +77,12 @@ class NodeCache:
         data = await frame.run.cache.get(key)
         if data is None:
             return None
-        output, patch = data.split(b"\n", 1)
-        restored = adapter(self._gives).validate_json(output, by_alias=False, by_name=True)
-        return Entry(restored, patch_adapter(frame.run.context_type).decoded(patch))
+        try:
+            output, patch = data.split(b"\n", 1)
+            restored = adapter(self._gives).validate_json(output, by_alias=False, by_name=True)
+            return Entry(restored, patch_adapter(frame.run.context_type).decoded(patch))
+        except (ValueError, InvalidValue):  # it is damaged, or of an earlier type: as if it were not there
+            return None
 
     async def keep(self, frame: Frame, key: str, entry: Entry) -> None:
         """Keeps an entry.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from flujo_core.engine.frame import Frame
+from flujo_core.engine.frame import Frame, owned
 from flujo_core.errors import InvalidValue
 from flujo_core.model.draft import draft, touched
 from flujo_core.model.patch import changes
 from flujo_core.model.reader import Reader
 
 
-def decide(reader: Reader, value: Any, frame: Frame, *, may_await: bool = False) -> Any:
+def decide(
+    reader: Reader, value: Any, frame: Frame, *, may_await: bool = False, state: Mapping[str, Any] | None = None
+) -> Any:
     """What a function decides of a value, in a scope whose context it may read.
 
     Args:
@@ -20,17 +22,21 @@ def decide(reader: Reader, value: Any, frame: Frame, *, may_await: bool = False)
         value: The value.
         frame: The scope.
         may_await: Whether it may give a coroutine.
+        state: What the context is to it; as in the scope, unless given.
 
     Raises:
         InvalidValue: It gave an awaitable, or changed the context.
         Exception: What it raised.
     """
+    if frame.run.journal.store is not None:  # what it does to the value is not in the journal
+        value = owned(value, "what it is asked about")
     if reader.context_parameter is None:
         answer = reader.function(value)
     else:
-        context = draft(frame.run.context_type, frame.state)
+        state = frame.state if state is None else state
+        context = draft(frame.run.context_type, state)
         answer = reader.function(value, **{reader.context_parameter: context})
-        if changed := [*changes(touched(context), frame.state, frozenset())]:
+        if changed := [*changes(touched(context), state, frozenset())]:
             raise InvalidValue(f"{reader.what} changed field '{changed[0]}' of the context, which it only reads")
     if isinstance(answer, Coroutine) and not may_await:
         answer.close()

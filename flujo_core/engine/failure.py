@@ -32,9 +32,10 @@ def failed(error: BaseException, address: str, attempts: int = 1) -> StepError:
     """
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     failure = _kind(error)(f"step '{address}' failed{tries}: {told(error)}")
+    if isinstance(error, StepError):
+        vars(failure).update(vars(error))  # its usage, its feedback
     failure.address = address
     failure.attempts = attempts
-    failure.usage = error.usage if isinstance(error, StepError) else None
     return failure
 
 
@@ -48,7 +49,8 @@ def fallen(failure: StepError, error: StepError, address: str, attempts: int) ->
         attempts: How often the node was tried.
     """
     both = _kind(failure)(f"{failure}; and so did its fallback: {error}")
-    both.address, both.attempts = address, attempts
+    vars(both).update(vars(failure))
+    both.address, both.attempts, both.usage = address, attempts, None  # what it used is recorded with the attempt
     return both
 
 

@@ -19,7 +19,7 @@ from flujo_core.model.flow import encoded_name
 from flujo_core.model.map import Map
 from flujo_core.model.merge import merged
 from flujo_core.model.parallel import Parallel
-from flujo_core.model.value import encoded, validated
+from flujo_core.model.value import adapter, encoded, validated
 
 END: Any = object()
 """What comes after the last item."""
@@ -57,7 +57,7 @@ class Fork:
             input: The item, where a step names it.
         """
         frame = self._attempt.frame.forked(self._attempt.path + scope, input)
-        frame.crew = self.crew
+        frame.closing = self.crew
         index = len(self.frames)
         self.frames.append(frame)
         self.outputs.append(None)
@@ -118,6 +118,8 @@ class ParallelBlock(Block):
         self._names = tuple(node.branches)
         self._entered = entered
         self._into = node.into
+        if node.into is not None:
+            adapter(node.into)  # which says now what it cannot validate
         self._limit = node.max_concurrency
         self._collects = node.on_error == "collect"
 
@@ -164,18 +166,31 @@ class MapBlock(Block):
         self._collects = node.on_error == "collect"
 
     async def inside(self, attempt: Attempt, value: Any, /) -> Join:
-        items = value if self._over is None else decide(self._over, value, attempt.frame)
+        try:
+            items, scopes = self._items(attempt, value)
+        except BaseException:
+            self.open(attempt)
+            raise
+        self.open(attempt, scopes)
         fork = Fork(attempt, Crew(self._limit, collects=self._collects))
-        if not isinstance(items, Iterable | AsyncIterable) or isinstance(items, str | bytes | Mapping):
-            raise InvalidValue(f"its items are {type(items).__name__!r}, and a map runs over an iterable of them")
         async with fork.crew.at_work(attempt.frame.run.journal):
             if isinstance(items, AsyncIterable):
-                self._check_source(attempt)
                 await self._take(attempt, fork, items)
             else:
-                await self._start(attempt, fork, list(items))
+                await self._start(fork, scopes, items)
         fork.check()
         return Join(fork.outputs, fork.changed())
+
+    def _items(self, attempt: Attempt, value: Any) -> tuple[Any, tuple[str, ...]]:
+        """The items of a plain source and their places in addresses; of an async source, that alone."""
+        items = value if self._over is None else decide(self._over, value, attempt.frame)
+        if isinstance(items, AsyncIterable):
+            self._check_source(attempt)
+            return items, ()
+        if not isinstance(items, Iterable) or isinstance(items, str | bytes | Mapping):
+            raise InvalidValue(f"its items are {type(items).__name__!r}, and a map runs over an iterable of them")
+        items, known = list(items), set[str]()
+        return items, tuple(self._scope(attempt, item, known) for item in items)
 
     def _check_source(self, attempt: Attempt) -> None:
         if attempt.frame.run.journal.store is not None and not (self._over and self._over.takes_parameter("after")):
@@ -184,11 +199,8 @@ class MapBlock(Block):
                 " 'over=', a function with a parameter 'after=None'"
             )
 
-    async def _start(self, attempt: Attempt, fork: Fork, items: list[Any]) -> None:
-        """Starts the items of a plain source; their keys are recorded before the first begins."""
-        known: set[str] = set()
-        scopes = tuple(self._scope(attempt, item, known) for item in items)
-        self.open(attempt, scopes)
+    async def _start(self, fork: Fork, scopes: tuple[str, ...], items: list[Any]) -> None:
+        """Starts the items of a plain source; their keys were recorded before."""
         for scope, item in zip(scopes, items, strict=True):
             await fork.crew.room()
             if fork.crew.is_broken:
@@ -197,7 +209,6 @@ class MapBlock(Block):
 
     async def _take(self, attempt: Attempt, fork: Fork, items: AsyncIterable[Any]) -> None:
         """Starts the items of an async source as they come; each is recorded before it begins."""
-        self.open(attempt)
         known: set[str] = set()
         source = aiter(items)
         try:

@@ -62,7 +62,10 @@ class Run(Protocol):
 class Closing(Protocol):
     """What tells whether anything is still to begin."""
 
-    is_closed: bool
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is to begin."""
+        ...
 
 
 class Frame:
@@ -78,10 +81,10 @@ class Frame:
         input: The item, or what the loop began with, where a step names that.
         outputs: The outputs that other steps name, by node.
         inner: The scopes in it that other steps name, after they have ended.
-        crew: The tasks that it runs among, if it is in one of several that run side by side.
+        closing: What tells that nothing more is to begin in it, or None.
     """
 
-    __slots__ = ("around", "crew", "inner", "input", "outputs", "prefix", "previous", "run", "state", "watch")
+    __slots__ = ("around", "closing", "inner", "input", "outputs", "prefix", "previous", "run", "state", "watch")
 
     def __init__(
         self, run: Run, prefix: str, state: State, watch: Watch, around: Frame | None = None, input: Any = None
@@ -95,7 +98,7 @@ class Frame:
         self.input = input
         self.outputs: dict[str, Any] | None = None
         self.inner: dict[str, Frame] | None = None
-        self.crew: Closing | None = None if around is None else around.crew
+        self.closing: Closing | None = None if around is None else around.closing
 
     def within(self, path: str, input: Any = None) -> Frame:
         """A scope in this one that shares its context."""
@@ -108,9 +111,9 @@ class Frame:
     def apart(self) -> Frame:
         """This scope with a context of its own, for an attempt that may fail; names mean the same in both."""
         made = Frame(self.run, self.prefix, self.state.copy(), self.watch, self.around, self.input)
-        made.previous, made.crew = self.previous, self.crew
+        made.previous, made.closing = self.previous, self.closing
         made.outputs = self.outputs = {} if self.outputs is None else self.outputs
-        made.inner = self.inner = {} if self.inner is None else self.inner
+        made.inner = {} if self.inner is None else dict(self.inner)  # dropped with an attempt that fails
         return made
 
     def keep(self, name: str, output: Any) -> None:

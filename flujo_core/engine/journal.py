@@ -7,6 +7,7 @@ from time import perf_counter, time
 from typing import Any
 
 from flujo_core.backend.task import uninterrupted
+from flujo_core.errors import StoreError
 from flujo_core.hooks.listen import Listeners
 from flujo_core.model.event import Chunk, JournaledEvent, RunEnded, RunEvent
 from flujo_core.store.codec import encode
@@ -46,8 +47,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_lock", "_records", "_unheard", "events", "listener", "listeners", "live", "run_id", "sequence", "store",
-        "tenant",
+        "_failure", "_lock", "_records", "_unheard", "events", "listener", "listeners", "live", "run_id", "sequence",
+        "store", "tenant",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,7 @@ class Journal:
         self._records: list[Record] = NONE if store is None else []
         self._unheard: list[JournaledEvent] = NONE if listener is None else []
         self._lock: asyncio.Lock | None = None
+        self._failure: StoreError | None = None
 
     def listen(self, listeners: Listeners) -> None:
         """Lets plugins hear of the events."""
@@ -102,14 +104,22 @@ class Journal:
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
-            await self._flush()
+            if self._failure is not None:
+                raise self._failure  # what comes after a gap must not be kept
+            try:
+                await self._flush()
+            except StoreError as error:
+                self._failure = error
+                raise
 
     async def _flush(self) -> None:
+        last = self.sequence  # what is staged from here on is not durable when this is
         if self._records and self.store is not None:
             records, self._records = self._records, []
             await uninterrupted(self.store.append(records))
         event = None
-        while self._unheard:  # a branch that is cancelled here leaves what is not told to whoever flushes next
+        # a branch that is cancelled here leaves what is not told to whoever flushes next
+        while self._unheard and self._unheard[0].sequence <= last:
             event = self._unheard[0]
             if self.listener is not None:
                 await self.listener.put(event)

@@ -44,11 +44,11 @@ class Program:
         resources: What steps get as their resources.
         models: Where plugins' models are found.
         cache: Where cached outputs are.
+        takes: The type of its input.
         keeps_input: Whether a step names the input of the run.
 
     Attributes:
         label: The pipeline's name.
-        takes: The type of its input.
         gives: The type of its output.
         on_steps: Whether any hook is called at each step.
         on_runs: Whether any hook is called in a run.
@@ -69,6 +69,7 @@ class Program:
         resources: Resources | None,
         models: ModelSource,
         cache: CacheStore,
+        takes: Any,
         keeps_input: bool = False,
     ) -> None:
         self.pipeline = pipeline
@@ -80,7 +81,7 @@ class Program:
         self.cache = cache
         self.keeps_input = keeps_input
         self.label = pipeline.label
-        self.takes = concrete(pipeline.takes)
+        self.takes = concrete(takes)
         self.gives = pipeline.gives
         self.on_steps = hooks.on_steps
         self.on_runs = hooks.on_runs
@@ -259,7 +260,8 @@ async def _begin(program: Program, run: LiveRun) -> Any:
         value, restored = encoded(start.initial_input, program.takes, "the input")
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
-        _stage_start(run, start.pipeline, None, {}, NULL, EMPTY)
+        run.state = {name: getattr(start.context, name) for name in program.context_type.model_fields}
+        _stage_start(run, start.pipeline, None, run.state, NULL, EMPTY)
         if program.hooks.end is not None:  # what hooks then see is a copy, and not the caller's
             run.start = run.start._replace(context=run.start.context.model_copy(deep=True))
         raise

@@ -290,6 +290,8 @@ def checked_name(name: str) -> str:
         raise DefinitionError(f"a step's name is text, not {type(name).__name__!r}")
     if not name.strip():
         raise DefinitionError("a step's name is text that is not empty")
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise DefinitionError("a step's name is text that can be written: it has half of a surrogate pair")
     return name
 
 

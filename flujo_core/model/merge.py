@@ -86,26 +86,33 @@ def reducers(kind: type[PipelineContext]) -> Mapping[str, Merge]:
 
 
 class _Broken(Exception):
-    """A branch did what its field's reducer does not allow."""
+    """Branches did what their field's reducer does not allow.
+
+    Args:
+        what: What they did.
+        which: The places of the branches among those that changed the field.
+    """
+
+    def __init__(self, what: str, *which: int) -> None:
+        super().__init__(what)
+        self.which = which
 
 
 def _reduced(name: str, rule: Merge, before: Any, changed: Sequence[tuple[str, Any]]) -> Any:
     try:
         return rule.reduce(before, [value for _, value in changed])
     except _Broken as broken:
-        which = ", ".join(f"'{scope}'" for scope, _ in changed)
-        raise ContextConflict(
-            f"field '{name}' of the context is merged by '{rule!r}', and {which} did something else: {broken}"
-        ) from None
+        which = " and ".join(f"'{changed[place][0]}'" for place in broken.which)
+        raise ContextConflict(f"field '{name}' of the context is merged by '{rule!r}', and {which} {broken}") from None
     except Exception as error:
         raise ContextConflict(f"the reducer of field '{name}' of the context raised {type(error).__name__}") from error
 
 
 def _append(base: list[Any], values: list[list[Any]]) -> list[Any]:
     whole = list(base)
-    for value in values:
+    for place, value in enumerate(values):
         if len(value) < len(base) or not same(value[: len(base)], base):
-            raise _Broken("the only change that it allows is appending")
+            raise _Broken("did something else than append to it", place)
         whole += value[len(base) :]
     return whole
 
@@ -113,8 +120,9 @@ def _append(base: list[Any], values: list[list[Any]]) -> list[Any]:
 def _union(base: Any, values: list[Any]) -> Any:
     if isinstance(base, Mapping):
         return _union_of_mappings(base, values)
-    if any(one not in value for value in values for one in base):
-        raise _Broken("the only change that it allows is adding")
+    for place, value in enumerate(values):
+        if any(one not in value for one in base):
+            raise _Broken("took something away from it", place)
     if isinstance(base, set | frozenset):
         return base.union(*values)
     whole = list(base)
@@ -125,13 +133,15 @@ def _union(base: Any, values: list[Any]) -> Any:
 
 def _union_of_mappings(base: Mapping[Any, Any], values: list[Mapping[Any, Any]]) -> Any:
     whole = dict(base)
-    for value in values:
+    added: dict[Any, int] = {}
+    for place, value in enumerate(values):
         if any(key not in value or not same(value[key], base[key]) for key in base):
-            raise _Broken("the only change that it allows is adding")
+            raise _Broken("changed what was in it, or took something away from it", place)
         for key, one in value.items():
             if key in whole and not same(whole[key], one):
-                raise _Broken("two of them gave one key different values")
+                raise _Broken("gave one key different values", added[key], place)
             whole[key] = one
+            added.setdefault(key, place)
     return whole
 
 

@@ -120,6 +120,11 @@ class Parallel(Node[In, Out]):
         known = None if self.into is None else fields_of(self.into)
         if known is None:
             return
+        if not known:
+            raise EdgeError(
+                f"'{type_name(self.into)}', which the outputs of parallel '{self.name}' are to become, declares no"
+                " fields; give a pydantic model, a dataclass or a TypedDict"
+            )
         for key, node in self.branches.items():
             if key not in known:
                 raise EdgeError(

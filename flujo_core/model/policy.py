@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from flujo_core.errors import ConfigurationError, DefinitionError, ModelRejected, StepError
+from flujo_core.errors import BranchesFailed, ConfigurationError, DefinitionError, ModelRejected, StepError
 
 if TYPE_CHECKING:
     from flujo_core.model.flow import Node
@@ -61,8 +61,11 @@ class Retry:
     def wants(self, error: BaseException, attempt: int) -> bool:
         """Whether there is to be another attempt after ``error`` in attempt number ``attempt``.
 
-        An error that says that a step failed counts as what it was caused by, too.
+        An error that says that a step failed counts as what it was caused by, too; one that says that branches failed,
+        only if there is to be one after each of theirs.
         """
+        if isinstance(error, BranchesFailed) and error.errors:
+            return all(self.wants(one, attempt) for one in error.errors.values())
         causes = [error]
         while isinstance(causes[-1], StepError) and causes[-1].__cause__ is not None:
             causes.append(causes[-1].__cause__)

@@ -309,7 +309,8 @@ class PipelineResult(Generic[Out, Ctx]):
     @property
     def events(self) -> tuple[RunEvent, ...]:
         """What happened, in order."""
-        return (*self._events, self.end)
+        known = self._events
+        return (*(known[:-1] if known and isinstance(known[-1], RunEnded) else known), self.end)
 
     @cached_property
     def steps(self) -> tuple[StepResult, ...]:

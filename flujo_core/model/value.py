@@ -8,11 +8,19 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Never, NoReturn, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PydanticSchemaGenerationError,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import PydanticSerializationError
 from typing_extensions import is_typeddict
 
-from flujo_core.errors import InvalidValue
+from flujo_core.errors import DefinitionError, InvalidValue
 from flujo_core.model.check import bare, is_mapping, members, type_name
 
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
@@ -43,6 +51,8 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         return TypeAdapter(hint)
     except PydanticSchemaGenerationError:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError as error:
+        raise DefinitionError(f"type '{type_name(hint)}' cannot be validated: {error.message}") from error
 
 
 def _refused(value: Any) -> Any:

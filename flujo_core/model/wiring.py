@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 from flujo_core.errors import DefinitionError, EdgeError, did_you_mean
 from flujo_core.model.branch import Branch
-from flujo_core.model.check import fits, type_name
+from flujo_core.model.check import bare, fits, type_name
 from flujo_core.model.field import field_type
-from flujo_core.model.flow import FALLBACK, Node, Scope, exits, join, parts_of, scopes_of
+from flujo_core.model.flow import FALLBACK, Entry, Node, Scope, exits, join, narrowest, parts_of, scopes_of
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
@@ -51,12 +51,38 @@ class Wiring:
         kept: The addresses of the nodes whose outputs are kept for others.
         entered: The addresses of the scopes that are kept for others, after they have ended.
         inputs: The addresses of the scopes whose inputs are kept for others; empty for that of the run.
+        run_input: The steps that take the run's input by name where the pipeline itself ignores it.
     """
 
     sources: dict[str, dict[From, Source]] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     entered: set[str] = field(default_factory=set)
     inputs: set[str] = field(default_factory=set)
+    run_input: list[Entry] = field(default_factory=list)
+
+    def takes(self, whole: Node[Any, Any]) -> Any:
+        """The type of a run's input: what the pipeline takes, or what steps that name it do.
+
+        Raises:
+            EdgeError: Two steps take it as what it cannot be at once.
+        """
+        found = narrowest(self.run_input) if self.run_input else whole.takes
+        if found is Any and len(self.run_input) > 1 and (apart := _apart(self.run_input)):
+            one, other = apart
+            raise EdgeError(
+                f"step '{one.label}' takes the input of the run as '{type_name(one.takes)}', and step '{other.label}'"
+                f" as '{type_name(other.takes)}'; one value cannot be both"
+            )
+        return found
+
+
+def _apart(entries: Sequence[Entry]) -> tuple[Entry, Entry] | None:
+    """Two entries of which neither takes what the other does."""
+    pairs = ((one, other) for one in entries for other in entries)
+    return next(
+        (pair for pair in pairs if not fits(pair[0].takes, pair[1].takes) and not fits(pair[1].takes, pair[0].takes)),
+        None,
+    )
 
 
 class Place:
@@ -98,6 +124,7 @@ def wire(whole: Node[Any, Any]) -> Wiring:
     """
     wiring = Wiring()
     _Wirer(whole, wiring).scope(Place("", parts_of(whole), None, None))
+    wiring.takes(whole)
     return wiring
 
 
@@ -137,6 +164,8 @@ class _Wirer:
             who = f"step '{step.label}' takes '{wanted.parameter}' from {wanted.source.said}"
             found = _Search(self._whole, place, wanted, who)
             source = found.source()
+            if source.name == RUN_INPUT and found.gives is Any and not source.path:
+                self._wiring.run_input.append(Entry(step.label, wanted.hint))
             gives = field_type(wanted.source.path, found.gives, who)
             if not fits(gives, wanted.hint):
                 raise EdgeError(
@@ -183,7 +212,7 @@ class _Search:
             DefinitionError: It comes from nowhere, or may not be there.
         """
         if self._wanted.source.name == RUN_INPUT:
-            self.gives = self._whole.takes
+            self.gives = open_type(self._whole.takes)
             self.inputs.add("")
             return self._made(0, (), RUN_INPUT)
         if self._wanted.source.name == SCOPE_INPUT:
@@ -193,7 +222,7 @@ class _Search:
     def _scope_input(self) -> Source:
         for up, place in enumerate(self._place.outwards()):
             if place.owner is not None:
-                self.gives = place.owner.item if isinstance(place.owner, Map) else place.owner.takes
+                self.gives = open_type(place.owner.item if isinstance(place.owner, Map) else place.owner.takes)
                 self.inputs.add(place.path)
                 return self._made(up, (), SCOPE_INPUT)
         raise DefinitionError(f"{self._who}, and no map or loop is around it; write 'From.run_input'")
@@ -274,6 +303,11 @@ class _Search:
             )
             raise DefinitionError(f"{self._who}, which {self._uncertain}; {remedy}")
         return Source(up, self._previous, into, name, self._wanted.source.path)
+
+
+def open_type(takes: Any) -> Any:
+    """The type of an input: of one that is ignored, anything."""
+    return Any if bare(takes) is object else takes
 
 
 def _segment(written: str) -> tuple[str, str | None]:

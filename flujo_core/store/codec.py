@@ -39,6 +39,8 @@ def encode(event: JournaledEvent, value: bytes = b"null", state: bytes = b"{}") 
     lines = [to_json(_facts(event))]
     if isinstance(event, RunStarted | StepCompleted | NodeCompleted | ItemTaken | RunEnded):
         lines += [value, state]
+    elif isinstance(event, AttemptFailed) and event.feedback is not None:
+        lines.append(to_json(event.feedback))  # which may quote an output
     return Record(
         event.run_id,
         event.tenant,
@@ -96,8 +98,7 @@ def _step_event(record: Record, parts: _Parts) -> JournaledEvent | None:
         case StepStarted.kind:
             return StepStarted(*head, facts["attempt"])
         case AttemptFailed.kind if error:
-            feedback = facts.get("feedback")
-            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"], parts.usage, feedback)
+            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"], parts.usage, parts.value)
         case StepCompleted.kind:
             rest = (parts.patch, facts["duration"], parts.usage, facts.get("source", "node"))
             return StepCompleted(*head, facts["attempt"], parts.value, *rest)
@@ -133,8 +134,7 @@ def _facts(event: JournaledEvent) -> dict[str, Any]:
             return {"attempt": event.attempt}
         case AttemptFailed():
             failed = {"attempt": event.attempt, "error": _error(event.error), "usage": _used(event.usage)}
-            fed_back = {} if event.feedback is None else {"feedback": event.feedback}
-            return failed | {"retry_at": event.retry_at} | fed_back
+            return failed | {"retry_at": event.retry_at}
         case StepCompleted():
             facts = {"attempt": event.attempt, "duration": event.duration, "usage": _used(event.usage)}
             return facts | _source(event)

@@ -66,6 +66,7 @@ async def run_step(
         resources=resources,
         models=host,
         cache=MemoryCache(),
+        takes=step.takes,
     )
     result = await execute(program, Journal(new_run_id(), None, None, None), input, given)
     if context is not None:

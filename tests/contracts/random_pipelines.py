@@ -365,8 +365,6 @@ class _Drawing:
         return Failure(self.one("raise", "wrong"), self.one(1, 2, 3), self.one(1, 2, ALWAYS), times)
 
     def with_policies(self, plan: Any, depth: int) -> Plan:
-        if isinstance(plan, Each) and (plan.raises or plan.keyed == 2):  # TODO finding 1
-            return plan  # type: ignore[no-any-return]
         if not self.wishes.policies or not self.rarely():
             return plan  # type: ignore[no-any-return]
         plan = replace(plan, attempts=self.number(1, 3))

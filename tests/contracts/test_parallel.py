@@ -86,7 +86,7 @@ def test_an_into_that_nothing_can_be_made_into_is_found_before_anything_runs() -
         def __init__(self, a: int) -> None:
             self.a = a
 
-    with pytest.raises(DefinitionError, match=r"'fan'.*'Untyped'"):
+    with pytest.raises(DefinitionError, match=r"'Untyped'.*'fan'"):
         alone(Parallel("fan", into=Untyped, a=plus))
 
 
