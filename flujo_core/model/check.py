@@ -20,7 +20,9 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    Never,
     NewType,
+    NoReturn,
     NotRequired,
     Required,
     TypeVar,
@@ -44,6 +46,9 @@ READ_ONLY = (
 )  # fmt: skip
 """Generic classes that only give what they hold, so that a container of less is one of more."""
 
+NOTHING_KNOWN = (Any, Never, NoReturn)
+"""Types of which no value is known that would not fit."""
+
 TEXT: dict[type, type] = {str: str, bytes: int}
 """What one finds in the classes that are sequences without parameters."""
 
@@ -57,7 +62,7 @@ def fits(given: Any, wanted: Any) -> bool:
     What cannot be decided (``Any``, a type variable, an unparameterised generic) fits, as it does for type checkers.
     """
     given, wanted = bare(given), bare(wanted)
-    if given is wanted or wanted in (Any, object) or given is Any or TypeVar in (type(given), type(wanted)):
+    if given is wanted or wanted in (Any, object) or given in NOTHING_KNOWN or TypeVar in (type(given), type(wanted)):
         return True
     if type(given) is type and type(wanted) is type:  # as most are
         return issubclass(given, wanted) or (given, wanted) in PROMOTIONS

@@ -61,8 +61,6 @@ def fields_of(hint: Any) -> Mapping[str, Any] | None:
 def required_fields(hint: Any) -> Sequence[str]:
     """The fields that a value of this type cannot be made without."""
     hint = bare(hint)
-    if not isinstance(hint, type):
-        return ()
     if issubclass(hint, BaseModel):
         return [name for name, field in hint.model_fields.items() if field.is_required()]
     if is_typeddict(hint):

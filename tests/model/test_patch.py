@@ -15,7 +15,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from flujo_core import InvalidValue, PipelineContext
 from flujo_core.model.draft import State, draft, state_of, touched
-from flujo_core.model.patch import Extend, Patch, Set, Update, apply, changes, patch_adapter
+from flujo_core.model.patch import Extend, Patch, PatchAdapter, Set, Update, apply, changes, patch_adapter
 
 
 def difference(made: PipelineContext, base: State) -> Patch:
@@ -268,3 +268,21 @@ def test_entries_with_keys_that_json_cannot_give_back_are_refused() -> None:
 
     with pytest.raises(InvalidValue, match="by_pair"):
         patch_adapter(Keyed).encoded(_changed(Keyed, edit))
+
+
+def test_what_was_written_comes_back_and_what_no_longer_fits_is_refused() -> None:
+    class Then(PipelineContext):
+        items: list[int] = []
+        table: dict[str, int] = {}
+
+    class Now(PipelineContext):
+        table: dict[str, bool] = {}
+
+    patch = {"items": Extend([1]), "table": Update({"a": 2}, ["b"])}
+    data, _ = PatchAdapter(Then).encoded(patch)
+    assert PatchAdapter(Then).decoded(data) == patch
+    with pytest.raises(InvalidValue, match="no field 'items'"):
+        PatchAdapter(Now).decoded(data)
+    data, _ = PatchAdapter(Then).encoded({"table": Set({"a": 5})})
+    with pytest.raises(InvalidValue, match=r"'table'.*does not fit"):
+        PatchAdapter(Now).decoded(data)
