@@ -314,7 +314,7 @@ class Execution:
                     turn._replace(deadline=deadline, alive=None if limits.idle is None else alive)
                 )
             if run.expired() or idle.expired():
-                raise TimeoutError  # what was to be cancelled has not heeded it
+                raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
             return answer
         except TimeoutError as error:
             if run.expired():

@@ -248,7 +248,7 @@ class Block:
             async with limit:
                 join = await self.inside(Attempt(inside, visit.address, visit.attempt, path, True), value)
             if limit.expired():
-                raise TimeoutError  # what was to be cancelled has not heeded it
+                raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
         except PASSING:
             raise
         except FAILING as error:

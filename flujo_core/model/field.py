@@ -64,7 +64,7 @@ def required_fields(hint: Any) -> Sequence[str]:
     if issubclass(hint, BaseModel):
         return [name for name, field in hint.model_fields.items() if field.is_required()]
     if is_typeddict(hint):
-        return sorted(hint.__required_keys__)  # type: ignore[attr-defined]
+        return sorted(hint.__required_keys__)
     if is_dataclass(hint):
         return [f.name for f in fields(hint) if f.init and f.default is MISSING and f.default_factory is MISSING]
     return ()

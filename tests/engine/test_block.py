@@ -426,3 +426,20 @@ def test_a_predicate_whose_annotations_name_nothing_is_not_checked() -> None:
         return True
 
     assert Flujo(Loop("loop", same, until=until, max_iterations=1)).run(1).output == 1
+
+
+def test_after_an_item_that_failed_no_other_begins() -> None:
+    begun: list[int] = []
+
+    @step
+    async def fail(value: int) -> int:
+        begun.append(value)
+        await asyncio.sleep(0)
+        raise ValueError
+
+    for node in (
+        Map("each", fail, over=range, max_concurrency=1),
+        Parallel("fan", a=fail, b=fail, c=fail, max_concurrency=1),
+    ):
+        begun.clear()
+        assert cause_of(lambda node=node: Flujo(node).run(3)) and len(begun) == 1
