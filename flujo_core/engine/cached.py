@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -67,6 +66,8 @@ class NodeCache:
             parts += [
                 b"" if (one := frame.find(source)) is MISSING else self._bytes(one, Any) for source in self._sources
             ]
+        import hashlib  # noqa: PLC0415 - few nodes have a cache
+
         digest = hashlib.sha256()
         for part in parts:
             digest.update(len(part).to_bytes(8, "big") + part)

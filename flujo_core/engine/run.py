@@ -104,6 +104,9 @@ UNWATCHED = Watch(None, 0)
 """What the watchdog sees of a run that calls no hooks: nothing."""
 
 
+UNGUARDED = nullcontext()
+
+
 class LiveRun:
     """One run while it goes on."""
 
@@ -178,7 +181,7 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
     run = LiveRun(program, journal, start)
     del context, start
     try:
-        with watchdog().watching(run.watch) if program.on_runs else nullcontext():
+        with watchdog().watching(run.watch) if program.on_runs else UNGUARDED:
             try:
                 value = await _begin(program, run)
                 if program.hooks.around_run is None:
@@ -336,7 +339,7 @@ def _result(run: LiveRun, ending: Ending) -> PipelineResult[Any, Any]:
         journal.run_id, journal.tenant, journal.sequence + 1, now(), "",
         ending.status, ending.output, ending.reason, error,
     )  # fmt: skip
-    return PipelineResult(journal.events, end, draft(run.context_type, run.state))
+    return PipelineResult(journal.events, end, [run.context_type, run.state, None])
 
 
 async def _record_end(program: Program, run: LiveRun, ending: Ending) -> PipelineResult[Any, Any]:

@@ -125,10 +125,11 @@ class BranchBlock(Block):
         )
         scope = f"[{case}]"
         frame = around.within(attempt.path + scope)
-        output = await run_all(self._bodies[case], frame, value)
+        for part in self._bodies[case]:  # and not 'run_all', which a run through one branch would feel
+            value = await part.run(frame, value)
         if scope in self._entered:
             around.enter(self.name + scope, frame)
-        return Join(output)
+        return Join(value)
 
     def _case(self, decided: Any) -> str:
         """The place of the case that is taken.

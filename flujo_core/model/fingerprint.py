@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
@@ -19,6 +18,8 @@ def fingerprint(node: Node[Any, Any]) -> str:
 
     Of an agent's own instructions and tools it knows nothing: give the step a ``version``.
     """
+    import hashlib  # noqa: PLC0415 - few nodes have a cache
+
     digest = hashlib.sha256()
     for part in _told(node):
         digest.update(part.encode() + b"\0")
@@ -60,6 +61,8 @@ def _function(function: Callable[..., Any]) -> str:
 
 def _code(code: CodeType) -> str:
     """A digest of a function's body; functions within it are part of it."""
+    import hashlib  # noqa: PLC0415
+
     digest = hashlib.sha256(code.co_code + repr(code.co_names).encode())
     for constant in code.co_consts:
         digest.update((_code(constant) if isinstance(constant, CodeType) else repr(constant)).encode())

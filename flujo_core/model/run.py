@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 from flujo_core.errors import FlujoError
 from flujo_core.model.agent import Usage
 from flujo_core.model.contexts import Contexts, attempt_path, is_below
-from flujo_core.model.draft import State
+from flujo_core.model.draft import Drafting, State, drafted
 from flujo_core.model.event import (
     AttemptFailed,
     BranchDecided,
@@ -279,7 +279,7 @@ class PipelineResult(Generic[Out, Ctx]):
         end: The run's last event.
     """
 
-    def __init__(self, events: Sequence[RunEvent], end: RunEnded, context: PipelineContext) -> None:
+    def __init__(self, events: Sequence[RunEvent], end: RunEnded, context: Drafting) -> None:
         self.run_id = end.run_id
         self.tenant = end.tenant
         self.status: RunStatus = end.status
@@ -304,7 +304,7 @@ class PipelineResult(Generic[Out, Ctx]):
     @property
     def context(self) -> Ctx:
         """The context at the end."""
-        return self._context  # type: ignore[return-value]
+        return drafted(self._context)  # type: ignore[return-value]
 
     @property
     def events(self) -> tuple[RunEvent, ...]:

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Never, NoReturn, get_args, get_origin, get_ty
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     PydanticSchemaGenerationError,
     PydanticUserError,
@@ -46,6 +45,8 @@ def concrete(hint: Any) -> Any:
 @cache
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     if hint in (Never, NoReturn):
+        from pydantic import BeforeValidator  # noqa: PLC0415 - dear to import, and few steps only stop
+
         return TypeAdapter(Annotated[Any, BeforeValidator(_refused)])
     try:
         return TypeAdapter(hint)
