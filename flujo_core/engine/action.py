@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
 
 
-ATTEMPT = re.compile(r"#\d+")
+ATTEMPT = r"#\d+"
 """The number of an attempt in an address."""
 
 FEEDBACK = "Your answer to this was not accepted. Give another one that mends what was wrong with it:"
@@ -195,7 +195,7 @@ class AskModelAgent:
 
 def plain_address(address: str) -> str:
     """An address without the numbers of attempts: what stays the same when a node around is tried again."""
-    return ATTEMPT.sub("", address)
+    return re.sub(ATTEMPT, "", address)
 
 
 def run_info(turn: Turn) -> RunInfo:

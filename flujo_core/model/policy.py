@@ -18,7 +18,7 @@ Validator: TypeAlias = Callable[..., Any]
 """Looks at an output: gives None if it may pass, else what is wrong with it, for the next attempt. It may be async."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Retry:
     """How often a failing step is tried, and how long it waits in between.
 
@@ -87,7 +87,7 @@ class Retry:
         return seconds * (1 + self.jitter * (2 * chance - 1))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeout:
     """How long one attempt may take.
 
@@ -112,7 +112,7 @@ class Timeout:
                 raise DefinitionError(f"'timeout' is in seconds and above 0, not {seconds}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cache:
     """Keeps what a node made of an input, and gives that when the same input comes again.
 
@@ -157,7 +157,7 @@ class Policies(TypedDict, total=False):
     version: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepPolicy:
     """What holds for each run of one node.
 

@@ -13,9 +13,9 @@ from flujo_core.errors import DefinitionError
 from flujo_core.model.field import field_type, value_at
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 
-PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+PLACEHOLDER = r"(?s)\{\{\s*(.*?)\s*\}\}"
 NAME = r"[A-Za-z_][\w-]*"
-PATH = re.compile(rf"(?P<root>(?:{NAME}(?:\[[^\]{{}}]+\])?/)*{NAME})(?P<path>(?:\.\w+)*)")
+PATH = rf"(?P<root>(?:{NAME}(?:\[[^\]{{}}]+\])?/)*{NAME})(?P<path>(?:\.\w+)*)"
 NOTHING: Mapping[From, Any] = {}
 SPECIAL = {"run_input": RUN_INPUT, "scope_input": SCOPE_INPUT}
 
@@ -76,7 +76,7 @@ def parse(text: str, step: str, takes: Any) -> Template:
     """
     pieces: list[str | Placeholder] = []
     end = 0
-    for found in PLACEHOLDER.finditer(text):
+    for found in re.finditer(PLACEHOLDER, text):
         pieces += [text[end : found.start()], _placeholder(found[1], step, takes)]
         end = found.end()
     return Template(tuple(piece for piece in [*pieces, text[end:]] if piece != ""), step)
@@ -84,7 +84,7 @@ def parse(text: str, step: str, takes: Any) -> Template:
 
 def _placeholder(written: str, step: str, takes: Any) -> Placeholder:
     what = f"the prompt of step '{step}' has a placeholder '{{{{ {written} }}}}'"
-    found = PATH.fullmatch(written)
+    found = re.fullmatch(PATH, written)
     if found is None:
         raise DefinitionError(
             f"{what}, which names nothing; write '{{{{ input.field }}}}', or '{{{{ step.field }}}}' for what another"

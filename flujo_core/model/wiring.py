@@ -19,7 +19,7 @@ from flujo_core.model.map import Map
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_policies
 
-SEGMENT = re.compile(r"(?P<name>.*?)(?:\[(?P<inner>[^\]]*)\])?")
+SEGMENT = r"(?P<name>.*?)(?:\[(?P<inner>[^\]]*)\])?"
 
 
 class Source(NamedTuple):
@@ -312,6 +312,6 @@ def open_type(takes: Any) -> Any:
 
 def _segment(written: str) -> tuple[str, str | None]:
     """The name, and what is in brackets after it."""
-    found = SEGMENT.fullmatch(written)
+    found = re.fullmatch(SEGMENT, written)
     assert found is not None
     return found["name"], found["inner"]
