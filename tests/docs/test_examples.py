@@ -10,6 +10,7 @@ The blocks of one page are run from top to bottom, in one namespace and one empt
 - ``sh``: commands that set things up; shown, not run.
 
 ``tutorials/first-plugin.md`` is run by ``test_first_plugin.py``: it begins without Flujo installed.
+``reference/mistakes.md`` is run by ``test_mistakes.py``: its blocks raise.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 FIRST_PLUGIN = ROOT / "docs" / "tutorials" / "first-plugin.md"
+MISTAKES = ROOT / "docs" / "reference" / "mistakes.md"
 LANGUAGES = {"python", "toml", "text", "output", "console", "sh"}
 FILE_NAME = re.compile(r"# ([\w-]+\.(?:py|toml|txt))\n")
 FLUJO = [sys.executable, "-m", "flujo_core.cli"]
@@ -64,7 +66,9 @@ def test_blocks_are_of_a_kind_that_is_run(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page != FIRST_PLUGIN], ids=lambda page: str(page.relative_to(ROOT))
+    "page",
+    [page for page in PAGES if page not in (FIRST_PLUGIN, MISTAKES)],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
