@@ -32,6 +32,7 @@ from typing import (
     get_type_hints,
 )
 
+from pydantic import BaseModel
 from typing_extensions import TypeAliasType, get_protocol_members, is_protocol, is_typeddict
 
 from flujo_core.errors import DefinitionError, EdgeError
@@ -215,7 +216,7 @@ def _generic_fits(given: Any, wanted: Any) -> bool:
     if not issubclass(whole, origin):
         return False
     if not is_generic(given):
-        items = TEXT.get(whole)
+        items = tuple[str, Any] if issubclass(whole, BaseModel) else TEXT.get(whole)  # a model gives its fields
         return items is None or _items_fit((items,), get_args(wanted))
     if origin is tuple:
         return _tuple_fits(get_args(given), get_args(wanted))

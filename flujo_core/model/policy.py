@@ -46,12 +46,14 @@ class Retry:
     on: tuple[type[Exception], ...] = (Exception,)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int):
+        if type(self.attempts) is not int:
             raise DefinitionError(f"'attempts' of a Retry is a whole number, not {type(self.attempts).__name__!r}")
         if self.attempts < 1:
             raise DefinitionError(
                 f"'attempts' of a Retry counts the first attempt too; it is {self.attempts}, not >= 1"
             )
+        if type(self.on) is not tuple or not all(isinstance(one, type) for one in self.on):
+            raise DefinitionError("'on' of a Retry is a tuple of exception classes, such as '(ConnectionError,)'")
         for name in ("backoff", "max_backoff"):
             if not getattr(self, name) >= 0:  # so that NaN is refused too
                 raise DefinitionError(f"'{name}' of a Retry is in seconds; it is {getattr(self, name)}, not >= 0")
@@ -132,6 +134,8 @@ class Cache:
     ttl: float | None = None
 
     def __post_init__(self) -> None:
+        if self.ttl is not None and not isinstance(self.ttl, int | float):
+            raise DefinitionError(f"'ttl' of a Cache is a number of seconds, not {type(self.ttl).__name__!r}")
         if self.ttl is not None and not self.ttl > 0:
             raise DefinitionError(f"'ttl' of a Cache is in seconds and above 0, not {self.ttl}")
 

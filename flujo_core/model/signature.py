@@ -96,7 +96,13 @@ def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, 
     rest = [p for p in parameters if p is not first]
     named = {p.name: _named(p, source, hints, name) for p in rest if (source := _source(hints.get(p.name)))}
     rest = [p for p in rest if p.name not in named]
-    injected = {kind: p for p in rest if (kind := _injected(p, hints, name)) is not None}
+    injected: dict[str, inspect.Parameter] = {}
+    for p in rest:
+        if (kind := _injected(p, hints, name)) is None:
+            continue
+        if kind in injected:
+            raise SignatureError(f"step '{name}' takes its {kind} twice, as '{injected[kind].name}' and as '{p.name}'")
+        injected[kind] = p
     context, resources = (injected[k].name if k in injected else None for k in ("context", "resources"))
     return Signature(
         takes=hints.get(first.name, Any) if first else object,

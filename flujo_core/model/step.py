@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Concatenate, Protocol, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Never, Protocol, Self, TypeAlias, overload
 
 from typing_extensions import TypeVar, Unpack
 
@@ -37,6 +37,7 @@ Out = TypeVar("Out", covariant=True)
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 Deps = TypeVar("Deps")
+Made = TypeVar("Made", default=Never)  # of a step that only stops
 
 Returned: TypeAlias = O | Stop
 """What a step's function may give: its output, or an outcome."""
@@ -241,23 +242,23 @@ class Step(Node[In, Out]):
 
 class _StepDecorator(Protocol):
     @overload
-    def __call__(self, fn: Callable[Concatenate[I, ...], Coroutine[Any, Any, Returned[O]]], /) -> Step[I, O]: ...
+    def __call__(self, fn: Callable[Concatenate[I, ...], Coroutine[Any, Any, Returned[Made]]], /) -> Step[I, Made]: ...
     @overload
-    def __call__(self, fn: Callable[Concatenate[I, ...], Returned[O]], /) -> Step[I, O]: ...
+    def __call__(self, fn: Callable[Concatenate[I, ...], Returned[Made]], /) -> Step[I, Made]: ...
     @overload
-    def __call__(self, fn: Callable[..., Coroutine[Any, Any, Returned[O]]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
+    def __call__(self, fn: Callable[..., Coroutine[Any, Any, Returned[Made]]], /) -> Step[object, Made]: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def __call__(self, fn: Callable[..., Returned[O]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
+    def __call__(self, fn: Callable[..., Returned[Made]], /) -> Step[object, Made]: ...  # pyright: ignore[reportOverlappingOverload]
 
 
 @overload
-def step(fn: Callable[Concatenate[I, ...], Coroutine[Any, Any, Returned[O]]], /) -> Step[I, O]: ...
+def step(fn: Callable[Concatenate[I, ...], Coroutine[Any, Any, Returned[Made]]], /) -> Step[I, Made]: ...
 @overload
-def step(fn: Callable[Concatenate[I, ...], Returned[O]], /) -> Step[I, O]: ...
+def step(fn: Callable[Concatenate[I, ...], Returned[Made]], /) -> Step[I, Made]: ...
 @overload
-def step(fn: Callable[..., Coroutine[Any, Any, Returned[O]]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
+def step(fn: Callable[..., Coroutine[Any, Any, Returned[Made]]], /) -> Step[object, Made]: ...  # pyright: ignore[reportOverlappingOverload]
 @overload
-def step(fn: Callable[..., Returned[O]], /) -> Step[object, O]: ...  # pyright: ignore[reportOverlappingOverload]
+def step(fn: Callable[..., Returned[Made]], /) -> Step[object, Made]: ...  # pyright: ignore[reportOverlappingOverload]
 @overload
 def step(*, name: str = ..., **policies: Unpack[Policies]) -> _StepDecorator: ...
 def step(fn: Any = None, /, *, name: str | None = None, **policies: Unpack[Policies]) -> Any:

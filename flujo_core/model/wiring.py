@@ -289,11 +289,10 @@ class _Search:
                 raise DefinitionError(f"{self._who}: '{name}' is named without brackets: the last iteration is meant")
             return next(iter(known.values()))
         places = [unquote(segment[1:-1]) for segment in known]
-        if inner is None or unquote(inner) not in places:
-            raise DefinitionError(
-                f"{self._who}: '{name}' has no branch '{inner or ''}'{did_you_mean(inner or '', places)};"
-                f" write '{name}[{places[0]}]/...'"
-            )
+        if inner is None:
+            raise DefinitionError(f"{self._who}: say which branch of '{name}', as in '{name}[{places[0]}]/...'")
+        if unquote(inner) not in places:
+            raise DefinitionError(f"{self._who}: '{name}' has no branch '{inner}'{did_you_mean(inner, places)}")
         return list(known.values())[places.index(unquote(inner))]
 
     def _made(self, up: int, into: tuple[str, ...], name: str) -> Source:

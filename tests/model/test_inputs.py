@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel
 
-from flujo_core import Branch, DefinitionError, EdgeError, From, Loop, Map, Parallel, Stop, step
+from flujo_core import (
+    Branch,
+    DefinitionError,
+    EdgeError,
+    From,
+    Loop,
+    Map,
+    Parallel,
+    RunInfo,
+    SignatureError,
+    Stop,
+    step,
+)
 
 
 class Customer(BaseModel):
@@ -67,7 +79,7 @@ ROUTE = Branch("route", on=lambda value: value).case(1, same).case(2, same)
         (LOOP, From("loop[2]/same"), "without brackets"),
         (LOOP, From("loop/smae"), "no 'smae' in 'loop'; did you mean 'same'"),
         (FAN, From("fan[lef]/same"), "no branch 'lef'; did you mean 'left'"),
-        (FAN, From("fan/same"), "no branch ''"),
+        (FAN, From("fan/same"), "say which branch of 'fan', as in 'fan[left]/...'"),
         (FAN, From("fan[left]"), "name the step in it"),
         (ROUTE, From("route[1]/same"), "only if branch 'route' has taken that case; give it a default"),
         (Map("each", same, over=lambda value: [value]), From("each/same"), "has no name outside"),
@@ -97,3 +109,24 @@ def test_what_follows_a_step_that_only_stops_never_runs() -> None:
     with pytest.raises(DefinitionError, match="'same' never runs: 'end'"):
         (end >> same).check()
     end.check()
+
+
+def test_a_model_is_no_source_of_items() -> None:
+    @step
+    async def read(value: int) -> Customer:
+        return Customer(name="Ana")
+
+    @step
+    async def greet(customer: Customer) -> str:
+        return customer.name
+
+    with pytest.raises(EdgeError, match=r"'read' gives 'Customer'.*'each'"):
+        _ = read >> Map("each", greet)  # type: ignore[operator]
+
+
+def test_what_is_injected_is_injected_once() -> None:
+    with pytest.raises(SignatureError, match="takes its info twice, as 'one' and as 'other'"):
+
+        @step
+        async def twice(value: int, one: RunInfo, other: RunInfo) -> int:
+            return value

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flujo_core import ConfigurationError, DefinitionError, ModelNotConfigured, Retry, StepPolicy, step
+from flujo_core import Cache, ConfigurationError, DefinitionError, ModelNotConfigured, Retry, StepPolicy, step
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,16 @@ def test_policies_are_changed_one_by_one_in_a_copy() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Retry(attempts="3"), lambda: StepPolicy(retry=3), lambda: StepPolicy(timeout="3")]
+    "make",
+    [
+        lambda: Retry(attempts="3"),
+        lambda: Retry(attempts=True),
+        lambda: Retry(attempts=2, on=ValueError),
+        lambda: Retry(attempts=2, on=("ValueError",)),
+        lambda: StepPolicy(retry=3),
+        lambda: StepPolicy(timeout="3"),
+        lambda: Cache(ttl="3"),
+    ],
 )
 def test_a_policy_of_another_type_is_refused_when_built(make: Any) -> None:
     with pytest.raises(DefinitionError):
