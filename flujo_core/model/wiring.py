@@ -12,7 +12,19 @@ from flujo_core.errors import DefinitionError, EdgeError, did_you_mean
 from flujo_core.model.branch import Branch
 from flujo_core.model.check import bare, fits, type_name
 from flujo_core.model.field import field_type
-from flujo_core.model.flow import FALLBACK, Entry, Node, Scope, exits, join, narrowest, parts_of, scopes_of
+from flujo_core.model.flow import (
+    FALLBACK,
+    Entry,
+    Node,
+    Scope,
+    encoded_name,
+    everything,
+    exits,
+    join,
+    narrowest,
+    parts_of,
+    scopes_of,
+)
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
@@ -239,7 +251,22 @@ class _Search:
                 self._previous = True
                 self._uncertain = "has not run in the first iteration"
             return self._below(up, place, segments)
-        raise DefinitionError(f"{self._who}, which does not run before it{did_you_mean(top, self._visible())}")
+        raise DefinitionError(f"{self._who}, which {self._missing(top)}")
+
+    def _missing(self, name: str) -> str:
+        """Why a name is not one of what has run, as the end of a message."""
+        for place in self._place.outwards():
+            if name in place.names:
+                is_current = list(place.names)[len(place.ran)] == name
+                return (
+                    ("is the step itself" if place is self._place else "it runs in") if is_current else "runs after it"
+                )
+        inner = (address for address, _ in everything(self._whole) if address.endswith("/" + encoded_name(name)))
+        if (address := next(inner, None)) is None:
+            return f"does not run before it{did_you_mean(name, self._visible())}"
+        path = unquote(address.replace("[*]", ""))
+        is_over = _segment(path.partition("/")[0])[0] in self._visible()
+        return f"runs in '{path.rpartition('/')[0]}'" + (f"; did you mean '{path}'?" if is_over else " beside it")
 
     def _is_declared(self, name: str) -> bool:
         """Whether a node has this very name, whatever is in it."""

@@ -75,6 +75,9 @@ ROUTE = Branch("route", on=lambda value: value).case(1, same).case(2, same)
     ("before", "source", "said"),
     [
         (same, From("smae"), "did you mean 'same'"),
+        (same, From("take"), "which is the step itself"),
+        (same.named("a") >> same.named("b"), From("end"), "which runs after it"),
+        (PIPE, From("b"), "runs in 'pipe'; did you mean 'pipe/b'?"),
         (same, From("same/inner"), "'same' is a step, and nothing runs in it"),
         (LOOP, From("loop[2]/same"), "without brackets"),
         (LOOP, From("loop/smae"), "no 'smae' in 'loop'; did you mean 'same'"),
@@ -88,7 +91,7 @@ ROUTE = Branch("route", on=lambda value: value).case(1, same).case(2, same)
     ],
 )  # fmt: skip
 def test_what_is_not_sure_to_have_run_is_refused(before: Any, source: From, said: str) -> None:
-    whole = step(name="start")(lambda: 1) >> before >> taking(source)
+    whole = step(name="start")(lambda: 1) >> before >> taking(source) >> same.named("end")
     with pytest.raises(DefinitionError) as refused:
         whole.check()
     assert said in str(refused.value) and "'take'" in str(refused.value)
@@ -130,3 +133,8 @@ def test_what_is_injected_is_injected_once() -> None:
         @step
         async def twice(value: int, one: RunInfo, other: RunInfo) -> int:
             return value
+
+
+def test_a_step_cannot_name_what_it_runs_in() -> None:
+    with pytest.raises(DefinitionError, match="'take' takes 'found' from 'pipe', which it runs in"):
+        (same >> taking(From("pipe")).named("take")).named("pipe").check()
