@@ -256,6 +256,8 @@ class Block:
             late = StepTimeout(f"it took longer than its timeout of {seconds:g} s") if is_late else error
             failure = visit.placed(late)
             raise failure from failure.__cause__
+        finally:
+            inside.watch.take_back()
         visit.frame.inner = inside.inner
         inside.state.update(join.changed)
         return Join(join.output, changed_fields(inside.state, visit.frame.state))

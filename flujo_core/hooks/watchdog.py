@@ -77,6 +77,10 @@ class Watch:
         """Whether somebody has cancelled the run; else a cancellation is an error of the hook that raised it."""
         return self.cancelling() > self.before
 
+    def take_back(self) -> None:
+        """Takes note that a timeout has ended, and has taken back the cancellation that it had asked for."""
+        self.before = min(self.before, self.cancelling())
+
     async def forgive(self) -> None:
         """Takes what a step has left behind for no cancellation of the run: a TaskGroup may, before Python 3.13.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import permutations
 from typing import Any, Literal
 
 import pytest
 
-from flujo_core import Flujo, Parallel, Plugin, Retry, RunFailed, RunRefused, StepCall, Stop, Veto, step
+from flujo_core import Flujo, MemoryStore, Parallel, Plugin, Retry, RunFailed, RunRefused, StepCall, Stop, Veto, step
 from flujo_core.model.run import fold
 
 
@@ -90,3 +91,30 @@ def test_a_stop_ends_the_run_from_any_depth() -> None:
 def test_a_refusal_is_raised_as_such() -> None:
     with pytest.raises(RunRefused, match="not here"):
         Flujo(Parallel("fan", a=vetoed, b=slow), plugins=[Guard()]).run(1)
+
+
+def test_a_cancellation_after_a_timeout_that_was_swallowed_is_the_runs_and_no_plugins() -> None:
+    @step
+    async def deaf(value: int) -> int:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        return value
+
+    class Slow(Plugin):
+        name = "slow"
+
+        async def pre_step_execution(self, call: StepCall, /) -> None:
+            if call.step_name == "last":
+                await asyncio.sleep(30)
+
+    async def run() -> str:
+        node, store = (deaf >> slow).named("both").policy(timeout=0.01, fallback=slow.named("last")), MemoryStore()
+        flujo = Flujo(node, plugins=[Slow()], store=store)
+        task = asyncio.create_task(flujo.run_async(1, run_id="r"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return (await store.runs())[0].status
+
+    assert asyncio.run(run()) == "cancelled"
