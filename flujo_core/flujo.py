@@ -157,6 +157,11 @@ class Flujo(Generic[In, Out, Ctx]):
         return self._epoch.program.pipeline
 
     @property
+    def takes(self) -> Any:
+        """The type of a run's input: what the pipeline takes, or, where it ignores its input, steps take by name."""
+        return self._epoch.program.takes
+
+    @property
     def plugins(self) -> tuple[str, ...]:
         """The names of the plugins that take part, in order."""
         return tuple(self._epoch.host.plugins)

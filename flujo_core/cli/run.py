@@ -28,6 +28,7 @@ from flujo_core.model.flow import Node, walk
 from flujo_core.model.run import PipelineResult, RunFailed
 from flujo_core.model.surroundings import context_of
 from flujo_core.model.value import adapter, flaws
+from flujo_core.model.wiring import wire
 
 T = TypeVar("T")
 
@@ -61,14 +62,15 @@ def run(
     own = session(context)
     settings = own.settings()
     flujo = Flujo(pipeline, context=context_of(pipeline), store=own.writable_store(store), settings=settings)
-    value = _parsed(_given(input, input_file), flujo.pipeline)
+    value = _parsed(_given(input, input_file), flujo.takes)
     run_and_report(flujo, value, store, as_json, run_id=run_id, tenant=tenant)
 
 
 def check(context: typer.Context, target: Target) -> None:
     """Checks a pipeline without running it: names, types, prompts, agents, plugins."""
     pipeline = checked(context, target)
-    typer.echo(f"{target} is sound: it takes '{type_name(pipeline.takes)}' and gives '{type_name(pipeline.gives)}'")
+    takes = wire(pipeline).takes(pipeline)
+    typer.echo(f"{target} is sound: it takes '{type_name(takes)}' and gives '{type_name(pipeline.gives)}'")
     for address, step in walk(pipeline):
         typer.echo(f"  {address:<20} {type_name(step.takes)} -> {type_name(step.gives)}")
 
@@ -192,8 +194,7 @@ def _given(input: str | None, input_file: str | None) -> str | None:
     return read_text("-") if input == "-" else input
 
 
-def _parsed(text: str | None, pipeline: Node[Any, Any]) -> Any:
-    takes = pipeline.takes
+def _parsed(text: str | None, takes: Any) -> Any:
     if text is None:
         if takes in (None, type(None), object):
             return None

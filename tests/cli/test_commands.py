@@ -15,8 +15,9 @@ import pytest
 from flujo_core.cli.main import run_command
 
 PIPELINES = """
+from typing import Annotated
 from pydantic import BaseModel
-from flujo_core import PipelineContext, Plugin, Retry, Step, Stop, Veto, step
+from flujo_core import From, Parallel, PipelineContext, Plugin, Retry, Step, Stop, Veto, step
 
 class Query(BaseModel):
     number: int
@@ -56,6 +57,11 @@ async def flaky(text: str, *, seen: list[int] = []) -> str:
 async def wrong(text: str) -> Query:
     return {"number": "many"}
 
+@step
+async def about(*, topic: Annotated[str, From.run_input]) -> str:
+    return "about " + topic
+
+named = about >> Parallel("both", loud=shout, same=same)
 pipeline = repeat >> shout.named("in capitals")
 words = same
 failing = same >> explode
@@ -86,6 +92,17 @@ def test_run_prints_the_output_the_run_id_and_how_to_see_it_again(capsys: pytest
     run_id = printed.err.partition("flujo runs show ")[2].strip()
     assert run_command(["runs", "show", run_id, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run_id"] == run_id
+
+
+def test_an_input_that_steps_take_by_name_is_of_the_type_that_they_say(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["check", "pipelines.py:named"]) == 0
+    assert "it takes 'str' and gives 'dict[str, str]'" in capsys.readouterr().out
+    assert run_command(["run", "pipelines.py:named", "-i", "tea", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["output"] == {"loud": "ABOUT TEA", "same": "about tea"}
+    assert run_command(["runs", "show", result["run_id"], "--json"]) == 0
+    assert [node["address"] for node in json.loads(capsys.readouterr().out)["nodes"]] == ["both"]
+    assert run_command(["run", "pipelines.py:named"]) == 2
 
 
 def test_run_as_json_prints_one_object_and_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
