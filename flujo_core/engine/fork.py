@@ -92,10 +92,12 @@ class Fork:
             BranchesFailed: Some failed.
         """
         if self.errors:
-            address, told = self._attempt.address, "; ".join(str(error) for error in self.errors.values())
-            count = f"{len(self.errors)} of {len(self.frames)}"
+            places = (frame.prefix[:-1] for frame in self.frames)
+            errors = {place: self.errors[place] for place in places if place in self.errors}  # in order of declaration
+            address, count = self._attempt.address, f"{len(errors)} of {len(self.frames)}"
+            told = "; ".join(str(error) for error in errors.values())
             failure = BranchesFailed(f"step '{address}' failed: {count} failed: {told}")
-            failure.address, failure.attempts, failure.errors = address, 1, dict(self.errors)
+            failure.address, failure.attempts, failure.errors = address, self._attempt.number, errors
             raise failure
 
 

@@ -9,7 +9,20 @@ from typing import Any, Literal
 
 import pytest
 
-from flujo_core import Flujo, MemoryStore, Parallel, Plugin, Retry, RunFailed, RunRefused, StepCall, Stop, Veto, step
+from flujo_core import (
+    BranchesFailed,
+    Flujo,
+    MemoryStore,
+    Parallel,
+    Plugin,
+    Retry,
+    RunFailed,
+    RunRefused,
+    StepCall,
+    Stop,
+    Veto,
+    step,
+)
 from flujo_core.model.run import fold
 
 
@@ -118,3 +131,16 @@ def test_a_cancellation_after_a_timeout_that_was_swallowed_is_the_runs_and_no_pl
         return (await store.runs())[0].status
 
     assert asyncio.run(run()) == "cancelled"
+
+
+def test_errors_of_branches_are_in_the_order_of_declaration() -> None:
+    @step
+    async def late(value: int) -> int:
+        await asyncio.sleep(0.01)
+        raise KeyError
+
+    with pytest.raises(RunFailed) as failed:
+        Flujo(Parallel("fan", a=late, b=late.named("x"), c=fail, on_error="collect")).run(1)
+    cause = failed.value.__cause__
+    assert isinstance(cause, BranchesFailed) and [*cause.errors] == ["fan[a]", "fan[b]", "fan[c]"]
+    assert str(cause).index("fan[a]/late") < str(cause).index("fan[c]/fail")
