@@ -10,6 +10,7 @@ from pydantic_core import PydanticSerializationError
 from flujo_core.engine.decide import decide
 from flujo_core.engine.frame import MISSING, Frame
 from flujo_core.errors import InvalidValue
+from flujo_core.log import warning
 from flujo_core.model.fingerprint import fingerprint
 from flujo_core.model.flow import Node
 from flujo_core.model.patch import EMPTY_PATCH, Patch, patch_adapter
@@ -75,7 +76,11 @@ class NodeCache:
 
     async def find(self, frame: Frame, key: str) -> Entry | None:
         """The entry of a key, or None."""
-        data = await frame.run.cache.get(key)
+        try:
+            data = await frame.run.cache.get(key)
+        except Exception as error:
+            self._pass_over("get", error)
+            return None
         if data is None:
             return None
         try:
@@ -93,7 +98,14 @@ class NodeCache:
         """
         output, _ = encoded(entry.output, self._gives, "its output")
         patch = EMPTY_PATCH if not entry.patch else patch_adapter(frame.run.context_type).encoded(entry.patch)[0]
-        await frame.run.cache.put(key, output + b"\n" + patch, ttl=self._ttl)
+        try:
+            await frame.run.cache.put(key, output + b"\n" + patch, ttl=self._ttl)
+        except Exception as error:
+            self._pass_over("put", error)
+
+    def _pass_over(self, what: str, error: Exception) -> None:
+        """Logs that the place of the cache failed: the node then runs as if it had none."""
+        warning("cache.failure_passed_over", node=self._address, method=what, failure=type(error).__name__)
 
     def _bytes(self, value: Any, hint: Any) -> bytes:
         try:

@@ -8,7 +8,10 @@ from typing import Protocol
 
 
 class CacheStore(Protocol):
-    """A place that keeps the outputs of nodes that have a ``Cache``. An entry may be gone at any time."""
+    """A place that keeps the outputs of nodes that have a ``Cache``. An entry may be gone at any time.
+
+    What a method raises is logged, and the node runs as if it had no cache.
+    """
 
     async def get(self, key: str, /) -> bytes | None:
         """The entry of a key, or None."""

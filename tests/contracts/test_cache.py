@@ -378,3 +378,20 @@ def test_the_memory_cache_keeps_the_entries_that_were_used_last() -> None:
         return [await cache.get(key) for key in "abc"]
 
     assert asyncio.run(main()) == [b"1", None, b"3"]
+
+
+def test_a_cache_that_is_out_of_order_is_logged_and_the_node_runs(capfd: pytest.CaptureFixture[str]) -> None:
+    class Down:
+        async def get(self, key: str, /) -> bytes | None:
+            raise ConnectionError("CANARY")
+
+        async def put(self, key: str, entry: bytes, /, *, ttl: float | None = None) -> None:
+            raise ConnectionError("CANARY")
+
+    @step(cache=Cache())
+    async def same(value: int) -> int:
+        return value
+
+    assert Flujo(same, cache=Down()).run(1).output == 1
+    said = capfd.readouterr().err
+    assert said.count("cache.failure_passed_over") == 2 and "ConnectionError" in said and "CANARY" not in said
