@@ -9,6 +9,27 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+class Outside:
+    """Counts what goes on outside of the event loop that the loop waits for.
+
+    Attributes:
+        count: How much does.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+
+
+outside = Outside()
+"""What stores do in threads of theirs."""
+
+
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     """Does ``work`` to its end, whoever is cancelled meanwhile, so that it is not left half done.
 

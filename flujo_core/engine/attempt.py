@@ -166,7 +166,7 @@ class Execution:
         try:
             made = await attempts()
         except StepError as failure:
-            if self.plan.fallback is None:
+            if self.plan.fallback is None or self.frame.is_over:
                 raise
             return await self._stand_in(self.plan.fallback, failure, looked_at)
         if cache is not None and key is not None:
@@ -203,7 +203,7 @@ class Execution:
             except PASSING:
                 raise
             except FAILING as error:
-                if retry is None or not retry.wants(error, attempt - first + 1):
+                if retry is None or self.frame.is_over or not retry.wants(error, attempt - first + 1):
                     raise self.failure(error, attempt) from error
                 feedback = error.feedback if isinstance(error, OutputRejected) else None
                 await self._wait(error, attempt, retry.wait(attempt - first + 1, chance()))
@@ -281,6 +281,8 @@ class Execution:
             self.record_failed_attempt(error, attempt, usage=usage)
 
     async def _attempt(self, value: Any, attempt: int, looked_at: State, feedback: str | None) -> Yield:
+        if self.frame.is_over:
+            raise asyncio.CancelledError  # of a hook that has not heeded its cancellation
         state, action, context = self.frame.state, self.plan.action, None
         if action.needs_context:
             context = draft(self.run.context_type, ChainMap(looked_at, state) if looked_at else state)
@@ -316,7 +318,9 @@ class Execution:
             if run.expired() or idle.expired():
                 raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
             return answer
-        except TimeoutError as error:
+        except FAILING as error:
+            if isinstance(error, PASSING):
+                raise
             if run.expired():
                 raise StepTimeout(f"it took longer than its timeout of {limits.run:g} s") from error
             if idle.expired():
@@ -385,5 +389,8 @@ class Execution:
 
 async def thread_ended(frame: Frame, address: str) -> None:
     """Waits for a thread that an earlier attempt has left at work."""
-    if (thread := frame.run.threads.pop(plain_address(address), None)) is not None:
+    threads, known = frame.run.threads, plain_address(address)
+    if (thread := threads.get(known)) is not None:
         await asyncio.wait([thread])
+        if threads.get(known) is thread:
+            del threads[known]

@@ -223,12 +223,13 @@ class Block:
     async def _attempts(self, visit: Visit, value: Any) -> Join:
         """Attempts until one succeeds or there are to be no more; then the fallback."""
         retry, journal = self._policies.retry, visit.frame.run.journal
+        given = owned(value, "its input")  # if that fails, nothing has begun
         while True:
             try:
-                return await self._attempt(visit, owned(value, "its input"))
+                return await self._attempt(visit, given)
             except StepError as failure:
-                if retry is None or not retry.wants(failure, visit.attempt):
-                    if self._fallback is None:
+                if retry is None or visit.frame.is_over or not retry.wants(failure, visit.attempt):
+                    if self._fallback is None or visit.frame.is_over:
                         raise
                     return await self._stand_in(self._fallback, visit, failure, value)
                 seconds = retry.wait(visit.attempt, chance())
@@ -237,6 +238,7 @@ class Block:
                 await journal.flush()
             await asyncio.sleep(seconds)
             visit.attempt += 1
+            given = owned(value, "its input")
 
     async def _attempt(self, visit: Visit, value: Any) -> Join:
         """One attempt, in a context of its own and within its timeout."""
@@ -252,8 +254,7 @@ class Block:
         except PASSING:
             raise
         except FAILING as error:
-            is_late = isinstance(error, TimeoutError) and limit.expired()
-            late = StepTimeout(f"it took longer than its timeout of {seconds:g} s") if is_late else error
+            late = StepTimeout(f"it took longer than its timeout of {seconds:g} s") if limit.expired() else error
             failure = visit.placed(late)
             raise failure from failure.__cause__
         finally:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pydantic_core import PydanticSerializationError
-
 from flujo_core.engine.decide import decide
 from flujo_core.engine.frame import MISSING, Frame
 from flujo_core.errors import InvalidValue
@@ -58,15 +56,18 @@ class NodeCache:
         Raises:
             InvalidValue: It cannot be made.
         """
-        journal = frame.run.journal
-        parts = [(journal.tenant or "").encode(), self._identity]
-        if self._key is not None:
-            parts.append(str(decide(self._key, value, frame)).encode())
-        else:
+        tenant = frame.run.journal.tenant
+        parts = [b"" if tenant is None else b"=" + tenant.encode(), self._identity]
+        if self._key is None:
             parts.append(self._bytes(value, self._takes))
-            parts += [
-                b"" if (one := frame.find(source)) is MISSING else self._bytes(one, Any) for source in self._sources
-            ]
+        else:
+            key = decide(self._key, value, frame)
+            if not isinstance(key, str) or not key:
+                raise InvalidValue(f"{self._key.what} gave {type(key).__name__!r}; a key is text that is not empty")
+            parts.append(key.encode())
+        for source in self._sources:
+            named = frame.find(source)
+            parts.append(b"" if named is MISSING else self._bytes(named, source.hint))
         import hashlib  # noqa: PLC0415 - few nodes have a cache
 
         digest = hashlib.sha256()
@@ -87,7 +88,12 @@ class NodeCache:
             output, patch = data.split(b"\n", 1)
             restored = adapter(self._gives).validate_json(output, by_alias=False, by_name=True)
             return Entry(restored, patch_adapter(frame.run.context_type).decoded(patch))
-        except (ValueError, InvalidValue):  # it is damaged, or of an earlier type: as if it were not there
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            InvalidValue,
+        ):  # it is damaged, or of an earlier type: as if it were not there
             return None
 
     async def keep(self, frame: Frame, key: str, entry: Entry) -> None:
@@ -108,8 +114,9 @@ class NodeCache:
         warning("cache.failure_passed_over", node=self._address, method=what, failure=type(error).__name__)
 
     def _bytes(self, value: Any, hint: Any) -> bytes:
+        """A value as bytes that no other value has: what would not come back from them is refused."""
         try:
-            data: bytes = adapter(hint).dump_json(value, round_trip=True, warnings="none")
-        except PydanticSerializationError as error:
+            data, _ = encoded(value, hint, "its input")
+        except InvalidValue as error:
             raise InvalidValue("its input cannot be made a key of the cache; give 'Cache(key=...)'") from error
-        return data
+        return f"{type(value).__module__}.{type(value).__qualname__} ".encode() + data

@@ -84,17 +84,17 @@ class Compiler:
 
 def outer_sources(sources: Mapping[str, Mapping[Any, Source]], address: str) -> list[Source]:
     """The named inputs that a node, and what runs in it, takes from outside, as seen from the node's own scope."""
-    found: dict[Source, None] = {}
+    found: list[Source] = []  # and no set: a hint need not be hashable
     for leaf, wanted in sources.items():
         if leaf != address and not (leaf.startswith(address) and leaf[len(address)] in "/[~"):
             continue
         depth = _depth(leaf[len(address) :])
         for source in wanted.values():
             if source.name == RUN_INPUT:
-                found[source] = None
+                found.append(source)
             elif source.up >= depth:
-                found[source._replace(up=source.up - depth)] = None
-    return list(found)
+                found.append(source._replace(up=source.up - depth))
+    return found
 
 
 def _depth(below: str) -> int:

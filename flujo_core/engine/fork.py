@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
+from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.block import Attempt, Block, Join
 from flujo_core.engine.crew import Crew
 from flujo_core.engine.decide import decide
@@ -141,7 +142,7 @@ class ParallelBlock(Block):
                 attempt.frame.enter(self.name + scope, frame)
         outputs = dict(zip(self._names, fork.outputs, strict=True))
         if self._into is not None:
-            outputs = validated(outputs, self._into, "what its branches gave")
+            outputs = validated(outputs, self._into, "what its branches gave", by_name=True)
         return Join(outputs, fork.changed())
 
 
@@ -222,7 +223,7 @@ class MapBlock(Block):
                 scope = self._scope(attempt, item, known)
                 self._begin(fork, scope, self._record(attempt, scope, item))
         finally:
-            await _close(source)
+            await uninterrupted(_close(source))
 
     async def _next(self, crew: Crew, source: AsyncIterator[Any]) -> Any:
         """The next item; END after the last one, and when the crew is broken."""
@@ -234,7 +235,7 @@ class MapBlock(Block):
         finally:
             if not coming.done():
                 coming.cancel()
-                await asyncio.wait([coming])
+                await uninterrupted(_ended(coming))
         return END if coming.cancelled() or (crew.is_broken and coming.exception()) else coming.result()
 
     def _begin(self, fork: Fork, scope: str, item: Any) -> None:
@@ -268,6 +269,13 @@ class MapBlock(Block):
             raise InvalidValue(f"item {len(known)} (from 0) has a key that one before it has; keys are unique")
         known.add(scope)
         return scope
+
+
+async def _ended(coming: asyncio.Future[Any]) -> None:
+    """Waits for what was cancelled; what it raises all the same is dropped: it may hold a value of the run."""
+    await asyncio.wait([coming])
+    if not coming.cancelled():
+        coming.exception()
 
 
 async def _close(source: AsyncIterator[Any]) -> None:

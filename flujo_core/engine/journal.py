@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter, time
 from typing import Any
 
-from flujo_core.backend.task import uninterrupted
+from flujo_core.backend.task import outside, uninterrupted
 from flujo_core.errors import StoreError
 from flujo_core.hooks.listen import Listeners
 from flujo_core.model.event import Chunk, JournaledEvent, RunEnded, RunEvent
@@ -106,17 +106,22 @@ class Journal:
         async with self._lock:
             if self._failure is not None:
                 raise self._failure  # what comes after a gap must not be kept
-            try:
-                await self._flush()
-            except StoreError as error:
-                self._failure = error
-                raise
+            await self._flush()
+
+    async def _append(self, store: Store, records: list[Record]) -> None:
+        """Appends; a failure is remembered, whoever is cancelled meanwhile."""
+        try:
+            with outside:
+                await store.append(records)
+        except StoreError as error:
+            self._failure = error
+            raise
 
     async def _flush(self) -> None:
         last = self.sequence  # what is staged from here on is not durable when this is
         if self._records and self.store is not None:
             records, self._records = self._records, []
-            await uninterrupted(self.store.append(records))
+            await uninterrupted(self._append(self.store, records))
         event = None
         # a branch that is cancelled here leaves what is not told to whoever flushes next
         while self._unheard and self._unheard[0].sequence <= last:

@@ -114,7 +114,7 @@ class BranchBlock(Block):
         self._on = node.on
         self._bodies = bodies
         self._entered = entered
-        self._places = {case: encoded_name(str(case_segment(case))) for case in node.cases}
+        self._places = {case: (case, encoded_name(str(case_segment(case)))) for case in node.cases}
 
     async def inside(self, attempt: Attempt, value: Any, /) -> Join:
         self.open(attempt)
@@ -138,10 +138,10 @@ class BranchBlock(Block):
             NoCase: There is none.
         """
         try:
-            found = self._places.get(decided)
+            case, found = self._places.get(decided, (None, None))
         except TypeError:  # what cannot be hashed is no case
             found = None
-        if found is not None:
+        if found is not None and isinstance(case, bool) == isinstance(decided, bool):  # 1 is no True
             return found
         if DEFAULT in self._bodies:
             return DEFAULT

@@ -103,7 +103,7 @@ class Branch(Node[In, Out], Generic[In, Out, K]):
 
     @property
     def gives(self) -> Any:
-        kinds = [node.gives for node in self.bodies.values() if exits(node.gives)]
+        kinds = [gives for node in self.bodies.values() if exits(gives := node.gives)]
         return union(kinds) if kinds else Never
 
     @property

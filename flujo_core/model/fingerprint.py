@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from flujo_core.model.action import AgentAction, FunctionAction
 from flujo_core.model.agent import ModelAgent, model_name
 from flujo_core.model.check import type_name
+from flujo_core.model.draft import ATOMS
 from flujo_core.model.flow import Node, scopes_of
+from flujo_core.model.loop import Loop
 from flujo_core.model.step import Step
+from flujo_core.model.surroundings import readers_of
 
 
 def fingerprint(node: Node[Any, Any]) -> str:
@@ -31,6 +35,10 @@ def _told(node: Node[Any, Any]) -> Iterator[str]:
     yield f"{type_name(node.takes)} -> {type_name(node.gives)}"
     if isinstance(node, Step):
         yield from _action(node)
+    for reader in readers_of(node):
+        yield f"{reader.what} {_function(reader.function)}"
+    if isinstance(node, Loop):
+        yield f"{node.max_iterations} {node.on_exhausted}"
     for scope in scopes_of(node):
         yield scope.segment
         for part in scope.nodes:
@@ -54,9 +62,27 @@ def _action(step: Step[Any, Any]) -> Iterator[str]:
 
 
 def _function(function: Callable[..., Any]) -> str:
-    plain = function if isinstance(function, FunctionType) else type(function).__call__
-    code = getattr(plain, "__code__", None)
-    return f"{plain.__module__}:{plain.__qualname__} {_code(code) if isinstance(code, CodeType) else ''}"
+    if isinstance(function, partial):
+        return f"{_function(function.func)} {_values(function.args)} {_values(function.keywords.values())}"
+    plain = function.__func__ if isinstance(function, MethodType) else function
+    if not isinstance(plain, FunctionType):
+        kind = type(plain)
+        return f"{kind.__module__}:{kind.__qualname__}" + (_function(kind.__call__) if _is_plain(kind) else "")
+    cells = [cell.cell_contents for cell in plain.__closure__ or () if cell != CellType()]
+    given = [*(plain.__defaults__ or ()), *(plain.__kwdefaults__ or {}).values(), *cells]
+    return f"{plain.__module__}:{plain.__qualname__} {_code(plain.__code__)} {_values(given)}"
+
+
+def _is_plain(kind: type) -> bool:
+    return isinstance(vars(kind).get("__call__"), FunctionType)
+
+
+def _values(values: Iterable[Any]) -> str:
+    """What a function has beside its body: values that cannot change as they are, functions by theirs."""
+    return " ".join(
+        repr(one) if type(one) in ATOMS else _function(one) if isinstance(one, FunctionType) else type(one).__qualname__
+        for one in values
+    )
 
 
 def _code(code: CodeType) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flujo_core.errors import ContextConflict
-from flujo_core.model.draft import State
+from flujo_core.model.draft import State, own
 from flujo_core.model.value import same
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ class _Broken(Exception):
 
 def _reduced(name: str, rule: Merge, before: Any, changed: Sequence[tuple[str, Any]]) -> Any:
     try:
-        return rule.reduce(before, [value for _, value in changed])
+        if rule in OURS:
+            return rule.reduce(before, [value for _, value in changed])
+        return rule.reduce(own(before), [own(value) for _, value in changed])  # it may change what it is given
     except _Broken as broken:
         which = " and ".join(f"'{changed[place][0]}'" for place in broken.which)
         raise ContextConflict(f"field '{name}' of the context is merged by '{rule!r}', and {which} {broken}") from None
@@ -121,14 +123,19 @@ def _union(base: Any, values: list[Any]) -> Any:
     if isinstance(base, Mapping):
         return _union_of_mappings(base, values)
     for place, value in enumerate(values):
-        if any(one not in value for one in base):
+        if any(not _has(value, one) for one in base):
             raise _Broken("took something away from it", place)
     if isinstance(base, set | frozenset):
         return base.union(*values)
     whole = list(base)
     for value in values:
-        whole += [one for one in value if one not in whole]
+        whole += [one for one in value if not _has(whole, one)]
     return whole
+
+
+def _has(values: Any, one: Any) -> bool:
+    """Whether a collection has a value: 1 is no True."""
+    return one in values and (isinstance(values, set | frozenset) or any(same(one, other) for other in values))
 
 
 def _union_of_mappings(base: Mapping[Any, Any], values: list[Mapping[Any, Any]]) -> Any:
@@ -153,7 +160,5 @@ def _min(base: Any, values: list[Any]) -> Any:
     return min(values if base is None else [base, *values])
 
 
-Merge.append = Merge(_append)
-Merge.union = Merge(_union)
-Merge.max = Merge(_max)
-Merge.min = Merge(_min)
+OURS = [Merge(_append), Merge(_union), Merge(_max), Merge(_min)]
+Merge.append, Merge.union, Merge.max, Merge.min = OURS

@@ -60,19 +60,20 @@ def _refused(value: Any) -> Any:
     raise ValueError("a step that only stops gives no output")
 
 
-def validated(value: Any, hint: Any, what: str) -> Any:
+def validated(value: Any, hint: Any, what: str, *, by_name: bool | None = None) -> Any:
     """A value, validated.
 
     Args:
         value: The value.
         hint: The type that it is to be of.
         what: What it is, for messages.
+        by_name: Whether fields go by their names, and not by their aliases; as the type says, unless given.
 
     Raises:
         InvalidValue: It does not fit.
     """
     try:
-        return adapter(hint).validate_python(value)
+        return adapter(hint).validate_python(value, by_name=by_name)
     except ValidationError as error:
         raise InvalidValue(f"{what} is not a '{type_name(hint)}': {flaws(error, hint)}") from error
 

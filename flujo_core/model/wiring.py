@@ -43,6 +43,7 @@ class Source(NamedTuple):
         into: The scopes to go into from there, by their places in the scope before: ``refine``, ``fan[left]``.
         name: The node whose output it is; ``RUN_INPUT`` or ``SCOPE_INPUT`` for an input.
         path: A field of that.
+        hint: The type that it is declared with.
     """
 
     up: int
@@ -50,6 +51,7 @@ class Source(NamedTuple):
     into: tuple[str, ...]
     name: str
     path: tuple[str, ...]
+    hint: Any = Any
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ class _Wirer:
                     f"{who}, which gives '{type_name(gives)}', and declares '{type_name(wanted.hint)}'; change one of"
                     " the two"
                 )
-            self._wiring.sources.setdefault(address, {})[wanted.source] = source
+            hint = gives if wanted.is_placeholder else wanted.hint
+            self._wiring.sources.setdefault(address, {})[wanted.source] = source._replace(hint=hint)
             self._wiring.kept.update(found.kept)
             self._wiring.entered.update(found.entered)
             self._wiring.inputs.update(found.inputs)

@@ -51,8 +51,9 @@ class Fake(Generic[A, B]):
         self.inputs.append(value)
         if not self._answers:
             raise AssertionError(f"the fake of '{self.name}' was not told what to give: write '.returns(value)'")
+        give = self._answers[min(len(self.inputs), len(self._answers)) - 1]
         await asyncio.sleep(self._delay)
-        answer: Any = self._answers[min(len(self.inputs), len(self._answers)) - 1](value)
+        answer: Any = give(value)
         output: B = await answer if isawaitable(answer) else answer
         return output
 

@@ -9,6 +9,7 @@ from selectors import BaseSelector
 from typing import Any, Protocol, cast
 
 from flujo_core.backend.local import workers
+from flujo_core.backend.task import outside
 from flujo_core.errors import FlujoError
 
 GRACE = 0.001
@@ -55,7 +56,7 @@ class _Jumping:
         if timeout is None or timeout <= GRACE:
             return self._selector.select(timeout)
         found = self._selector.select(GRACE)
-        if workers.is_busy or found:
+        if workers.is_busy or outside.count or found:
             return found
         self._clock.skipped += timeout
         return []
@@ -80,9 +81,13 @@ def virtual_time() -> Iterator[VirtualTime]:
         raise FlujoError(f"virtual time needs a loop of asyncio's own, not {type(loop).__name__!r}")
     clock, changed = VirtualTime(loop), cast(_Loop, loop)
     selector, changed._selector = changed._selector, _Jumping(changed._selector, clock)
+    before = vars(loop).get("time")  # of a virtual time around this one
     changed.time = clock.time
     try:
         yield clock
     finally:
         changed._selector = selector
-        del changed.time
+        if before is None:
+            del changed.time
+        else:
+            changed.time = before
