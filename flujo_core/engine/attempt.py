@@ -185,6 +185,8 @@ class Execution:
             Stopped: The step ends the run.
         """
         plan = self.plan
+        if self.frame.is_over:
+            raise asyncio.CancelledError  # of a hook that has not heeded its cancellation
         if plan.direct is not None and self.run.journal.store is None and not looked_at:
             try:
                 output = plan.checked(await plan.direct(self.value))
@@ -281,8 +283,6 @@ class Execution:
             self.record_failed_attempt(error, attempt, usage=usage)
 
     async def _attempt(self, value: Any, attempt: int, looked_at: State, feedback: str | None) -> Yield:
-        if self.frame.is_over:
-            raise asyncio.CancelledError  # of a hook that has not heeded its cancellation
         state, action, context = self.frame.state, self.plan.action, None
         if action.needs_context:
             context = draft(self.run.context_type, ChainMap(looked_at, state) if looked_at else state)

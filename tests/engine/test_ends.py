@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import permutations
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import BaseModel, Field
 
 from flujo_core import (
+    Branch,
     BranchesFailed,
     Flujo,
+    Map,
     MemoryStore,
+    Merge,
+    NoCase,
     Parallel,
+    PipelineContext,
     Plugin,
     Retry,
     RunFailed,
     RunRefused,
     StepCall,
+    StepTimeout,
     Stop,
+    StoreError,
     Veto,
     step,
 )
@@ -144,3 +155,159 @@ def test_errors_of_branches_are_in_the_order_of_declaration() -> None:
     cause = failed.value.__cause__
     assert isinstance(cause, BranchesFailed) and [*cause.errors] == ["fan[a]", "fan[b]", "fan[c]"]
     assert str(cause).index("fan[a]/late") < str(cause).index("fan[c]/fail")
+
+
+def stubborn(calls: list[int], **policies: Any) -> Any:
+    """A step that makes another error of its cancellation, as client libraries may."""
+
+    @step(name="stubborn", **policies)
+    async def stubborn(value: int) -> int:
+        calls.append(value)
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+        return value
+
+    return stubborn
+
+
+POLICIES = [
+    {"retry": Retry(attempts=3, backoff=30)},
+    {"fallback": step(name="instead")(lambda value: value)},
+    {"retry": Retry(attempts=3)},
+]
+
+
+@pytest.mark.parametrize("policies", POLICIES, ids=["backoff", "fallback", "retry"])
+@pytest.mark.parametrize("of_node", [False, True])
+def test_nothing_is_tried_again_after_a_sibling_has_failed(policies: dict[str, Any], of_node: bool) -> None:
+    calls: list[int] = []
+    one = stubborn(calls).named("in").named("stubborn") if of_node else stubborn(calls, **policies)
+    one = (one >> slow).named("node").policy(**policies) if of_node else one
+    result = ended(Parallel("fan", a=fail, b=one), None)
+    assert result.status == "failed" and calls == [1] and result.end.error.message.startswith("step 'fan[a]/fail'")
+
+
+def test_nothing_is_tried_again_after_the_time_of_a_node_is_over() -> None:
+    calls: list[int] = []
+    node = (stubborn(calls, retry=Retry(attempts=3, backoff=30)) >> slow).named("node").policy(timeout=0.02)
+    with pytest.raises(RunFailed) as failed:
+        Flujo(node).run(1)
+    assert isinstance(failed.value.__cause__, StepTimeout) and calls == [1]
+
+
+def test_a_step_that_makes_another_error_of_its_timeout_has_timed_out() -> None:
+    with pytest.raises(RunFailed) as failed:
+        Flujo(stubborn([], timeout=0.02)).run(1)
+    assert isinstance(failed.value.__cause__, StepTimeout)
+
+
+def test_a_step_does_not_begin_after_a_hook_that_has_swallowed_its_cancellation() -> None:
+    calls: list[int] = []
+
+    @step
+    async def late(value: int) -> int:
+        calls.append(value)
+        return value
+
+    class Deaf(Plugin):
+        name = "deaf"
+
+        async def pre_step_execution(self, call: StepCall, /) -> None:
+            if call.step_name == "late":
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(30)
+
+    with pytest.raises(RunFailed):
+        Flujo(Parallel("fan", a=fail, b=late), plugins=[Deaf()]).run(1)
+    assert calls == []
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_source_that_takes_its_time_to_end_is_waited_for_however_often_the_run_is_cancelled(times: int) -> None:
+    ends: list[str] = []
+
+    async def items() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0.05)
+            ends.append("closed")
+            raise ValueError("CANARY")
+
+    async def run() -> None:
+        task = asyncio.create_task(Flujo(Map("each", slow, over=lambda value: items())).run_async(1))
+        for _ in range(times):
+            await asyncio.sleep(0.02)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+    gc.collect()
+    assert ends == ["closed"]
+
+
+def test_a_failed_append_is_the_error_though_the_node_that_waited_for_it_was_cancelled() -> None:
+    class Full(MemoryStore):
+        async def append(self, records: Any, /) -> None:
+            if records[0].sequence > 1:
+                await asyncio.sleep(0.1)
+                raise StoreError("full")
+            await super().append(records)
+
+    node = (vetoed.named("one") >> vetoed.named("two")).named("node").policy(timeout=0.03, retry=Retry(attempts=2))
+    with pytest.raises(StoreError, match="full"):
+        Flujo(vetoed.named("zero") >> node, store=Full()).run(1)
+
+
+def test_the_next_attempt_waits_for_the_thread_also_when_it_is_cut_off_itself() -> None:
+    alive, most = [0], [0]
+
+    @step
+    def sync(value: int) -> int:
+        alive[0] += 1
+        most[0] = max(most[0], alive[0])
+        time.sleep(0.3)
+        alive[0] -= 1
+        return value
+
+    node = sync.named("in").named("sync")
+    with pytest.raises(RunFailed):
+        Flujo((node >> slow).named("node").policy(timeout=0.05, retry=Retry(attempts=4))).run(1)
+    assert most == [1]
+
+
+def test_a_reducer_may_change_what_it_is_given() -> None:
+    def gather(base: list[str], values: list[list[str]]) -> list[str]:
+        begun = len(base)
+        for value in values:
+            base += value[begun:]
+        return base
+
+    class Log(PipelineContext):
+        lines: Annotated[list[str], Merge(gather)] = ["s"]
+
+    @step
+    async def note(value: int, context: Log) -> int:
+        context.lines.append("x")
+        return value
+
+    result = Flujo(Parallel("fan", a=note, b=note), context=Log, store="memory://").run(1)
+    assert result.context.lines == ["s", "x", "x"] == fold(result.events).context["lines"]
+
+
+class Aliased(BaseModel):
+    a: int = Field(alias="first")
+
+
+def test_branches_become_fields_by_their_names_and_not_their_aliases() -> None:
+    assert Flujo(Parallel("fan", into=Aliased, a=vetoed.named("x"))).run(1).output.a == 1
+
+
+def test_a_case_for_1_is_none_for_true() -> None:
+    with pytest.raises(RunFailed) as failed:
+        Flujo(Branch("route", on=lambda value: value == 1).case(1, slow)).run(1)
+    assert isinstance(failed.value.__cause__, NoCase)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -467,5 +468,34 @@ def test_named_inputs_that_lack_or_are_not_there_are_refused() -> None:
             await run_step(refund, Kind(queue="bug"), txt="x")
         with pytest.raises(DefinitionError, match="no single step"):
             await run_step(triage, "x")
+
+    run(test)
+
+
+def test_items_at_work_at_once_get_one_answer_each() -> None:
+    async def test() -> None:
+        async with harness(Map("all", inc)) as h:
+            h.fake(inc).returns(1, 2, 3)
+            assert (await h.run_async([0, 0, 0])).output == [1, 2, 3]
+
+    run(test)
+
+
+def test_virtual_times_may_be_within_one_another() -> None:
+    async def test() -> None:
+        with virtual_time() as outer:
+            with virtual_time():
+                await asyncio.sleep(100)
+            await asyncio.sleep(100)
+            assert outer.elapsed >= 100
+
+    run(test)
+
+
+def test_virtual_time_waits_in_earnest_for_a_store(tmp_path: Path) -> None:
+    async def test() -> None:
+        node = (inc >> inc.named("more")).named("both").policy(timeout=5)
+        async with harness(node, store=f"sqlite:///{tmp_path}/runs.db", virtual_time=True) as h:
+            assert [(await h.run_async(1)).output for _ in range(3)] == [3, 3, 3]
 
     run(test)
