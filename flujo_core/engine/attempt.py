@@ -166,7 +166,7 @@ class Execution:
         try:
             made = await attempts()
         except StepError as failure:
-            if self.plan.fallback is None or self.frame.is_over:
+            if self.plan.fallback is None or self.frame.is_over():
                 raise
             return await self._stand_in(self.plan.fallback, failure, looked_at)
         if cache is not None and key is not None:
@@ -185,7 +185,7 @@ class Execution:
             Stopped: The step ends the run.
         """
         plan = self.plan
-        if self.frame.is_over:
+        if self.frame.is_over():
             raise asyncio.CancelledError  # of a hook that has not heeded its cancellation
         if plan.direct is not None and self.run.journal.store is None and not looked_at:
             try:
@@ -205,7 +205,7 @@ class Execution:
             except PASSING:
                 raise
             except FAILING as error:
-                if retry is None or self.frame.is_over or not retry.wants(error, attempt - first + 1):
+                if retry is None or self.frame.is_over() or not retry.wants(error, attempt - first + 1):
                     raise self.failure(error, attempt) from error
                 feedback = error.feedback if isinstance(error, OutputRejected) else None
                 await self._wait(error, attempt, retry.wait(attempt - first + 1, chance()))

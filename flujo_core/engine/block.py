@@ -228,8 +228,8 @@ class Block:
             try:
                 return await self._attempt(visit, given)
             except StepError as failure:
-                if retry is None or visit.frame.is_over or not retry.wants(failure, visit.attempt):
-                    if self._fallback is None or visit.frame.is_over:
+                if retry is None or visit.frame.is_over() or not retry.wants(failure, visit.attempt):
+                    if self._fallback is None or visit.frame.is_over():
                         raise
                     return await self._stand_in(self._fallback, visit, failure, value)
                 seconds = retry.wait(visit.attempt, chance())

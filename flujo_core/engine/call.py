@@ -43,7 +43,7 @@ class Leaf:
             PluginError: A hook failed.
             Stopped: The step or a hook ends the run.
         """
-        if frame.is_over:
+        if frame.is_over():
             raise asyncio.CancelledError  # of a task that has not heeded its cancellation
         run, address = frame.run, frame.prefix + self._segment
         journal = run.journal

@@ -116,7 +116,6 @@ class Frame:
         made.inner = {} if self.inner is None else dict(self.inner)  # dropped with an attempt that fails
         return made
 
-    @property
     def is_over(self) -> bool:
         """Whether nothing more is to begin in it, even if what runs does not heed its cancellation."""
         return self.closing is not None and self.closing.is_closed

@@ -55,8 +55,9 @@ class _Jumping:
     def select(self, timeout: float | None = None) -> Any:
         if timeout is None or timeout <= GRACE:
             return self._selector.select(timeout)
+        is_busy = workers.is_busy or outside.count > 0  # asked first: what ends meanwhile has woken the loop by then
         found = self._selector.select(GRACE)
-        if workers.is_busy or outside.count or found:
+        if is_busy or found:
             return found
         self._clock.skipped += timeout
         return []
