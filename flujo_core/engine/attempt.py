@@ -318,9 +318,9 @@ class Execution:
             if run.expired() or idle.expired():
                 raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
             return answer
+        except PASSING:
+            raise
         except FAILING as error:
-            if isinstance(error, PASSING):
-                raise
             if run.expired():
                 raise StepTimeout(f"it took longer than its timeout of {limits.run:g} s") from error
             if idle.expired():
@@ -392,5 +392,4 @@ async def thread_ended(frame: Frame, address: str) -> None:
     threads, known = frame.run.threads, plain_address(address)
     if (thread := threads.get(known)) is not None:
         await asyncio.wait([thread])
-        if threads.get(known) is thread:
-            del threads[known]
+        threads.pop(known, None)  # now, and not before: who waits for it may be cut off

@@ -311,3 +311,30 @@ def test_a_case_for_1_is_none_for_true() -> None:
     with pytest.raises(RunFailed) as failed:
         Flujo(Branch("route", on=lambda value: value == 1).case(1, slow)).run(1)
     assert isinstance(failed.value.__cause__, NoCase)
+
+
+def test_a_step_within_a_timeout_may_refuse_the_run() -> None:
+    @step(timeout=30)
+    async def refuse(value: int) -> int:
+        raise Veto("not here")
+
+    with pytest.raises(RunRefused, match="not here"):
+        Flujo(refuse).run(1)
+
+
+def test_no_item_is_taken_after_one_has_failed() -> None:
+    taken: list[int] = []
+
+    async def items() -> AsyncIterator[int]:
+        for number in range(9):
+            taken.append(number)
+            yield number
+
+    @step
+    async def later(value: int) -> int:
+        await asyncio.sleep(0.01)
+        raise ValueError
+
+    with pytest.raises(RunFailed):
+        Flujo(Map("each", later, over=lambda value: items(), max_concurrency=1)).run(1)
+    assert taken == [0]
