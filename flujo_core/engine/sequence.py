@@ -140,7 +140,7 @@ class BranchBlock(Block):
         try:
             case, found = self._places.get(decided, (None, None))
         except TypeError:  # what cannot be hashed is no case
-            found = None
+            case = found = None
         if found is not None and isinstance(case, bool) == isinstance(decided, bool):  # 1 is no True
             return found
         if DEFAULT in self._bodies:
