@@ -15,20 +15,37 @@ FlujoError
 │   ├── ContextConflict         two branches changed one field of the context, and nothing says how to merge that
 │   ├── LoopExhausted           a loop came to its last iteration without having what it was to have
 │   ├── NoCase                  a branch has no case for what its ``on`` gave, and no default
-│   └── ModelError              an agent's model gave no answer that can be used
-│       ├── ModelNotConfigured
-│       ├── ModelUnavailable    it did not answer, or was overloaded: trying again may help
-│       ├── ModelRejected       it refused the request: trying the same again will not help
-│       └── ModelMisbehaved     it answered, and never with what was asked for
+│   ├── ModelError              an agent's model gave no answer that can be used
+│   │   ├── ModelNotConfigured
+│   │   ├── ModelUnavailable    it did not answer, or was overloaded: trying again may help
+│   │   ├── ModelRejected       it refused the request: trying the same again will not help
+│   │   └── ModelMisbehaved     it answered, and never with what was asked for
+│   ├── Poisoned                a step was begun again and again, and its process died each time
+│   └── QuestionExpired         (also an AnswerError) nobody answered in time
 ├── PluginError                 a plugin's hook raised, or gave what it must not give
 ├── Veto                        a hook refuses the run (``model/outcome.py``)
 ├── NoOutput                    ``result.output`` of a run that has none (``model/run.py``)
 ├── RunFailed                   the run ended without a result; has ``.result`` (``model/run.py``)
-│   └── RunRefused              a plugin or policy refused it (``model/run.py``)
+│   ├── RunRefused              a plugin or policy refused it (``model/run.py``)
+│   └── RunCancelled            somebody cancelled it (``model/run.py``)
+├── AnswerError                 an answer to a question that cannot be taken
+│   ├── AlreadyAnswered         somebody was faster
+│   ├── AmbiguousAnswer         several questions are open, and nothing says which one is meant
+│   ├── UnknownQuestion         no such question is open
+│   ├── NotAnApprover           the answer is of somebody whom the question does not name
+│   └── QuestionExpired         its time was over
+├── IncompatiblePipeline        a run cannot go on with this code; has ``.differences``
+├── StateError                  a ``PipelineState`` that is not taken
+│   ├── StaleState              the store has more of the run
+│   └── SealBroken              its seal is missing or wrong
 └── StoreError                  the journal cannot be read or written
     ├── StoreRefused            the file is damaged, or not a Flujo store
+    ├── StoreFull               there is no space left
     ├── RunExists               a run of that id is in the store already
-    └── UnknownRun              no run of that id is in the store
+    ├── UnknownRun              no run of that id is in the store
+    ├── RunBusy                 somebody else goes on with the run; has ``.until``
+    ├── LeaseLost               somebody else has taken the run over
+    └── MailWaiting             a lease cannot be given back before the run's inbox was read
 
 A message says what was found, where, and what would work. It never holds a step's value: it may be a patient's.
 """
@@ -140,6 +157,10 @@ class ModelMisbehaved(ModelError):
     """The model answered, and never with what was asked for."""
 
 
+class Poisoned(StepError):
+    """A step was begun several times without an outcome: its process died each time, perhaps by what the step does."""
+
+
 class PluginError(FlujoError):
     """A plugin's hook raised, or gave back something that it must not.
 
@@ -176,6 +197,58 @@ def _plugin_error(
     return PluginError(what, plugin=plugin, distribution=distribution, version=version, hook=hook, step=step)
 
 
+class AnswerError(FlujoError):
+    """An answer to a question that cannot be taken."""
+
+
+class AlreadyAnswered(AnswerError):
+    """The question has its answer; this one changed nothing."""
+
+
+class AmbiguousAnswer(AnswerError):
+    """The run waits on several questions, and nothing says which one the answer is for; give its token."""
+
+
+class UnknownQuestion(AnswerError):
+    """The run has no such question, or has withdrawn it."""
+
+
+class NotAnApprover(AnswerError):
+    """The question names who may answer it, and this is somebody else."""
+
+
+class QuestionExpired(StepError, AnswerError):
+    """The time in which a question could be answered is over."""
+
+
+class IncompatiblePipeline(FlujoError):
+    """A run cannot go on with this pipeline: it would skip, repeat or mistake something.
+
+    Attributes:
+        differences: Each thing that stands against it, a sentence with its remedy.
+    """
+
+    def __init__(self, run_id: str, differences: Iterable[str]) -> None:
+        self.run_id = run_id
+        self.differences = tuple(differences)
+        super().__init__(f"run '{run_id}' cannot go on with this pipeline: {'; '.join(self.differences)}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.run_id, self.differences)
+
+
+class StateError(FlujoError):
+    """A ``PipelineState`` that cannot be gone on from."""
+
+
+class StaleState(StateError):
+    """The store has more of the run than the state."""
+
+
+class SealBroken(StateError):
+    """The state has no seal, or one that does not fit: it was changed, or sealed with another key."""
+
+
 class StoreError(FlujoError):
     """The journal cannot be read or written."""
 
@@ -184,12 +257,40 @@ class StoreRefused(StoreError):
     """The file is damaged, or is not a Flujo store; it was left as it is."""
 
 
+class StoreFull(StoreError):
+    """There is no space left; what was kept is whole, and the run can be resumed once there is."""
+
+
 class RunExists(StoreError):
     """A run of that id is in the store already."""
 
 
 class UnknownRun(StoreError):
     """No run of that id is in the store."""
+
+
+class RunBusy(StoreError):
+    """Somebody else goes on with the run.
+
+    Attributes:
+        until: When their lease runs out unless it is renewed, in seconds since the epoch, by the store's clock.
+        holder: Who has the lease.
+        epoch: Its epoch.
+    """
+
+    def __init__(self, message: str, until: float = 0.0, holder: str = "", epoch: int = 0) -> None:
+        super().__init__(message)
+        self.until = until
+        self.holder = holder
+        self.epoch = epoch
+
+
+class LeaseLost(StoreError):
+    """Somebody else has taken the run over; nothing more was written."""
+
+
+class MailWaiting(StoreError):
+    """A lease cannot be given back: there is mail for the run that its journal has not taken in."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -6,19 +6,23 @@ slotted classes, because one is made at every turn of every step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from flujo_core.model.agent import Usage
 from flujo_core.model.draft import State
 from flujo_core.model.patch import Patch
 
-RunStatus: TypeAlias = Literal["running", "completed", "stopped", "failed", "refused", "cancelled"]
+RunStatus: TypeAlias = Literal["running", "paused", "completed", "stopped", "failed", "refused", "cancelled"]
 """Where a run is. A run ``failed`` by itself, and was ``refused`` by a plugin or a policy."""
 
 
 OutputSource: TypeAlias = Literal["node", "fallback", "cache"]
 """What an output is of: of the node itself (or a hook), of its fallback, or of an earlier run of it."""
+
+ExpiryAction: TypeAlias = Literal["fail", "stop", "default"]
+"""What happens when nobody has answered a question in time."""
 
 NodeKind: TypeAlias = Literal["pipeline", "parallel", "map", "loop", "branch"]
 """What kind of node it is that others run in."""
@@ -69,6 +73,24 @@ class ErrorInfo:
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class Origin:
+    """What a run was begun, or resumed, with.
+
+    Attributes:
+        manifest: What the nodes of the pipeline were (``manifest.py``), as JSON; empty where nothing could be resumed.
+        plugins: The versions of the plugins that the deployment required, by the names of their distributions.
+        input_digest: A digest of the input as the caller gave it, before plugins saw it.
+    """
+
+    manifest: str = ""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    input_digest: str = ""
+
+
+NO_ORIGIN = Origin()
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class RunStarted(RunEvent):
     """The run began.
 
@@ -76,12 +98,14 @@ class RunStarted(RunEvent):
         pipeline: The pipeline's name.
         input: Its input, as the plugins left it.
         context: The values of the context's fields.
+        origin: What is compared when the run is resumed.
     """
 
     kind = "run_started"
     pipeline: str
     input: Any
     context: State
+    origin: Origin = NO_ORIGIN
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -256,6 +280,183 @@ class NodeFailed(RunEvent):
     duration: float
 
 
+QuestionKind: TypeAlias = Literal["step", "pre", "post", "tool"]
+"""Who asks: a step, a hook before or after a step, a tool of an agent."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class QuestionTerms:
+    """Who may answer a question, until when, and what happens then.
+
+    Attributes:
+        approvers: Who may answer; empty: anybody.
+        quorum: How many must give the same answer.
+        expires_at: Until when it can be answered, in seconds since the epoch, or None.
+        on_expiry: What happens then: the step fails, the run is stopped, or ``default`` is the answer.
+        default: The answer where nobody gave one in time; None unless ``on_expiry`` says so.
+    """
+
+    approvers: tuple[str, ...] = ()
+    quorum: int = 1
+    expires_at: float | None = None
+    on_expiry: ExpiryAction = "fail"
+    default: Any = None
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class QuestionAsked(RunEvent):
+    """A step, a hook or an agent's tool waits for a person. Its address is the step's; of a tool's, ``step!tool.id``.
+
+    Attributes:
+        attempt: The number of the attempt that asks; 0 before the first.
+        source: Who asks.
+        text: The question.
+        response: The answer's type: ``module:qualname``, or how it is written.
+        json_schema: Its JSON Schema.
+        terms: Who may answer, until when, and what happens then.
+        state: What is to go on with the answer: see ``engine/question.py``.
+        patch: What the step had changed in the context.
+        duration: Seconds from the first attempt's start.
+        usage: What the agent used until then, or None.
+        by: The plugin whose hook asks, or None.
+    """
+
+    kind = "question_asked"
+    attempt: int
+    source: QuestionKind
+    text: str
+    response: str
+    json_schema: dict[str, Any]
+    terms: QuestionTerms
+    state: Any
+    patch: Patch
+    duration: float = 0.0
+    usage: Usage | None = None
+    by: str | None = None
+    token_hash: str | None = None
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class VoteCast(RunEvent):
+    """Somebody answered a question that asks several; not enough have given the same answer yet.
+
+    Attributes:
+        question: The sequence of the event that asked.
+        answer: The answer.
+        approver: Whose it is.
+        verified: Whether a plugin has confirmed who that is.
+    """
+
+    kind = "vote_cast"
+    question: int
+    answer: Any
+    approver: str | None
+    verified: bool
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class QuestionAnswered(RunEvent):
+    """A question has its answer.
+
+    Attributes:
+        question: The sequence of the event that asked.
+        answer: The answer.
+        approver: Who gave it (the last of a quorum), or None if nobody said.
+        verified: Whether a plugin has confirmed who that is.
+        lapsed: Whether nobody answered in time, and this is the default.
+    """
+
+    kind = "question_answered"
+    question: int
+    answer: Any
+    approver: str | None
+    verified: bool
+    lapsed: bool = False
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class QuestionLapsed(RunEvent):
+    """Nobody answered a question in time, and it has no default.
+
+    Attributes:
+        question: The sequence of the event that asked.
+        action: What follows.
+    """
+
+    kind = "question_lapsed"
+    question: int
+    action: ExpiryAction
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class QuestionWithdrawn(RunEvent):
+    """A question needs no answer any more: what asked it was cancelled, or the run has ended.
+
+    Attributes:
+        question: The sequence of the event that asked.
+    """
+
+    kind = "question_withdrawn"
+    question: int
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class TokenReissued(RunEvent):
+    """A question has a new token; the one before is void.
+
+    Attributes:
+        asked: The sequence of the event that asked.
+        token_hash: The SHA-256 of the new token.
+    """
+
+    kind = "token_reissued"
+    asked: int
+    token_hash: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class CallCompleted(RunEvent):
+    """A model or a tool that an agent called gave its answer. Its address is ``step!model.3`` or ``step!tool.id``.
+
+    Attributes:
+        attempt: The number of the step's attempt.
+        digest: What was asked, as a digest: model, messages, settings and tools; or tool and arguments.
+        result: What came back.
+        patch: What a tool changed in the context.
+        usage: What the call used, or None.
+    """
+
+    kind = "call_completed"
+    attempt: int
+    digest: str
+    result: Any
+    patch: Patch
+    usage: Usage | None = None
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class RunPaused(RunEvent):
+    """Nothing of the run can go on, and questions are open."""
+
+    kind = "run_paused"
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class RunResumed(RunEvent):
+    """The run goes on, under a new lease.
+
+    Attributes:
+        origin: What it goes on with, where that is not what it was begun with.
+        retry_failed: Whether what had failed is tried again.
+        renamed: The addresses, as ``walk`` gives them, of nodes that have another name from here on, with their new ones.
+    """
+
+    kind = "run_resumed"
+    origin: Origin = NO_ORIGIN
+    retry_failed: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class Chunk(RunEvent):
     """A piece of a step's output, on its way; not journaled.
@@ -290,6 +491,8 @@ class RunEnded(RunEvent):
 
 JournaledEvent: TypeAlias = (
     RunStarted | StepStarted | AttemptFailed | StepCompleted | StepFailed
-    | NodeStarted | ItemTaken | LoopDecided | BranchDecided | NodeCompleted | NodeFailed | RunEnded
+    | NodeStarted | ItemTaken | LoopDecided | BranchDecided | NodeCompleted | NodeFailed
+    | QuestionAsked | VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn | TokenReissued
+    | CallCompleted | RunPaused | RunResumed | RunEnded
 )  # fmt: skip
 """What the journal keeps: everything but chunks."""

@@ -11,7 +11,7 @@ from flujo_core.errors import SignatureError
 from flujo_core.model.check import bare, members, union
 from flujo_core.model.draft import ContextBase
 from flujo_core.model.inputs import From, NamedInput
-from flujo_core.model.outcome import Stop
+from flujo_core.model.outcome import PauseForHumanInput, Stop
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
@@ -122,11 +122,18 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def without_outcomes(hint: Any) -> Any:
-    """A return type without the outcomes that it lists beside the output."""
-    kept = tuple(part for part in members(hint) if part is not Stop)
-    if len(kept) == len(members(hint)):
+    """A return type without the outcomes that it lists beside the output; of a pause alone, what its answer is."""
+    found = members(hint)
+    kept = tuple(part for part in found if part is not Stop and _pause_of(part) is None)
+    if len(kept) == len(found):
         return hint
+    kept = kept or tuple(answer for part in found for answer in _pause_of(part) or ())
     return union(kept) if kept else Never
+
+
+def _pause_of(hint: Any) -> tuple[Any, ...] | None:
+    """The answer of a pause, as a tuple of one; empty where it does not say; None for what is no pause."""
+    return get_args(hint) if (get_origin(hint) or hint) is PauseForHumanInput else None
 
 
 def _annotated(function: Callable[..., Any]) -> Any:

@@ -23,7 +23,7 @@ from flujo_core.model.action import (
 from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
 from flujo_core.model.flow import Node, checked_name
 from flujo_core.model.inputs import NamedInput
-from flujo_core.model.outcome import Stop
+from flujo_core.model.outcome import PauseForHumanInput, Stop
 from flujo_core.model.policy import NO_POLICY, Cache, Policies, Retry, StepPolicy, Timeout, Validator
 from flujo_core.model.reader import Reader
 from flujo_core.model.signature import Signature
@@ -39,7 +39,7 @@ O = TypeVar("O")  # noqa: E741
 Deps = TypeVar("Deps")
 Made = TypeVar("Made", default=Never)  # of a step that only stops
 
-Returned: TypeAlias = O | Stop
+Returned: TypeAlias = O | PauseForHumanInput[O] | Stop
 """What a step's function may give: its output, or an outcome."""
 
 
