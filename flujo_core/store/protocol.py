@@ -171,7 +171,7 @@ class Store(Protocol):
 
         Raises:
             RunExists: The first record's place is taken: there is a run of that id.
-            LeaseLost: The run has another epoch; nothing was written.
+            LeaseLost: The run has another epoch, or the lease was released; nothing was written.
             MailWaiting: ``release``, and there is mail that was not taken in; nothing was written.
             StoreFull: There is no space.
             StoreError: They could not be kept.

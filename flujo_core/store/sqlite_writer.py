@@ -1,0 +1,150 @@
+"""The thread that a SQLite store works in: it takes what has piled up while it wrote, and commits that at once."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from flujo_core.errors import FlujoError, StoreError
+from flujo_core.store.sqlite_file import Synchronous, failure, open_file
+
+Work: TypeAlias = Callable[[sqlite3.Connection], Any]
+
+
+class Waiter(NamedTuple):
+    """Who waits for a job."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+
+class Job(NamedTuple):
+    """Work for the writer.
+
+    Attributes:
+        work: What to do with the connection; it can be done again if it was undone. None: close it and end.
+        writes: Whether it needs a transaction.
+        waiter: Who waits for it, if anybody does.
+    """
+
+    work: Work | None
+    writes: bool = False
+    waiter: Waiter | None = None
+
+
+Outcome: TypeAlias = tuple[Job, Any, Exception | None]
+"""A job with its result or its error."""
+
+
+class _Spoiled(Exception):
+    """A job has failed in the middle of its writing: the transaction is to be undone."""
+
+
+class Writer:
+    """The thread's work: opens the file at the first job, and serves until it is told to end.
+
+    Args:
+        path: The file.
+        synchronous: When the disk is waited for.
+        jobs: Where the jobs come from.
+    """
+
+    def __init__(self, path: Path, synchronous: Synchronous, jobs: queue.SimpleQueue[Job]) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._jobs = jobs
+        self._connection: sqlite3.Connection | None = None
+
+    def serve(self) -> None:
+        """Does jobs, in the order in which they come, until one says to end."""
+        while True:
+            batch = self._waiting()
+            tell(self._done([job for job in batch if job.work]))
+            if (last := batch[-1]).work is None:
+                if self._connection:
+                    self._connection.close()
+                tell([(last, None, None)])
+                return
+
+    def _waiting(self) -> list[Job]:
+        """What has piled up, at least one job; ends with the job that says to end, if there is one."""
+        batch = [self._jobs.get()]
+        while batch[-1].work is not None and not self._jobs.empty():
+            batch.append(self._jobs.get())
+        return batch
+
+    def _done(self, batch: Sequence[Job]) -> list[Outcome]:
+        try:
+            self._connection = self._connection or open_file(self._path, self._synchronous)
+        except Exception as error:  # whatever it is, who waits is to hear of it
+            failed = error if isinstance(error, StoreError) else failure(self._path, error)
+            return [(job, None, failed) for job in batch]
+        return self.commit(self._connection, batch)
+
+    def commit(self, connection: sqlite3.Connection, batch: Sequence[Job]) -> list[Outcome]:
+        """Does a batch in one transaction; nobody hears of it before it is durable.
+
+        A job that is refused is left out. One that fails in the middle of its writing is undone with the others, which
+        are done again, each alone.
+        """
+        try:
+            return self._together(connection, batch)
+        except _Spoiled:
+            return [outcome for job in batch for outcome in self._alone(connection, job)]
+
+    def _together(self, connection: sqlite3.Connection, batch: Sequence[Job]) -> list[Outcome]:
+        try:
+            if any(job.writes for job in batch):
+                connection.execute("begin immediate")
+            outcomes = [self._attempt(connection, job) for job in batch]
+            if connection.in_transaction:
+                connection.execute("commit")
+        except sqlite3.Error as error:
+            return [(job, None, failure(self._path, error)) for job in batch]
+        finally:
+            if connection.in_transaction:
+                connection.execute("rollback")
+        return outcomes
+
+    def _alone(self, connection: sqlite3.Connection, job: Job) -> list[Outcome]:
+        try:
+            return self._together(connection, [job])
+        except _Spoiled as spoiled:
+            assert isinstance(spoiled.__cause__, Exception)
+            return [(job, None, failure(self._path, spoiled.__cause__))]
+
+    def _attempt(self, connection: sqlite3.Connection, job: Job) -> Outcome:
+        assert job.work is not None
+        before = connection.total_changes
+        try:
+            return job, job.work(connection), None
+        except Exception as error:  # whatever it is, it belongs to the job, not to the writer
+            if job.writes and (connection.total_changes != before or not connection.in_transaction):
+                raise _Spoiled from error
+            return job, None, error if isinstance(error, FlujoError) else failure(self._path, error)
+
+
+def tell(outcomes: Iterable[Outcome]) -> None:
+    """Tells all who wait how it went, those of one loop at once: it costs a system call to wake one."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, Exception | None]]] = {}
+    for job, result, error in outcomes:
+        if job.waiter:
+            by_loop.setdefault(job.waiter.loop, []).append((job.waiter.future, result, error))
+    for loop, settled in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, settled)
+
+
+def _settle(settled: Iterable[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+    for future, result, error in settled:
+        if future.done():  # who waited was cancelled
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
