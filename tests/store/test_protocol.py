@@ -348,6 +348,14 @@ class Protocol(RuleBasedStateMachine):
         if not intent.was_answered:
             self.try_post("answer", intent.run_id, intent.question, intent.seen, door)
 
+    @rule(run_id=st.sampled_from(NAMES), data=st.data(), door=st.integers(0, 1))
+    def look_and_answer(self, run_id: str, data: st.DataObject, door: int) -> None:
+        """Nothing happens between the look and the post."""
+        run = self.model.get(run_id)
+        free = [one.sequence for one in run.questions if not run.is_answered(one.sequence)] if run else []
+        if run is not None and free:
+            self.try_post("answer", run_id, data.draw(st.sampled_from(free), "question"), len(run.inbox), door)
+
     @rule(run_id=st.sampled_from(NAMES), data=st.data())
     def answer_twice_at_once(self, run_id: str, data: st.DataObject) -> None:
         """Two who have looked at the same inbox post: one is the one."""
