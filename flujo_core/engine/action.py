@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from flujo_core.backend.local import workers
 from flujo_core.engine.frame import MISSING, Frame
 from flujo_core.model.action import AgentAction, FunctionAction, RegisteredAction
-from flujo_core.model.agent import AgentProtocol, AgentReply, ModelAgent, Usage, model_name
+from flujo_core.model.agent import AgentProtocol, AgentReply, CallLog, Deferred, ModelAgent, Usage, model_name
 from flujo_core.model.inputs import From
 from flujo_core.model.signature import RunInfo
 from flujo_core.model.step import Step
@@ -41,6 +41,8 @@ class Turn(NamedTuple):
         deadline: When it times out, in seconds since the epoch, or None.
         feedback: What a validator said of the attempt before, or None.
         alive: Called at each sign of life, where somebody waits for one.
+        calls: The finished calls of an agent's attempt; None where nothing is journaled.
+        deferred: What an agent waited for, and the answers by the ids of the tool calls; None: it begins anew.
     """
 
     frame: Frame
@@ -51,6 +53,8 @@ class Turn(NamedTuple):
     deadline: float | None
     feedback: str | None = None
     alive: Callable[[], None] | None = None
+    calls: CallLog | None = None
+    deferred: tuple[Deferred, Mapping[str, Any]] | None = None
 
 
 class Action(Protocol):

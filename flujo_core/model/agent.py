@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, get_type_hints, runtime_checkable
+from types import UnionType
+from typing import (
+    Any,
+    Generic,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 from typing_extensions import TypeVar
 
 from flujo_core.model.check import union
+from flujo_core.model.patch import Patch
 from flujo_core.model.signature import RunInfo
 
 In = TypeVar("In", contravariant=True)
@@ -65,6 +79,101 @@ class AgentReply(Generic[Out]):
 
     def __repr__(self) -> str:
         return f"AgentReply(..., usage={self.usage!r})"
+
+
+class Call(NamedTuple):
+    """A finished call of a model or a tool inside an agent step, as the journal has it.
+
+    Attributes:
+        digest: What was asked, as a digest: model, messages, settings and tools; or the tool's name and arguments.
+        result: What came back, as JSON.
+        patch: What the tool changed in the context.
+        usage: What the call used, or None.
+    """
+
+    digest: str
+    result: bytes
+    patch: Patch
+    usage: Usage | None
+
+
+class CallLog(Protocol):
+    """The finished calls of one attempt of an agent step.
+
+    A call is known as ``model.<run_step>`` or ``tool.<call_id>``.
+    """
+
+    def find(self, call: str, /) -> Call | None:
+        """The call, if it is finished."""
+        ...
+
+    async def keep(self, call: str, made: Call, /) -> None:
+        """Keeps a finished call: it is durable when this returns."""
+        ...
+
+
+class CallsDiffer(Exception):
+    """An agent asked for something else than what its journal has; the attempt is discarded, and a new one started.
+
+    Args:
+        call: The call that differs.
+    """
+
+    def __init__(self, call: str) -> None:
+        super().__init__(f"the agent's call '{call}' is not the one that the journal has")
+        self.call = call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolApproval:
+    """The answer to whether an agent may call a tool; ``True`` and ``False`` are short for it.
+
+    Attributes:
+        approved: Whether it may.
+        message: What the model is told where it may not.
+        override_args: The arguments that the tool is called with instead of the model's.
+    """
+
+    approved: bool
+    message: str | None = None
+    override_args: dict[str, Any] | None = None
+
+
+class ToolQuestion(NamedTuple):
+    """What an agent's tool waits for.
+
+    Attributes:
+        call_id: The id of the tool call.
+        tool: The tool's name.
+        text: The question, for people. It holds the arguments: it is payload.
+        approval: Whether it asks if the tool may be called; else it asks for the tool's result.
+        json_schema: The JSON Schema of the answer.
+    """
+
+    call_id: str
+    tool: str
+    text: str
+    approval: bool
+    json_schema: dict[str, Any]
+
+    @property
+    def answer_type(self) -> Any:
+        """The type of the answer."""
+        return bool | ToolApproval if self.approval else Any
+
+
+class Deferred(NamedTuple):
+    """An agent that cannot go on until tool calls are approved, or others have given their results.
+
+    Attributes:
+        questions: What it waits for; it goes on when all are answered.
+        messages: All its messages so far, as JSON.
+        usage: All that it used so far, or None. What it has used in the end has this in it.
+    """
+
+    questions: tuple[ToolQuestion, ...]
+    messages: bytes
+    usage: Usage | None
 
 
 class ModelSource(Protocol):
@@ -128,7 +237,12 @@ class _FunctionOutput(Protocol):
 
 
 def output_type(declared: Any) -> Any:
-    """The type of value that a pydantic-ai ``output_type`` declares."""
+    """The type of value that a pydantic-ai ``output_type`` declares.
+
+    ``DeferredToolRequests`` in it is left out: these become questions, and never a step's output.
+    """
+    if get_origin(declared) in (Union, UnionType) and any(map(_is_deferral, get_args(declared))):
+        return union(one for one in get_args(declared) if not _is_deferral(one))
     if isinstance(declared, type):
         return declared
     if isinstance(declared, _OneOutput):
@@ -138,10 +252,17 @@ def output_type(declared: Any) -> Any:
     if isinstance(declared, _FunctionOutput):
         return output_type(declared.output_function)
     if isinstance(declared, Sequence):
-        return union(output_type(one) for one in declared)
+        return union(output_type(one) for one in declared if not _is_deferral(one))
     if callable(declared) and hasattr(declared, "__code__"):
         return get_type_hints(declared).get("return", Any)
     return declared
+
+
+def _is_deferral(declared: Any) -> bool:
+    """Whether it is pydantic-ai's ``DeferredToolRequests``, without importing pydantic-ai."""
+    if not isinstance(declared, type):
+        return False
+    return declared.__name__ == "DeferredToolRequests" and declared.__module__.partition(".")[0] == "pydantic_ai"
 
 
 def model_name(model: Any) -> str | None:
