@@ -1,16 +1,19 @@
-"""What a step does: calls a function, or asks an agent; read from what the author gave, and checked."""
+"""What a step does: calls a function, asks an agent, or asks a person; read from what the author gave, and checked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, TypeAlias, get_args
 
 from flujo_core.errors import DefinitionError, SignatureError
 from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
+from flujo_core.model.inputs import From
+from flujo_core.model.outcome import OnExpiry, PauseForHumanInput
 from flujo_core.model.signature import Signature, read_signature
-from flujo_core.model.template import Template, parse
+from flujo_core.model.template import NOTHING, Template, parse
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +95,52 @@ class RegisteredAction:
     gives: Any
 
 
-Action: TypeAlias = FunctionAction | AgentAction | RegisteredAction
+@dataclass(frozen=True, eq=False)
+class HumanAction:
+    """A step that asks a person.
+
+    Attributes:
+        ask: Makes the question from the input.
+        response: The answer's type.
+        expires_in: For how long it can be answered, or None.
+        on_expiry: What happens then.
+        approvers: Who may answer; empty: anybody.
+        quorum: How many different approvers must give the same answer.
+    """
+
+    ask: Template
+    response: Any
+    expires_in: timedelta | None
+    on_expiry: OnExpiry[Any]
+    approvers: tuple[str, ...]
+    quorum: int
+
+    @property
+    def takes(self) -> Any:
+        return Any
+
+    @property
+    def gives(self) -> Any:
+        return self.response
+
+    def pause(self, value: Any, named: Mapping[From, Any] = NOTHING) -> PauseForHumanInput[Any]:
+        """What it asks.
+
+        Args:
+            value: The step's input.
+            named: The named inputs that the question shows.
+        """
+        return PauseForHumanInput(
+            self.ask.render(value, named),
+            self.response,
+            expires_in=self.expires_in,
+            on_expiry=self.on_expiry,
+            approvers=self.approvers,
+            quorum=self.quorum,
+        )
+
+
+Action: TypeAlias = FunctionAction | AgentAction | RegisteredAction | HumanAction
 
 
 def function_action(fn: Callable[..., Any], name: str, scope: Mapping[str, Any]) -> FunctionAction:

@@ -60,10 +60,12 @@ class ErrorInfo:
     Attributes:
         type: The name of its class.
         message: Its text, for Flujo's own errors; empty for others, whose text may hold a value of the run.
+        lineage: Of others, the names of its class and of those that it is made from: ``builtins:ConnectionError``.
     """
 
     type: str
     message: str
+    lineage: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.message or self.type
@@ -319,6 +321,7 @@ class QuestionAsked(RunEvent):
         duration: Seconds from the first attempt's start.
         usage: What the agent used until then, or None.
         by: The plugin whose hook asks, or None.
+        token_hash: The SHA-256 of its token, or None.
     """
 
     kind = "question_asked"
@@ -334,6 +337,11 @@ class QuestionAsked(RunEvent):
     usage: Usage | None = None
     by: str | None = None
     token_hash: str | None = None
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """Its values, which are kept as those of steps are."""
+        return {"text": self.text, "state": self.state, "default": self.terms.default}
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -448,7 +456,8 @@ class RunResumed(RunEvent):
     Attributes:
         origin: What it goes on with, where that is not what it was begun with.
         retry_failed: Whether what had failed is tried again.
-        renamed: The addresses, as ``walk`` gives them, of nodes that have another name from here on, with their new ones.
+        renamed: The addresses, as ``walk`` gives them, of nodes that have another name from here on, with their new
+            ones.
     """
 
     kind = "run_resumed"

@@ -1,4 +1,4 @@
-"""Step, the leaf of every pipeline: one function or one agent, run as a transaction."""
+"""Step, the leaf of every pipeline: one function, agent or question, run as a transaction."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from flujo_core.model.action import (
     Action,
     AgentAction,
     FunctionAction,
+    HumanAction,
     RegisteredAction,
     agent_action,
     check_deps,
@@ -45,7 +46,7 @@ Returned: TypeAlias = O | PauseForHumanInput[O] | Stop
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Step(Node[In, Out]):
-    """One function or one agent. Made by ``@step`` and ``Step.agent``.
+    """One function, one agent, or one question to a person. Made by ``@step``, ``Step.agent`` and ``HumanInput``.
 
     A step is a transaction: it sees a draft of the context, and its output and its changes are committed together, or
     not at all.
@@ -76,7 +77,7 @@ class Step(Node[In, Out]):
     def signatures(self) -> list[Signature]:
         """What the functions that the step calls take: its own, or its prompt's and deps'."""
         action = self.action
-        if isinstance(action, RegisteredAction):
+        if isinstance(action, RegisteredAction | HumanAction):
             return []
         parts = [action] if isinstance(action, FunctionAction) else action.parts
         return [part.signature for part in parts]
@@ -84,10 +85,17 @@ class Step(Node[In, Out]):
     @property
     def named_inputs(self) -> list[NamedInput]:
         """The inputs that it takes by the names of what gives them."""
-        action = self.action
         found = [one for signature in self.signatures for one in signature.named.values()]
-        template = action.prompt if isinstance(action, AgentAction) else None
-        return [*found, *template.named] if isinstance(template, Template) else found
+        return found if self.template is None else [*found, *self.template.named]
+
+    @property
+    def template(self) -> Template | None:
+        """The text that it makes from its input: a prompt, or a question for a person."""
+        action = self.action
+        if isinstance(action, HumanAction):
+            return action.ask
+        prompt = action.prompt if isinstance(action, AgentAction) else None
+        return prompt if isinstance(prompt, Template) else None
 
     @property
     def shows_life(self) -> bool:

@@ -1,4 +1,4 @@
-"""Prompts with placeholders: ``{{ input.subject }}``, and ``{{ read.body }}`` for what the step ``read`` gave."""
+"""Texts with placeholders: ``{{ input.subject }}``, and ``{{ read.body }}`` for what the step ``read`` gave."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ class Placeholder(NamedTuple):
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt text with placeholders.
+    """A text with placeholders.
 
     Attributes:
         pieces: Literal texts and, between them, placeholders.
         step: The step's name, for messages.
+        role: What the text is to the step, for messages.
     """
 
     pieces: tuple[str | Placeholder, ...]
     step: str
+    role: str = "prompt"
 
     @property
     def named(self) -> Sequence[NamedInput]:
@@ -51,6 +53,16 @@ class Template:
         return [
             NamedInput(f"{{{{ {_written(source)} }}}}", source, Any, False, is_placeholder=True) for source in found
         ]
+
+    def check(self, takes: Any) -> None:
+        """Checks the placeholders that name the step's input, which is of type ``takes``.
+
+        Raises:
+            DefinitionError: One does not resolve.
+        """
+        for one in self.pieces:
+            if isinstance(one, Placeholder) and one.source is None:
+                field_type(one.path, takes, _said(self, ".".join(["input", *one.path])))
 
     def render(self, value: Any, named: Mapping[From, Any] = NOTHING) -> str:
         """The text with each placeholder replaced by what it names; models become JSON.
@@ -62,14 +74,15 @@ class Template:
         return "".join(one if isinstance(one, str) else _shown(one, value, named) for one in self.pieces)
 
 
-def parse(text: str, step: str, takes: Any) -> Template:
-    """Reads a prompt text, and checks those of its placeholders that name the input.
+def parse(text: str, step: str, takes: Any, role: str = "prompt") -> Template:
+    """Reads a text, and checks those of its placeholders that name the input.
 
     Args:
-        text: The prompt. ``{{ input }}`` is the step's input, ``{{ input.a.b }}`` a field of it; any other name is that
+        text: The text. ``{{ input }}`` is the step's input, ``{{ input.a.b }}`` a field of it; any other name is that
             of a step before this one, or ``run_input`` or ``scope_input``.
         step: The step's name, for messages.
         takes: The type of the step's input.
+        role: What the text is to the step, for messages.
 
     Raises:
         DefinitionError: A placeholder does not resolve.
@@ -77,25 +90,30 @@ def parse(text: str, step: str, takes: Any) -> Template:
     pieces: list[str | Placeholder] = []
     end = 0
     for found in re.finditer(PLACEHOLDER, text):
-        pieces += [text[end : found.start()], _placeholder(found[1], step, takes)]
+        pieces += [text[end : found.start()], _placeholder(found[1], Template((), step, role))]
         end = found.end()
-    return Template(tuple(piece for piece in [*pieces, text[end:]] if piece != ""), step)
+    made = Template(tuple(piece for piece in [*pieces, text[end:]] if piece != ""), step, role)
+    made.check(takes)
+    return made
 
 
-def _placeholder(written: str, step: str, takes: Any) -> Placeholder:
-    what = f"the prompt of step '{step}' has a placeholder '{{{{ {written} }}}}'"
+def _placeholder(written: str, of: Template) -> Placeholder:
     found = re.fullmatch(PATH, written)
     if found is None:
         raise DefinitionError(
-            f"{what}, which names nothing; write '{{{{ input.field }}}}', or '{{{{ step.field }}}}' for what another"
-            " step gave"
+            f"{_said(of, written)}, which names nothing; write '{{{{ input.field }}}}', or '{{{{ step.field }}}}' for"
+            " what another step gave"
         )
     path = tuple(found["path"].split(".")[1:])
     if found["root"] != "input":
         root = SPECIAL.get(found["root"], found["root"])
         return Placeholder(From(root, path=".".join(path) or None), ())
-    field_type(path, takes, what)
     return Placeholder(None, path)
+
+
+def _said(of: Template, written: str) -> str:
+    """How messages name a placeholder."""
+    return f"the {of.role} of step '{of.step}' has a placeholder '{{{{ {written} }}}}'"
 
 
 def _written(source: From) -> str:

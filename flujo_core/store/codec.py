@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -9,8 +10,10 @@ from pydantic_core import from_json, to_json
 
 from flujo_core.model.agent import Usage
 from flujo_core.model.event import (
+    NO_ORIGIN,
     AttemptFailed,
     BranchDecided,
+    CallCompleted,
     ErrorInfo,
     ItemTaken,
     JournaledEvent,
@@ -18,39 +21,53 @@ from flujo_core.model.event import (
     NodeCompleted,
     NodeFailed,
     NodeStarted,
+    Origin,
+    QuestionAnswered,
+    QuestionAsked,
+    QuestionLapsed,
+    QuestionTerms,
+    QuestionWithdrawn,
     RunEnded,
+    RunPaused,
+    RunResumed,
     RunStarted,
     StepCompleted,
     StepFailed,
     StepStarted,
+    TokenReissued,
+    VoteCast,
 )
 from flujo_core.model.patch import Patch, plain_patch
 from flujo_core.store.protocol import Record
 
+WITH_VALUES = (
+    RunStarted, StepCompleted, NodeCompleted, ItemTaken, QuestionAsked, VoteCast, QuestionAnswered, CallCompleted,
+    RunEnded,
+)  # fmt: skip
+"""The events whose records have a value and a state."""
 
-def encode(event: JournaledEvent, value: bytes = b"null", state: bytes = b"{}") -> Record:
+
+def encode(event: JournaledEvent, value: bytes = b"null", state: bytes = b"{}", epoch: int = 1) -> Record:
     """The record of an event.
 
     Args:
         event: The event.
-        value: Its input or output, as JSON.
+        value: Its input, output, answer or result, as JSON; of a question that is asked, its ``payload``.
         state: Its context's values or changes, as JSON.
+        epoch: The epoch of the lease that it is written under.
     """
     lines = [to_json(_facts(event))]
-    if isinstance(event, RunStarted | StepCompleted | NodeCompleted | ItemTaken | RunEnded):
+    if isinstance(event, WITH_VALUES):
         lines += [value, state]
     elif isinstance(event, AttemptFailed) and event.feedback is not None:
         lines.append(to_json(event.feedback))  # which may quote an output
-    return Record(
-        event.run_id,
-        event.tenant,
-        event.sequence,
-        event.kind,
-        event.address,
-        _outcome(event),
-        event.at,
-        b"\n".join(lines),
-    )
+    head = (event.run_id, event.tenant, event.sequence, event.kind, event.address, _outcome(event), event.at)
+    payload = b"\n".join(lines)
+    if isinstance(event, QuestionAsked):
+        return Record(*head, payload, epoch, event.terms.expires_at, event.token_hash)
+    if isinstance(event, QuestionAnswered | QuestionLapsed | QuestionWithdrawn):
+        return Record(*head, payload, epoch, question=event.question)
+    return Record(*head, payload, epoch)
 
 
 def decode(record: Record) -> JournaledEvent:
@@ -59,29 +76,37 @@ def decode(record: Record) -> JournaledEvent:
     Raises:
         ValueError: The record is not one that ``encode`` makes.
     """
-    lines = [from_json(line) for line in [*record.payload.split(b"\n"), b"null", b"{}"][:3]]
-    parts = _Parts((record.run_id, record.tenant, record.sequence, record.at, record.address), *lines)
-    event = _step_event(record, parts) or _node_event(record, parts)
-    if record.kind == RunStarted.kind:
-        return RunStarted(*parts.head, parts.facts["pipeline"], parts.value, parts.state)
-    if record.kind == RunEnded.kind:
-        return RunEnded(*parts.head, record.outcome, parts.value, parts.facts["reason"], parts.error)  # type: ignore[arg-type]
-    if event is None:
+    decoder = DECODERS.get(record.kind)
+    if decoder is None:
         raise ValueError(f"record {record.sequence} of run '{record.run_id}' is of an unknown kind, '{record.kind}'")
-    return event
+    lines = [from_json(line) for line in [*record.payload.split(b"\n"), b"null", b"{}"][:3]]
+    return decoder(_Parts(record, (record.run_id, record.tenant, record.sequence, record.at, record.address), *lines))
 
 
 class _Parts(NamedTuple):
-    """What a record holds: the head of its event, its facts, its value and its state."""
+    """A record, and what it holds: the head of its event, its facts, its value and its state."""
 
+    record: Record
     head: tuple[str, str | None, int, float, str]
     facts: dict[str, Any]
     value: Any
     state: dict[str, Any]
 
     @property
+    def attempted(self) -> tuple[str, str | None, int, float, str, int]:
+        """The head, and the number of the attempt."""
+        return *self.head, self.facts["attempt"]
+
+    @property
     def error(self) -> ErrorInfo | None:
         return ErrorInfo(**self.facts["error"]) if self.facts.get("error") else None
+
+    @property
+    def failure(self) -> ErrorInfo:
+        """The error of what has failed."""
+        if self.error is None:
+            raise ValueError(f"record {self.record.sequence} of run '{self.record.run_id}' says of no error")
+        return self.error
 
     @property
     def patch(self) -> Patch:
@@ -89,47 +114,105 @@ class _Parts(NamedTuple):
 
     @property
     def usage(self) -> Usage | None:
-        return _usage(self.facts["usage"])
+        return _usage(self.facts.get("usage"))
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(**self.facts["origin"]) if "origin" in self.facts else NO_ORIGIN
+
+    @property
+    def source(self) -> Any:
+        return self.facts.get("source", "node")
 
 
-def _step_event(record: Record, parts: _Parts) -> JournaledEvent | None:
-    head, facts, error = parts.head, parts.facts, parts.error
-    match record.kind:
-        case StepStarted.kind:
-            return StepStarted(*head, facts["attempt"])
-        case AttemptFailed.kind if error:
-            return AttemptFailed(*head, facts["attempt"], error, facts["retry_at"], parts.usage, parts.value)
-        case StepCompleted.kind:
-            rest = (parts.patch, facts["duration"], parts.usage, facts.get("source", "node"))
-            return StepCompleted(*head, facts["attempt"], parts.value, *rest)
-        case StepFailed.kind if error:
-            return StepFailed(*head, facts["attempt"], error, facts["duration"], parts.usage)
-    return None
+def _run_started(parts: _Parts) -> RunStarted:
+    return RunStarted(*parts.head, parts.facts["pipeline"], parts.value, parts.state, parts.origin)
 
 
-def _node_event(record: Record, parts: _Parts) -> JournaledEvent | None:
-    head, facts, error = parts.head, parts.facts, parts.error
-    match record.kind:
-        case NodeStarted.kind:
-            return NodeStarted(*head, facts["attempt"], facts["node"], facts["apart"], tuple(facts["scopes"]))
-        case ItemTaken.kind:
-            return ItemTaken(*head, facts["attempt"], facts["scope"], parts.value)
-        case LoopDecided.kind:
-            return LoopDecided(*head, facts["attempt"], facts["iteration"], facts["done"])
-        case BranchDecided.kind:
-            return BranchDecided(*head, facts["attempt"], facts["case"])
-        case NodeCompleted.kind:
-            rest = (facts["duration"], facts.get("source", "node"), parts.value)
-            return NodeCompleted(*head, facts["attempt"], parts.patch, *rest)
-        case NodeFailed.kind if error:
-            return NodeFailed(*head, facts["attempt"], error, facts["duration"])
-    return None
+def _run_resumed(parts: _Parts) -> RunResumed:
+    return RunResumed(*parts.head, parts.origin, parts.facts["retry_failed"], parts.facts["renamed"])
+
+
+def _run_ended(parts: _Parts) -> RunEnded:
+    status: Any = parts.record.outcome
+    return RunEnded(*parts.head, status, parts.value, parts.facts["reason"], parts.error)
+
+
+def _attempt_failed(parts: _Parts) -> AttemptFailed:
+    return AttemptFailed(*parts.attempted, parts.failure, parts.facts["retry_at"], parts.usage, parts.value)
+
+
+def _step_completed(parts: _Parts) -> StepCompleted:
+    rest = (parts.patch, parts.facts["duration"], parts.usage, parts.source)
+    return StepCompleted(*parts.attempted, parts.value, *rest)
+
+
+def _step_failed(parts: _Parts) -> StepFailed:
+    return StepFailed(*parts.attempted, parts.failure, parts.facts["duration"], parts.usage)
+
+
+def _node_started(parts: _Parts) -> NodeStarted:
+    facts = parts.facts
+    return NodeStarted(*parts.attempted, facts["node"], facts["apart"], tuple(facts["scopes"]))
+
+
+def _node_completed(parts: _Parts) -> NodeCompleted:
+    return NodeCompleted(*parts.attempted, parts.patch, parts.facts["duration"], parts.source, parts.value)
+
+
+def _question_asked(parts: _Parts) -> QuestionAsked:
+    facts, value = parts.facts, parts.value
+    terms = QuestionTerms(
+        tuple(facts["approvers"]), facts["quorum"], parts.record.expires_at, facts["on_expiry"], value["default"]
+    )
+    return QuestionAsked(
+        *parts.attempted, facts["source"], value["text"], facts["response"], facts["json_schema"], terms,
+        value["state"], parts.patch, facts["duration"], parts.usage, facts["by"], parts.record.token_hash,
+    )  # fmt: skip
+
+
+def _vote_cast(parts: _Parts) -> VoteCast:
+    return VoteCast(*parts.head, parts.facts["question"], parts.value, parts.facts["approver"], parts.facts["verified"])
+
+
+def _question_answered(parts: _Parts) -> QuestionAnswered:
+    facts = parts.facts
+    rest = (facts["approver"], facts["verified"], facts["lapsed"])
+    return QuestionAnswered(*parts.head, parts.record.question, parts.value, *rest)
+
+
+def _call_completed(parts: _Parts) -> CallCompleted:
+    return CallCompleted(*parts.attempted, parts.facts["digest"], parts.value, parts.patch, parts.usage)
+
+
+DECODERS: Mapping[str, Callable[[_Parts], JournaledEvent]] = {
+    RunStarted.kind: _run_started,
+    RunPaused.kind: lambda parts: RunPaused(*parts.head),
+    RunResumed.kind: _run_resumed,
+    RunEnded.kind: _run_ended,
+    StepStarted.kind: lambda parts: StepStarted(*parts.attempted),
+    AttemptFailed.kind: _attempt_failed,
+    StepCompleted.kind: _step_completed,
+    StepFailed.kind: _step_failed,
+    NodeStarted.kind: _node_started,
+    ItemTaken.kind: lambda parts: ItemTaken(*parts.attempted, parts.facts["scope"], parts.value),
+    LoopDecided.kind: lambda parts: LoopDecided(*parts.attempted, parts.facts["iteration"], parts.facts["done"]),
+    BranchDecided.kind: lambda parts: BranchDecided(*parts.attempted, parts.facts["case"]),
+    NodeCompleted.kind: _node_completed,
+    NodeFailed.kind: lambda parts: NodeFailed(*parts.attempted, parts.failure, parts.facts["duration"]),
+    QuestionAsked.kind: _question_asked,
+    VoteCast.kind: _vote_cast,
+    QuestionAnswered.kind: _question_answered,
+    QuestionLapsed.kind: lambda parts: QuestionLapsed(*parts.head, parts.record.question, parts.facts["action"]),
+    QuestionWithdrawn.kind: lambda parts: QuestionWithdrawn(*parts.head, parts.record.question),
+    TokenReissued.kind: lambda parts: TokenReissued(*parts.head, parts.facts["asked"], parts.facts["token_hash"]),
+    CallCompleted.kind: _call_completed,
+}
+"""What makes an event of what a record holds, by the record's kind."""
 
 
 def _facts(event: JournaledEvent) -> dict[str, Any]:
     match event:
-        case RunStarted():
-            return {"pipeline": event.pipeline}
         case StepStarted():
             return {"attempt": event.attempt}
         case AttemptFailed():
@@ -138,6 +221,16 @@ def _facts(event: JournaledEvent) -> dict[str, Any]:
         case StepCompleted():
             facts = {"attempt": event.attempt, "duration": event.duration, "usage": _used(event.usage)}
             return facts | _source(event)
+        case StepFailed():
+            failed = {"attempt": event.attempt, "error": _error(event.error), "usage": _used(event.usage)}
+            return failed | {"duration": event.duration}
+        case CallCompleted():
+            return {"attempt": event.attempt, "digest": event.digest, "usage": _used(event.usage)}
+    return _node_facts(event) or _question_facts(event) or _run_facts(event)
+
+
+def _node_facts(event: JournaledEvent) -> dict[str, Any]:
+    match event:
         case NodeStarted():
             opened = {"node": event.node, "apart": event.apart, "scopes": event.scopes}
             return {"attempt": event.attempt} | opened
@@ -151,11 +244,44 @@ def _facts(event: JournaledEvent) -> dict[str, Any]:
             return {"attempt": event.attempt, "duration": event.duration} | _source(event)
         case NodeFailed():
             return {"attempt": event.attempt, "error": _error(event.error), "duration": event.duration}
-        case StepFailed():
-            failed = {"attempt": event.attempt, "error": _error(event.error), "usage": _used(event.usage)}
-            return failed | {"duration": event.duration}
-        case _:
+    return {}
+
+
+def _question_facts(event: JournaledEvent) -> dict[str, Any]:
+    match event:
+        case QuestionAsked():
+            terms = event.terms
+            asked = {"attempt": event.attempt, "source": event.source, "response": event.response}
+            may = {"approvers": terms.approvers, "quorum": terms.quorum, "on_expiry": terms.on_expiry}
+            taken = {"duration": event.duration, "usage": _used(event.usage), "by": event.by}
+            return {**asked, "json_schema": event.json_schema, **may, **taken}
+        case VoteCast():
+            return {"question": event.question, "approver": event.approver, "verified": event.verified}
+        case QuestionAnswered():
+            return {"approver": event.approver, "verified": event.verified, "lapsed": event.lapsed}
+        case QuestionLapsed():
+            return {"action": event.action}
+        case TokenReissued():
+            return {"asked": event.asked, "token_hash": event.token_hash}
+    return {}
+
+
+def _run_facts(event: JournaledEvent) -> dict[str, Any]:
+    match event:
+        case RunStarted():
+            return {"pipeline": event.pipeline} | _origin(event.origin)
+        case RunResumed():
+            return {"retry_failed": event.retry_failed, "renamed": event.renamed} | _origin(event.origin)
+        case RunEnded():
             return {"reason": event.reason, "error": _error(event.error) if event.error else None}
+    return {}
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    if origin is NO_ORIGIN:
+        return {}
+    parts = {"manifest": origin.manifest, "plugins": origin.plugins, "input_digest": origin.input_digest}
+    return {"origin": parts}
 
 
 def _source(event: StepCompleted | NodeCompleted) -> dict[str, str]:
@@ -187,4 +313,8 @@ def _outcome(event: JournaledEvent) -> str:
             return "failed"
         case RunEnded():
             return event.status
+        case RunStarted() | RunResumed():
+            return "running"
+        case RunPaused():
+            return "paused"
     return ""

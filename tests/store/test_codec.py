@@ -80,7 +80,17 @@ def test_the_fold_of_decoded_records_is_the_fold_of_the_events(happened: list[An
 def test_the_clear_header_holds_no_value(event: Any) -> None:
     record = _encoded(event)
     assert record[:4] == (event.run_id, event.tenant, event.sequence, event.kind) and record.address == event.address
-    assert record.outcome in ("", "completed", "skipped", "failed", "stopped", "refused", "cancelled")
+    assert record.outcome in (
+        "",
+        "running",
+        "paused",
+        "completed",
+        "skipped",
+        "failed",
+        "stopped",
+        "refused",
+        "cancelled",
+    )
 
 
 def test_a_value_with_line_breaks_stays_in_its_line() -> None:
