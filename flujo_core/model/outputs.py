@@ -12,6 +12,7 @@ from flujo_core.model.flow import FALLBACK, Node, Pipeline, join, parts_of
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
 from flujo_core.model.parallel import Parallel
+from flujo_core.model.rename import pattern_of
 from flujo_core.model.run import NodeResult, RunState, StepResult
 from flujo_core.model.value import validated
 
@@ -23,18 +24,10 @@ def addresses_of(static: str, state: RunState) -> Sequence[str]:
         static: Its address as ``walk`` gives it: ``refine[*]/write``.
         state: The run.
     """
-    found = re.compile(_pattern(static))
+    found = re.compile(pattern_of(static))
     known: list[StepResult | NodeResult] = [*state.steps.values(), *state.nodes.values()]
     results = sorted(known, key=lambda one: one.started_at)
     return [one.address for one in results if found.fullmatch(one.address)]
-
-
-def _pattern(static: str) -> str:
-    """An expression for the addresses that a static one stands for."""
-    attempt = r"(?:#\d+)?"
-    parts = re.split(r"(\[\*\]|\[|/|~)", static)
-    said = {"[*]": attempt + r"\[[^\]]*\]", "[": attempt + r"\[", "/": attempt + "/", "~": "~"}
-    return "".join(said.get(part, re.escape(part)) for part in parts)
 
 
 def output_of(node: Node[Any, Any], address: str, state: RunState) -> Any:
