@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from flujo_core.errors import DefinitionError, EdgeError, did_you_mean
 from flujo_core.model.check import bare, fits, members, type_name, union
 from flujo_core.model.flow import Entry, Node, Scope, checked_body, checked_name, encoded_name, exits
+from flujo_core.model.policy import NO_POLICY, Policies
 from flujo_core.model.reader import Reader
 
 In = TypeVar("In", contravariant=True)
@@ -36,6 +37,7 @@ class Branch(Node[In, Out], Generic[In, Out, K]):
         on: Says which case: a plain function of the input and, if it has a parameter ``context``, the context. It is
             asked once, and what it says is recorded. If it declares a ``Literal``, an ``Enum`` or ``bool``, the cases
             are checked against that.
+        was: The name that it had before, so that runs that were begun under that name go on.
 
     Raises:
         SignatureError: ``on`` cannot be called with the input.
@@ -43,11 +45,14 @@ class Branch(Node[In, Out], Generic[In, Out, K]):
 
     name: str
 
-    def __init__(self: Branch[I, Never, T], name: str, *, on: Callable[Concatenate[I, ...], T]) -> None:
+    def __init__(
+        self: Branch[I, Never, T], name: str, *, on: Callable[Concatenate[I, ...], T], was: str | None = None
+    ) -> None:
         self.name = checked_name(name)
         self.on = Reader(on, f"'on' of branch '{name}'", sys._getframe(1).f_locals)
         self.cases: Mapping[Any, Node[Any, Any]] = {}
         self.otherwise: Node[Any, Any] | None = None
+        self.policies = NO_POLICY.changed(Policies(was=was))
 
     def case(self, value: K, node: Node[In, O], /) -> Branch[In, Out | O, K]:
         """The branch with one more case.

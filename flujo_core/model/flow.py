@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 
 from flujo_core.errors import DefinitionError, EdgeError
 from flujo_core.model.check import bare, check_edge, check_unique, fits, type_name
-from flujo_core.model.policy import NO_POLICY, Cache, Policies, Retry, StepPolicy, Timeout
+from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -83,9 +83,15 @@ class Node(Generic[In, Out]):
         """Its parts, if other nodes run in it; without the fallback."""
         return ()
 
-    def named(self, name: str) -> Self:
-        """The same part under another name; a pipeline becomes a scope of its own."""
-        return self._changed(name=checked_name(name))
+    def named(self, name: str, *, was: str | None = None) -> Self:
+        """The same part under another name; a pipeline becomes a scope of its own.
+
+        Args:
+            name: The name.
+            was: The name that it had before, so that runs that were begun under that name go on.
+        """
+        made = self._changed(name=checked_name(name))
+        return made if was is None else made._with_policies(Policies(was=was))
 
     def policy(
         self,
@@ -95,6 +101,8 @@ class Node(Generic[In, Out]):
         fallback: Node[In, Out] | None = None,  # pyright: ignore[reportGeneralTypeIssues]
         cache: Cache | None = None,
         version: str | None = None,
+        was: str | None = None,
+        migrations: Migrations | None = None,
     ) -> Self:
         """The same part with other policies; what is not given stays as it is.
 
@@ -106,13 +114,23 @@ class Node(Generic[In, Out]):
             fallback: What runs, with the same input, when it has failed for good.
             cache: Whether its outputs are kept for equal inputs.
             version: Changed by the author when its meaning changes, so that what was cached is not used any more.
+            was: The name that it had before, so that runs that were begun under that name go on.
+            migrations: How runs go on that were begun under another ``version``; see ``Policies``.
 
         Raises:
             DefinitionError: It is a pipeline without a name, or a policy cannot be.
             EdgeError: The fallback takes or gives something else.
         """
         return self._with_policies(
-            Policies(retry=retry, timeout=timeout, fallback=fallback, cache=cache, version=version)
+            Policies(
+                retry=retry,
+                timeout=timeout,
+                fallback=fallback,
+                cache=cache,
+                version=version,
+                was=was,
+                migrations=migrations,
+            )
         )
 
     def check(self) -> None:
@@ -210,6 +228,7 @@ class Pipeline(Node[In, Out]):
             for entry in right.entries:
                 check_edge(left.label, left.gives, entry.label, entry.takes)
         check_unique([node.label for node in self.nodes], f"pipeline '{self.label}'")
+        _check_was(self.nodes)
 
     @property
     def label(self) -> str:
@@ -243,6 +262,26 @@ class Pipeline(Node[In, Out]):
 def parts_of(node: Node[Any, Any]) -> tuple[Node[Any, Any], ...]:
     """What ``node`` adds to a sequence: itself, or the nodes of a pipeline without a name."""
     return node.nodes if isinstance(node, Pipeline) and node.name is None else (node,)
+
+
+def _check_was(siblings: Sequence[Node[Any, Any]]) -> None:
+    """Checks that no node of a scope claims a name, from before, that another has, or claims too."""
+    renamed: dict[str, str] = {}
+    for node in siblings:
+        was, name = node.policies.was, node.label
+        if was is None:
+            continue
+        if was in renamed:
+            raise DefinitionError(
+                f"steps '{renamed[was]}' and '{name}' both have 'was=\"{was}\"'; only one of them can go on as what was"
+                f" '{was}'"
+            )
+        if any(other.label == was for other in siblings if other is not node):
+            raise DefinitionError(
+                f"step '{name}' has 'was=\"{was}\"', and there is a step '{was}' beside it; if that is another one,"
+                " give it a name that none had before"
+            )
+        renamed[was] = name
 
 
 def walk(node: Node[Any, Any], path: str = "") -> Iterator[tuple[str, Node[Any, Any]]]:

@@ -12,7 +12,7 @@ from flujo_core.errors import DefinitionError, InvalidValue
 from flujo_core.model.action import HumanAction
 from flujo_core.model.flow import checked_name
 from flujo_core.model.outcome import Default, OnExpiry, checked_terms
-from flujo_core.model.policy import NO_POLICY, Policies
+from flujo_core.model.policy import NO_POLICY, Migrations, Policies
 from flujo_core.model.question import schema_of, validated_answer
 from flujo_core.model.step import Step
 from flujo_core.model.template import parse
@@ -21,7 +21,7 @@ In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 O = TypeVar("O")  # noqa: E741
 
-HERE = ("version",)
+HERE = ("version", "was", "migrations")
 """The policies that make sense for a question."""
 
 
@@ -40,6 +40,8 @@ class HumanInput(Step[In, Out]):
         on_expiry: What happens then: the step fails, the run is stopped, or ``Default(value)`` is the answer.
         quorum: How many different approvers must give the same answer.
         version: Changed by the author when its meaning changes.
+        was: The name that it had before, so that runs that were begun under that name go on.
+        migrations: How runs go on that were begun under another ``version``; see ``Policies``.
 
     Raises:
         DefinitionError: JSON has no values of the answer's type; or a placeholder, or a term, cannot be.
@@ -56,6 +58,8 @@ class HumanInput(Step[In, Out]):
         on_expiry: OnExpiry[O] = "fail",
         quorum: int = 1,
         version: str | None = None,
+        was: str | None = None,
+        migrations: Migrations | None = None,
     ) -> None:
         name = checked_name(name)
         if not isinstance(ask, str):
@@ -70,7 +74,7 @@ class HumanInput(Step[In, Out]):
             raise DefinitionError(f"step '{name}': {error}") from error
         template = parse(ask, name, Any, "question")
         action = HumanAction(template, response_model, expires_in, on_expiry, tuple(approvers), quorum)
-        super().__init__(name, action, NO_POLICY.changed(Policies(version=version)))
+        super().__init__(name, action, NO_POLICY.changed(Policies(version=version, was=was, migrations=migrations)))
 
     def _with_policies(self, policies: Policies) -> Self:
         for name, value in policies.items():

@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 from flujo_core.errors import DefinitionError, EdgeError
 from flujo_core.model.check import fits, type_name
 from flujo_core.model.flow import Entry, Node, Scope, checked_body, checked_name
+from flujo_core.model.policy import NO_POLICY, Policies
 from flujo_core.model.reader import Reader
 
 In = TypeVar("In", contravariant=True)
@@ -29,6 +30,7 @@ class Loop(Node[In, Out]):
             context; it is asked once an iteration, and what it says is recorded.
         max_iterations: After how many iterations the loop ends all the same, from 1.
         on_exhausted: What then happens: ``"fail"`` with ``LoopExhausted``, or ``"return"`` the last output.
+        was: The name that it had before, so that runs that were begun under that name go on.
 
     Raises:
         DefinitionError: The body is no node, or a number cannot be.
@@ -46,6 +48,7 @@ class Loop(Node[In, Out]):
         until: Callable[[O], bool] | Callable[..., bool],
         max_iterations: int,
         on_exhausted: Literal["fail", "return"] = "fail",
+        was: str | None = None,
     ) -> None:
         scope = sys._getframe(1).f_locals
         self.name = checked_name(name)
@@ -60,6 +63,7 @@ class Loop(Node[In, Out]):
         if on_exhausted not in ("fail", "return"):
             raise DefinitionError(f"'on_exhausted' of loop '{name}' is 'fail' or 'return', not {on_exhausted!r}")
         self.on_exhausted = on_exhausted
+        self.policies = NO_POLICY.changed(Policies(was=was))
         self._check_body()
 
     @property

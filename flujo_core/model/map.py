@@ -12,6 +12,7 @@ from flujo_core.errors import EdgeError
 from flujo_core.model.check import bare, fits, is_generic, type_name
 from flujo_core.model.flow import Entry, Node, Scope, checked_body, checked_name
 from flujo_core.model.parallel import OnError, checked_concurrency, checked_on_error
+from flujo_core.model.policy import NO_POLICY, Policies
 from flujo_core.model.reader import Reader
 
 In = TypeVar("In", contravariant=True)
@@ -34,6 +35,7 @@ class Map(Node[In, Out]):
         key: Names an item by a text that no other has: ``summaries[invoice-17]``. None: its index, from 0.
         max_concurrency: How many items run at the same time; None: all. Of an async source, no more are taken than run.
         on_error: As of ``Parallel``.
+        was: The name that it had before, so that runs that were begun under that name go on.
 
     Raises:
         DefinitionError: The body is no node, or a number cannot be.
@@ -52,6 +54,7 @@ class Map(Node[In, Out]):
         key: Callable[[T], str] | None = ...,
         max_concurrency: int | None = ...,
         on_error: OnError = ...,
+        was: str | None = ...,
     ) -> None: ...
     @overload
     def __init__(
@@ -63,6 +66,7 @@ class Map(Node[In, Out]):
         key: Callable[[T], str] | None = ...,
         max_concurrency: int | None = ...,
         on_error: OnError = ...,
+        was: str | None = ...,
     ) -> None: ...
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Map(Node[In, Out]):
         key: Callable[..., Any] | None = None,
         max_concurrency: int | None = None,
         on_error: OnError = "cancel",
+        was: str | None = None,
     ) -> None:
         scope = sys._getframe(1).f_locals
         self.name = checked_name(name)
@@ -81,6 +86,7 @@ class Map(Node[In, Out]):
         self.key = None if key is None else Reader(key, f"'key' of map '{name}'", scope)
         self.max_concurrency = checked_concurrency(max_concurrency, f"map '{name}'")
         self.on_error = checked_on_error(on_error, f"map '{name}'")
+        self.policies = NO_POLICY.changed(Policies(was=was))
         self._check_body()
 
     @property

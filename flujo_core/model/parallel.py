@@ -11,6 +11,7 @@ from flujo_core.errors import DefinitionError, EdgeError, did_you_mean
 from flujo_core.model.check import fits, type_name, union
 from flujo_core.model.field import fields_of, required_fields
 from flujo_core.model.flow import Entry, Node, Scope, checked_body, checked_name, encoded_name
+from flujo_core.model.policy import NO_POLICY, Policies
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -34,6 +35,7 @@ class Parallel(Node[In, Out]):
         max_concurrency: How many branches run at the same time; None: all.
         on_error: ``"cancel"``: when a branch fails, the others are cancelled, and the node fails with its error.
             ``"collect"``: the others run to their ends, then the node fails with ``BranchesFailed``.
+        was: The name that it had before, so that runs that were begun under that name go on.
         named: The branches.
 
     Raises:
@@ -53,6 +55,7 @@ class Parallel(Node[In, Out]):
         into: type[T],
         max_concurrency: int | None = ...,
         on_error: OnError = ...,
+        was: str | None = ...,
         **named: Node[I, Any],
     ) -> None: ...
     @overload
@@ -64,6 +67,7 @@ class Parallel(Node[In, Out]):
         *,
         max_concurrency: int | None = ...,
         on_error: OnError = ...,
+        was: str | None = ...,
         **named: Node[I, O],
     ) -> None: ...
     def __init__(
@@ -75,6 +79,7 @@ class Parallel(Node[In, Out]):
         into: Any = None,
         max_concurrency: int | None = None,
         on_error: OnError = "cancel",
+        was: str | None = None,
         **named: Any,
     ) -> None:
         self.name = checked_name(name)
@@ -88,6 +93,7 @@ class Parallel(Node[In, Out]):
         self.into = into
         self.max_concurrency = checked_concurrency(max_concurrency, f"parallel '{name}'")
         self.on_error = checked_on_error(on_error, f"parallel '{name}'")
+        self.policies = NO_POLICY.changed(Policies(was=was))
         self._check_branches()
 
     @property

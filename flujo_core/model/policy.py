@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
@@ -16,6 +16,9 @@ HOPELESS = (ConfigurationError, ModelRejected)
 
 Validator: TypeAlias = Callable[..., Any]
 """Looks at an output: gives None if it may pass, else what is wrong with it, for the next attempt. It may be async."""
+
+Migrations: TypeAlias = Mapping[str, Callable[[Any], Any] | None]
+"""By an earlier version of a node, what turns an output of it into one of this version; None: it is good as it is."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,9 @@ class Policies(TypedDict, total=False):
             attempt. A name stands for a validator that a plugin has registered.
         cache: Whether its outputs are kept for equal inputs.
         version: Changed by the author when its meaning changes, so that what was cached is not used any more.
+        was: The name that it had before, so that runs that were begun under that name go on.
+        migrations: How runs go on that were begun under another ``version``: by that version (empty: none), a function
+            that turns an output of it, as plain JSON data, into one of this version; or None: it is good as it is.
     """
 
     retry: Retry | None
@@ -159,6 +165,8 @@ class Policies(TypedDict, total=False):
     validators: Sequence[Validator | str]
     cache: Cache | None
     version: str | None
+    was: str | None
+    migrations: Migrations | None
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,8 @@ class StepPolicy:
         validators: What an output must pass.
         cache: Whether outputs are kept for equal inputs, or None.
         version: The author's mark of its meaning, or None.
+        was: The name that it had before, or None.
+        migrations: By earlier versions, what turns an output of theirs into one of this version, or None.
 
     Raises:
         DefinitionError: One of them is something else.
@@ -183,12 +193,15 @@ class StepPolicy:
     validators: Sequence[Validator | str] = ()
     cache: Cache | None = None
     version: str | None = None
+    was: str | None = None
+    migrations: Migrations | None = None
 
     def __post_init__(self) -> None:
         for name, value, kind, example in (
             ("retry", self.retry, Retry, "Retry(attempts=3)"),
             ("cache", self.cache, Cache, "Cache(ttl=3600)"),
             ("version", self.version, str, "2"),
+            ("was", self.was, str, "old_name"),
         ):
             if not isinstance(value, kind | None):
                 raise DefinitionError(
@@ -203,6 +216,34 @@ class StepPolicy:
                 raise DefinitionError(
                     f"a validator is a function, or a registered name, not {type(validator).__name__!r}"
                 )
+        self._check_past()
+
+    def _check_past(self) -> None:
+        """Checks what says how the node goes on with runs of earlier code."""
+        if self.was is not None and not self.was.strip():
+            raise DefinitionError("'was' is the name that a node had before; it is empty")
+        if self.migrations is None:
+            return
+        if not isinstance(self.migrations, Mapping):
+            kind = type(self.migrations).__name__
+            raise DefinitionError(f"'migrations' is a mapping by version, such as '{{\"1\": None}}', not {kind!r}")
+        if self.version is None:
+            raise DefinitionError("'migrations' go to a version, and there is none; give 'version=' with them")
+        for version, migrate in self.migrations.items():
+            if not isinstance(version, str):
+                raise DefinitionError(f"'migrations' are by version, a text, and not {type(version).__name__!r}")
+            if version == self.version:
+                raise DefinitionError(f"'migrations' go from earlier versions to this one, and '{version}' is this one")
+            if migrate is not None and not callable(migrate):
+                raise DefinitionError(
+                    f"the migration from version '{version}' is a function of an output, or None, not"
+                    f" {type(migrate).__name__!r}"
+                )
+
+    @property
+    def guards(self) -> bool:
+        """Whether something in it holds around an attempt: what is done in one is then apart until it succeeds."""
+        return any(one is not None for one in (self.retry, self.timeout, self.fallback, self.cache))
 
     def changed(self, policies: Policies) -> StepPolicy:
         """These policies with some others; one that is given as None stays as it is."""

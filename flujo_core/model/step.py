@@ -25,7 +25,7 @@ from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
 from flujo_core.model.flow import Node, checked_name
 from flujo_core.model.inputs import NamedInput
 from flujo_core.model.outcome import PauseForHumanInput, Stop
-from flujo_core.model.policy import NO_POLICY, Cache, Policies, Retry, StepPolicy, Timeout, Validator
+from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout, Validator
 from flujo_core.model.reader import Reader
 from flujo_core.model.signature import Signature
 from flujo_core.model.template import Template
@@ -117,6 +117,8 @@ class Step(Node[In, Out]):
         fallback: Node[In, Out] | None = None,  # pyright: ignore[reportGeneralTypeIssues]
         cache: Cache | None = None,
         version: str | None = None,
+        was: str | None = None,
+        migrations: Migrations | None = None,
         validators: Sequence[Validator | str] | None = None,
     ) -> Self:
         """As ``Node.policy``, and ``validators``.
@@ -127,9 +129,19 @@ class Step(Node[In, Out]):
             fallback: What runs, with the same input, when it has failed for good.
             cache: Whether its outputs are kept for equal inputs.
             version: Changed by the author when its meaning changes, so that what was cached is not used any more.
+            was: The name that it had before, so that runs that were begun under that name go on.
+            migrations: How runs go on that were begun under another ``version``; see ``Policies``.
             validators: What an output must pass.
         """
-        made = super().policy(retry=retry, timeout=timeout, fallback=fallback, cache=cache, version=version)
+        made = super().policy(
+            retry=retry,
+            timeout=timeout,
+            fallback=fallback,
+            cache=cache,
+            version=version,
+            was=was,
+            migrations=migrations,
+        )
         return made if validators is None else made._with_policies(Policies(validators=validators))
 
     @overload

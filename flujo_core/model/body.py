@@ -1,0 +1,262 @@
+"""What functions and agents are: the name by which one is known again, and a digest of what it does.
+
+The digest of a function is made of its bytecode, with constants in the places of their numbers: it does not change with
+comments, docstrings, or the lines that it stands on. It does with the minor version of Python, which is why a manifest
+says which one that was.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dis import EXTENDED_ARG, hasconst, opmap
+from functools import partial
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
+from typing import Any, Protocol, runtime_checkable
+
+from flujo_core.model.agent import ModelAgent, model_name
+from flujo_core.model.draft import ATOMS
+
+LENGTH = 12
+"""How many hexadecimal digits of a digest are kept."""
+
+WITH_CONSTANT = frozenset(hasconst)
+MEANINGLESS = frozenset({opmap["NOP"], opmap["CACHE"], EXTENDED_ARG})
+MAIN = ("__main__", "__mp_main__")
+PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def digest(parts: Iterable[str]) -> str:
+    """A short digest of some texts."""
+    import hashlib  # noqa: PLC0415 - few runs are resumed, and few nodes have a cache
+
+    made = hashlib.sha256()
+    for part in parts:
+        made.update(part.encode("utf-8", "surrogatepass") + b"\0")
+    return made.hexdigest()[:LENGTH]
+
+
+def shown(value: object) -> str:
+    """``repr``, without the place in memory that it may tell."""
+    return PLACE.sub("", repr(value))
+
+
+# ---------------------------------------------------------------------------------------------------------- functions
+
+
+def identity_of(function: Callable[..., Any]) -> str:
+    """How a function is known again: ``module:qualname``; empty for a lambda, which its node stands for."""
+    while isinstance(function, partial):
+        function = function.func
+    plain: Any = function.__func__ if isinstance(function, MethodType) else function
+    named = plain if isinstance(plain, FunctionType | BuiltinFunctionType | type) else type(plain)
+    return "" if named.__name__ == "<lambda>" else f"{module_name(named.__module__)}:{named.__qualname__}"
+
+
+def module_name(name: str | None) -> str:
+    """The name that a module can be imported by; of a program, what it would be if it were imported."""
+    if name not in MAIN:
+        return name or ""
+    about = vars(sys.modules[name]) if name in sys.modules else {}
+    spec, file = about.get("__spec__"), about.get("__file__")
+    if spec is not None:
+        return str(spec.name)
+    return re.split(r"[/\\]", file)[-1].rpartition(".")[0] if file else "__main__"
+
+
+def body_of(function: Callable[..., Any]) -> str:
+    """A digest of what a function does: of its code, its defaults, and what it has from around it."""
+    return digest(_told(function, set()))
+
+
+def _told(function: Any, seen: set[int]) -> Iterator[str]:
+    if id(function) in seen:  # a function that calls itself, or two that call each other
+        return
+    seen.add(id(function))
+    if isinstance(function, partial):
+        yield from _told(function.func, seen)
+        yield from _values((*function.args, *function.keywords, *function.keywords.values()), seen)
+        return
+    plain = function.__func__ if isinstance(function, MethodType) else function
+    if isinstance(plain, FunctionType):
+        yield from _code(plain.__code__)
+        yield from _values((*(plain.__defaults__ or ()), *(plain.__kwdefaults__ or {}).values()), seen)
+        yield from _values(_from_around(plain), seen)
+        return
+    call = None if isinstance(plain, type) else vars(type(plain)).get("__call__")
+    yield identity_of(plain)
+    if isinstance(call, FunctionType):
+        yield from _told(call, seen)
+
+
+def _from_around(function: FunctionType) -> Iterator[Any]:
+    """What a function has from the functions around it, but for what it sets itself."""
+    code = function.__code__
+    own = {*code.co_varnames, *code.co_cellvars}
+    sets = {arg - len(own) for op, arg in _instructions(code) if op == opmap["STORE_DEREF"]}
+    for index, cell in enumerate(function.__closure__ or ()):
+        if index not in sets and cell != CellType():
+            yield cell.cell_contents
+
+
+def _values(values: Iterable[Any], seen: set[int]) -> Iterator[str]:
+    """Values that cannot change as they are, functions by what they do, all others by their types."""
+    for one in values:
+        if isinstance(one, FunctionType | MethodType | partial):
+            yield from _told(one, seen)
+        elif isinstance(one, tuple):
+            yield f"({len(one)}"
+            yield from _values(one, seen)
+        elif isinstance(one, type):
+            yield identity_of(one)
+        else:
+            yield repr(one) if type(one) in ATOMS else type(one).__qualname__
+
+
+def _code(code: CodeType) -> Iterator[str]:
+    """What a function's body does; functions in it are part of it."""
+    yield f"{code.co_argcount} {code.co_kwonlyargcount} {code.co_flags & 0x0C} {' '.join(code.co_names)}"
+    yield code.co_exceptiontable.hex()
+    for op, arg in _instructions(code):
+        if op not in WITH_CONSTANT:
+            yield f"{op} {arg}"
+            continue
+        yield f"{op}"
+        yield from _constant(code.co_consts[arg])
+
+
+def _instructions(code: CodeType) -> Iterator[tuple[int, int]]:
+    raw, more = code.co_code, 0
+    for place in range(0, len(raw), 2):
+        op, arg = raw[place], raw[place + 1] | more
+        more = arg << 8 if op == EXTENDED_ARG else 0
+        if op not in MEANINGLESS:
+            yield op, arg
+
+
+def _constant(value: Any) -> Iterator[str]:
+    if isinstance(value, CodeType):
+        yield from _code(value)
+    elif isinstance(value, frozenset):  # whose order is another one in each process
+        yield " ".join(sorted(map(repr, value)))
+    elif isinstance(value, tuple):
+        yield f"({len(value)}"
+        for one in value:
+            yield from _constant(one)
+    else:
+        yield repr(value)
+
+
+# ------------------------------------------------------------------------------------------------------------- agents
+
+
+@runtime_checkable
+class _Wrapper(Protocol):
+    """pydantic-ai's agents and toolsets that are around others."""
+
+    wrapped: Any
+
+
+@runtime_checkable
+class _WithToolsets(Protocol):
+    """pydantic-ai's agents, and its toolsets that are made of several."""
+
+    toolsets: Sequence[Any]
+
+
+@runtime_checkable
+class _WithTools(Protocol):
+    """pydantic-ai's ``FunctionToolset``."""
+
+    tools: Mapping[str, Any]
+
+
+@runtime_checkable
+class _Tool(Protocol):
+    """pydantic-ai's ``Tool``."""
+
+    name: str
+    function: Callable[..., Any]
+    description: str | None
+    requires_approval: bool
+
+
+@runtime_checkable
+class _WithCapabilities(Protocol):
+    """pydantic-ai's ``CombinedCapability``."""
+
+    capabilities: Sequence[Any]
+
+
+@runtime_checkable
+class _WithFunction(Protocol):
+    """pydantic-ai's runner of a system prompt that is a function."""
+
+    function: Callable[..., Any]
+
+
+@runtime_checkable
+class _WithInstruction(Protocol):
+    """pydantic-ai's instruction with where it comes from."""
+
+    instruction: Any
+
+
+SAID = ("_system_prompts", "_system_prompt_functions", "_instructions")
+"""Where a pydantic-ai agent keeps what it tells the model; that is not public."""
+
+
+def agent_of(agent: Any) -> Iterator[str]:
+    """What an agent is: its model, instructions, tools and settings; or what its ``run`` does."""
+    if isinstance(agent, str):
+        yield agent
+    elif isinstance(agent, ModelAgent):
+        yield from _model_agent(agent)
+    else:
+        yield body_of(type(agent).run)
+        yield from (f"{name} {value}" for name, value in sorted(_attributes(agent).items()) if isinstance(value, str))
+
+
+def _model_agent(agent: Any) -> Iterator[str]:
+    if isinstance(agent, _Wrapper):
+        yield type(agent).__qualname__
+        yield from _model_agent(agent.wrapped)
+        return
+    about = _attributes(agent)
+    settings = about.get("model_settings")
+    yield f"{model_name(agent.model)} {shown(agent.output_type)}"
+    yield shown(sorted(settings.items())) if isinstance(settings, Mapping) else type(settings).__qualname__
+    for one in (one for name in SAID for one in about.get(name) or ()):
+        yield from _said(one.instruction if isinstance(one, _WithInstruction) else one)
+    for toolset in agent.toolsets if isinstance(agent, _WithToolsets) else ():
+        yield from _toolset(toolset)
+    capability = about.get("_root_capability")
+    for one in capability.capabilities if isinstance(capability, _WithCapabilities) else ():
+        yield type(one).__qualname__
+
+
+def _said(one: Any) -> Iterator[str]:
+    """One instruction: a text, a function that makes it, or something that has such a function."""
+    function = one.function if isinstance(one, _WithFunction) else one
+    if isinstance(function, str):
+        yield function
+    else:
+        yield body_of(function) if callable(function) else type(function).__qualname__
+
+
+def _toolset(toolset: Any) -> Iterator[str]:
+    yield type(toolset).__qualname__
+    if isinstance(toolset, _Wrapper):
+        yield from _toolset(toolset.wrapped)
+    if isinstance(toolset, _WithToolsets):
+        for one in toolset.toolsets:
+            yield from _toolset(one)
+    for tool in toolset.tools.values() if isinstance(toolset, _WithTools) else ():
+        if isinstance(tool, _Tool):
+            yield f"{tool.name} {tool.description} {tool.requires_approval} {body_of(tool.function)}"
+
+
+def _attributes(one: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = getattr(one, "__dict__", {})
+    return found
