@@ -1,14 +1,14 @@
-"""pydantic-ai agents: the only kernel module that imports pydantic_ai. Imported when a pipeline has such an agent."""
+"""Asks pydantic-ai agents. With its neighbours the only kernel code that imports pydantic_ai, for pipelines that do."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
-from pydantic_ai import RunContext, exceptions
+from pydantic_ai import DeferredToolRequests, RunContext, exceptions
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import AbstractCapability, AgentCapability, ResolveModelId
 from pydantic_ai.exceptions import (
@@ -23,10 +23,13 @@ from pydantic_ai.exceptions import (
     UsageLimitExceeded,
     UserError,
 )
-from pydantic_ai.messages import AgentStreamEvent, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
+from pydantic_ai.messages import AgentStreamEvent, ModelMessage, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
 from pydantic_ai.models import Model, ModelResolutionContext, infer_model
 from pydantic_ai.usage import RunUsage
 
+from flujo_core.agents.deferred import deferred, history, results
+from flujo_core.agents.tool_drafts import ToolDrafts
+from flujo_core.agents.usage import counted, usage_of
 from flujo_core.errors import (
     ModelError,
     ModelMisbehaved,
@@ -34,7 +37,7 @@ from flujo_core.errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from flujo_core.model.agent import AgentReply, ModelSource, Usage, model_name
+from flujo_core.model.agent import AgentReply, CallLog, Deferred, ModelSource, model_name
 
 CUT_OFF: type[Exception] = getattr(exceptions, "OutputTokenLimitExceeded", exceptions.IncompleteToolCall)
 """What pydantic-ai raises for a reply that its limit of tokens cut off; before 2.68 only for a tool's arguments."""
@@ -48,45 +51,77 @@ OnText: TypeAlias = Callable[[str], Awaitable[None]]
 
 async def ask(
     agent: AbstractAgent[Any, Any],
-    prompt: str,
+    prompt: str | None,
     *,
     deps: Any,
     models: ModelSource,
     capabilities: Sequence[AgentCapability[Any]],
     metadata: dict[str, Any],
     on_text: OnText | None,
-) -> AgentReply[Any]:
-    """Runs a pydantic-ai agent.
+    log: CallLog | None = None,
+    drafts: ToolDrafts | None = None,
+    resumed: Deferred | None = None,
+    answers: Mapping[str, Any] | None = None,
+) -> AgentReply[Any] | Deferred:
+    """Runs a pydantic-ai agent; gives its reply, or what it waits for.
 
     Args:
         agent: The agent; a name of a model is resolved now.
-        prompt: The user prompt.
+        prompt: The user prompt; None where it goes on.
         deps: The agent's dependencies.
         models: Where plugins' models are found.
         capabilities: What plugins add to the agent's own capabilities.
         metadata: What the capabilities are told of the run, beside what the agent says.
         on_text: Gets the text as it comes; None: the model is not asked to stream.
+        log: The finished calls; None: nothing is journaled.
+        drafts: The drafts of its tool calls; None where they cannot change the context.
+        resumed: What it waited for, where it goes on; what it used counts as used by this call.
+        answers: The answers to that, by the ids of the tool calls.
 
     Raises:
         ModelError: The model gave nothing that can be used.
+        CallsDiffer: It asked for something else than the log has.
     """
     known = _resolved(agent, models)
-    used = RunUsage()
+    before = None if resumed is None else history(resumed)
+    used = RunUsage() if resumed is None or resumed.usage is None else counted(resumed.usage)
     try:
         result = await agent.run(
             prompt,
+            message_history=before,
+            deferred_tool_results=None if resumed is None else results(resumed, answers or {}),
             deps=deps,
             usage=used,
             infer_name=False,
             metadata=metadata,
-            capabilities=[ResolveModelId(_resolver(known, models)), *capabilities],
+            capabilities=[
+                *_around_calls(agent, log, drafts, before or ()),
+                ResolveModelId(_resolver(known, models)),
+                *capabilities,
+            ],
             event_stream_handler=None if on_text is None else _handler(on_text),
         )
     except (ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded, RunTimedOut) as error:
         failure = _translated(error, agent)
-        failure.usage = _usage(used)
+        failure.usage = usage_of(used)
         raise failure from error
-    return AgentReply(result.output, _usage(used))
+    if isinstance(result.output, DeferredToolRequests):
+        return deferred(result.output, result.all_messages_json(), usage_of(used))
+    return AgentReply(result.output, usage_of(used))
+
+
+def _around_calls(
+    agent: AbstractAgent[Any, Any], log: CallLog | None, drafts: ToolDrafts | None, before: Iterable[ModelMessage]
+) -> list[AbstractCapability[Any]]:
+    """What is around each of the agent's calls: nothing, unless there is a journal or tools can change the context."""
+    if log is None and drafts is None:
+        return []
+    from flujo_core.agents.durable import CallJournal, ToolTransactions, check_one_journal  # noqa: PLC0415 - is dear
+
+    if log is None:
+        return [ToolTransactions(drafts)]
+    check_one_journal(agent)
+    return [CallJournal(log, drafts, before)]
 
 
 HOOK_LIKE = ("after_", "before_", "for_", "get_", "handle_", "on_", "prepare_", "resolve_", "wrap_")
@@ -172,10 +207,6 @@ def _handler(on_text: OnText) -> Callable[[RunContext[Any], AsyncIterable[AgentS
                     await on_text(text)
 
     return handle
-
-
-def _usage(used: RunUsage) -> Usage:
-    return Usage(used.requests, used.input_tokens, used.output_tokens, used.tool_calls, used.cost)
 
 
 def _translated(error: Exception, agent: AbstractAgent[Any, Any]) -> ModelError:

@@ -19,6 +19,7 @@ from flujo_core.model.template import Template
 from flujo_core.model.wiring import Source
 
 if TYPE_CHECKING:
+    from flujo_core.agents.tool_drafts import ToolDrafts
     from flujo_core.model.context import PipelineContext
 
 
@@ -154,8 +155,10 @@ class AskModelAgent:
 
     def __init__(self, action: AgentAction, sources: Mapping[From, Source]) -> None:
         from flujo_core.agents.pydantic_ai import ask  # noqa: PLC0415 - imports pydantic_ai
+        from flujo_core.agents.tool_drafts import ToolDrafts  # noqa: PLC0415
 
-        self._ask: Callable[..., Awaitable[AgentReply[Any]]] = ask
+        self._ask: Callable[..., Awaitable[AgentReply[Any] | Deferred]] = ask
+        self._drafts = ToolDrafts
         self._agent = action.agent
         self._capabilities = action.capabilities
         self._template = action.prompt if isinstance(action.prompt, Template) else None
@@ -168,6 +171,11 @@ class AskModelAgent:
         self.needs_context = any(part is not None and part.needs_context for part in (self._prompt, self._deps))
 
     async def act(self, turn: Turn, /) -> tuple[Any, Usage | None]:
+        """Asks it; gives a ``Deferred`` as the output where it waits for answers.
+
+        Raises:
+            CallsDiffer: It asked for something else than the journal has.
+        """
         run, journal = turn.frame.run, turn.frame.run.journal
 
         async def on_text(text: str) -> None:
@@ -177,16 +185,33 @@ class AskModelAgent:
                 await journal.chunk(turn.address, turn.attempt, text)
 
         about = {"run_id": journal.run_id, "tenant": journal.tenant, "address": turn.address, "attempt": turn.attempt}
+        resumed, answers = turn.deferred or (None, None)
+        drafts = self._tool_drafts(turn)
         reply = await self._ask(
             self._agent,
-            await self._prompt_text(turn),
-            deps=None if self._deps is None else await self._deps.call(turn),
+            await self._prompt_text(turn) if resumed is None else None,
+            deps=await self._dependencies(turn, drafts),
             models=run.models,
             capabilities=self._capabilities,
             metadata={"flujo": about},
             on_text=on_text if run.streams_text or turn.alive is not None else None,
+            log=turn.calls,
+            drafts=drafts,
+            resumed=resumed,
+            answers=answers,
         )
-        return reply.output, reply.usage
+        return (reply, reply.usage) if isinstance(reply, Deferred) else (reply.output, reply.usage)
+
+    def _tool_drafts(self, turn: Turn) -> ToolDrafts | None:
+        """The drafts of tool calls, where the agent's dependencies have the context."""
+        if turn.context is None or self._deps is None or not self._deps.needs_context:
+            return None
+        return self._drafts(turn.context, restored=turn.calls is not None)
+
+    async def _dependencies(self, turn: Turn, drafts: ToolDrafts | None) -> Any:
+        if self._deps is None:
+            return None
+        return await self._deps.call(turn if drafts is None else turn._replace(context=drafts.context))
 
     async def _prompt_text(self, turn: Turn) -> Any:
         if self._template is not None:

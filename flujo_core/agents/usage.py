@@ -1,0 +1,38 @@
+"""What a pydantic-ai agent used, in our words and in its own."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic_ai.usage import RunUsage
+
+from flujo_core.model.agent import Usage
+
+
+def usage_of(used: RunUsage) -> Usage:
+    """What pydantic-ai has counted."""
+    return Usage(used.requests, used.input_tokens, used.output_tokens, used.tool_calls, used.cost)
+
+
+def between(before: Usage, after: Usage) -> Usage:
+    """What was used from one count to a later one."""
+    return Usage(
+        after.requests - before.requests,
+        after.input_tokens - before.input_tokens,
+        after.output_tokens - before.output_tokens,
+        after.tool_calls - before.tool_calls,
+        None if after.cost_usd is None else after.cost_usd - (before.cost_usd or Decimal()),
+    )
+
+
+def counted(usage: Usage) -> RunUsage:
+    """The usage as pydantic-ai counts it."""
+    made = RunUsage(
+        requests=usage.requests,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        tool_calls=usage.tool_calls,
+    )
+    if usage.cost_usd is not None:
+        made.cost = usage.cost_usd
+    return made
