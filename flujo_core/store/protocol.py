@@ -47,7 +47,7 @@ class Record(NamedTuple):
 
 
 ASKED = "question_asked"
-"""The kind of record that opens a question. One with ``question`` closes that."""
+"""The kind of record that opens a question. One with ``question`` closes that; ``run_ended`` closes all of its run."""
 
 LIFE = frozenset({"run_started", "run_resumed", "run_paused", "run_ended"})
 """The kinds of record whose outcome is the status of the run."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
-import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,9 +17,9 @@ from time import time
 from typing import Any, TypeVar, cast
 
 from flujo_core.model.event import RunStatus
-from flujo_core.store import sqlite_rows as rows
 from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary
 from flujo_core.store.sqlite_file import Synchronous
+from flujo_core.store.sqlite_tables import Tables
 from flujo_core.store.sqlite_writer import Job, Waiter, Work, Writer
 
 T = TypeVar("T")
@@ -46,13 +45,13 @@ class SQLiteStore:
         self, records: Sequence[Record], lease: Lease, /, *, taken: int | None = None, release: bool = False
     ) -> None:
         kept = tuple(records)
-        await self._do(lambda connection: rows.append(connection, kept, lease, taken, release), writes=True)
+        await self._do(lambda tables: tables.append(kept, lease, taken, release), writes=True)
 
     async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
-        return await self._do(lambda connection: rows.read(connection, run_id, after))
+        return await self._do(lambda tables: tables.read(run_id, after))
 
     async def run(self, run_id: str, /) -> RunSummary | None:
-        return await self._do(lambda connection: rows.find(connection, run_id)[0])
+        return await self._do(lambda tables: tables.run(run_id))
 
     async def runs(
         self,
@@ -62,7 +61,7 @@ class SQLiteStore:
         tenant: str | None = None,
         status: RunStatus | None = None,
     ) -> Sequence[RunSummary]:
-        return await self._do(lambda connection: rows.runs(connection, limit, before, tenant, status))
+        return await self._do(lambda tables: tables.runs(limit, before, tenant, status))
 
     async def questions(
         self,
@@ -72,22 +71,22 @@ class SQLiteStore:
         tenant: str | None = None,
         run_id: str | None = None,
     ) -> Sequence[OpenQuestion]:
-        return await self._do(lambda connection: rows.questions(connection, limit, after, tenant, run_id))
+        return await self._do(lambda tables: tables.questions(limit, after, tenant, run_id))
 
     async def acquire(self, run_id: str, holder: str, ttl: float, /, *, instead_of: int | None = None) -> Lease:
-        return await self._do(lambda connection: rows.acquire(connection, run_id, holder, ttl, instead_of), writes=True)
+        return await self._do(lambda tables: tables.acquire(run_id, holder, ttl, instead_of), writes=True)
 
     async def renew(self, lease: Lease, /) -> None:
-        await self._do(lambda connection: rows.renew(connection, lease), writes=True)
+        await self._do(lambda tables: tables.renew(lease), writes=True)
 
     async def release(self, lease: Lease, /) -> None:
-        await self._do(lambda connection: rows.release(connection, lease), writes=True)
+        await self._do(lambda tables: tables.release(lease), writes=True)
 
     async def post(self, mail: Mail, /, *, seen: int) -> bool:
-        return await self._do(lambda connection: rows.post(connection, mail, seen), writes=True)
+        return await self._do(lambda tables: tables.post(mail, seen), writes=True)
 
     async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
-        return await self._do(lambda connection: rows.inbox(connection, run_id, after))
+        return await self._do(lambda tables: tables.inbox(run_id, after))
 
     async def time(self) -> float:
         return time()
@@ -102,7 +101,7 @@ class SQLiteStore:
             closed = _give(jobs, None)
         await closed
 
-    async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
+    async def _do(self, work: Callable[[Tables], T], *, writes: bool = False) -> T:
         with self._lock:  # so that no job comes behind the one that ends the writer
             done = _give(self._started(), work, writes)
         return cast(T, await done)

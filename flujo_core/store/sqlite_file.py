@@ -22,7 +22,7 @@ HEADER_SIZE = 100
 """Bytes of the header of every SQLite database that is not empty."""
 
 RUN_BITS = 32
-"""A record's id is its run's number, and in this many bits below that its sequence."""
+"""In keys, a run's number stands above this many bits, which are a sequence of its journal or inbox."""
 
 SCHEMA = """
 create table run (
@@ -42,6 +42,8 @@ create index run_by_status on run (status, started_at, run_id);
 create index run_by_tenant on run (tenant, started_at, run_id) where tenant is not null;
 create table record (
     id integer primary key,
+    run integer not null,
+    sequence integer not null,
     kind text not null,
     address text not null,
     outcome text not null,
@@ -52,15 +54,25 @@ create table record (
     question integer not null,
     payload blob not null
 );
+create table place (
+    key integer primary key,
+    record integer not null
+);
+create table placed (
+    upto integer not null
+);
+insert into placed values (0);
 create table question (
-    id integer primary key references record,
+    key integer primary key,
     run_id text not null,
     tenant text,
-    asked_at real not null
+    address text not null,
+    asked_at real not null,
+    expires_at real
 );
-create index question_by_age on question (asked_at, run_id, id);
+create index question_by_age on question (asked_at, run_id, key);
 create table mail (
-    id integer primary key,
+    key integer primary key,
     kind text not null,
     question integer not null,
     at real not null,
@@ -69,8 +81,10 @@ create table mail (
     payload blob not null
 )
 """
-"""The tables. An append of records touches one page as a rule: that of its run's last records. So what changes with
-each append is not kept in the run's row, but read from its last record; and a payload comes last, behind the facts."""
+"""The tables. Records lie in the order in which they were written, of all runs, so that an append touches one page as a
+rule, and a hundred appends of a hundred runs not many more. Where those of a run are, ``place`` tells (its key is the
+run's number and the sequence), for the records up to ``placed``; the few behind that are looked through. What changes
+with each append is not kept in the run's row, but read from its last record."""
 
 MIGRATION = f"""
 alter table run rename to run_1;
@@ -81,8 +95,8 @@ insert into run
     select row_number() over (order by started_at, run_id), run_id, tenant, status, started_at, 1, '', 0.0, 0, 0
     from run_1;
 insert into record
-    select number << {RUN_BITS} | sequence, kind, address, iif(kind = 'run_started', 'running', outcome), at, 1, null,
-        null, 0, payload
+    select null, number, sequence, kind, address, iif(kind = 'run_started', 'running', outcome), at, 1, null, null, 0,
+        payload
     from record_1 join run using (run_id) order by number, sequence;
 drop table record_1;
 drop table run_1

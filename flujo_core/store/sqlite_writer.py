@@ -8,12 +8,23 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Any, NamedTuple, TypeAlias
 
 from flujo_core.errors import FlujoError, StoreError
 from flujo_core.store.sqlite_file import Synchronous, failure, open_file
+from flujo_core.store.sqlite_tables import Tables
 
-Work: TypeAlias = Callable[[sqlite3.Connection], Any]
+CROWD = 8
+"""From how many jobs in a batch on it is thought worth while to wait for more."""
+
+GATHERING = 5e-5
+"""For how many seconds is waited then, as long as more come."""
+
+MANY = 1000
+"""How many jobs are enough."""
+
+Work: TypeAlias = Callable[[Tables], Any]
 
 
 class Waiter(NamedTuple):
@@ -27,7 +38,7 @@ class Job(NamedTuple):
     """Work for the writer.
 
     Attributes:
-        work: What to do with the connection; it can be done again if it was undone. None: close it and end.
+        work: What to do with the tables; it can be done again if it was undone. None: close it and end.
         writes: Whether it needs a transaction.
         waiter: Who waits for it, if anybody does.
     """
@@ -58,7 +69,8 @@ class Writer:
         self._path = path
         self._synchronous = synchronous
         self._jobs = jobs
-        self._connection: sqlite3.Connection | None = None
+        self._tables: Tables | None = None
+        self._is_crowded = False
 
     def serve(self) -> None:
         """Does jobs, in the order in which they come, until one says to end."""
@@ -66,67 +78,81 @@ class Writer:
             batch = self._waiting()
             tell(self._done([job for job in batch if job.work]))
             if (last := batch[-1]).work is None:
-                if self._connection:
-                    self._connection.close()
+                if self._tables:
+                    self._tables.connection.close()
                 tell([(last, None, None)])
                 return
 
     def _waiting(self) -> list[Job]:
         """What has piled up, at least one job; ends with the job that says to end, if there is one."""
         batch = [self._jobs.get()]
+        if self._is_crowded:
+            self._gather()
         while batch[-1].work is not None and not self._jobs.empty():
             batch.append(self._jobs.get())
+        self._is_crowded = len(batch) >= CROWD
         return batch
+
+    def _gather(self) -> None:
+        """Waits while jobs come in quick succession: who was told of the last commit is about to give the next one."""
+        seen = -1
+        while seen < (seen := self._jobs.qsize()) < MANY:
+            sleep(GATHERING)
 
     def _done(self, batch: Sequence[Job]) -> list[Outcome]:
         try:
-            self._connection = self._connection or open_file(self._path, self._synchronous)
+            self._tables = self._tables or Tables(open_file(self._path, self._synchronous))
         except Exception as error:  # whatever it is, who waits is to hear of it
             failed = error if isinstance(error, StoreError) else failure(self._path, error)
             return [(job, None, failed) for job in batch]
-        return self.commit(self._connection, batch)
+        return self.commit(self._tables, batch)
 
-    def commit(self, connection: sqlite3.Connection, batch: Sequence[Job]) -> list[Outcome]:
+    def commit(self, tables: Tables, batch: Sequence[Job]) -> list[Outcome]:
         """Does a batch in one transaction; nobody hears of it before it is durable.
 
         A job that is refused is left out. One that fails in the middle of its writing is undone with the others, which
         are done again, each alone.
         """
         try:
-            return self._together(connection, batch)
+            return self._together(tables, batch)
         except _Spoiled:
-            return [outcome for job in batch for outcome in self._alone(connection, job)]
+            return [self._alone(tables, job) for job in batch]
 
-    def _together(self, connection: sqlite3.Connection, batch: Sequence[Job]) -> list[Outcome]:
+    def _alone(self, tables: Tables, job: Job) -> Outcome:
         try:
-            if any(job.writes for job in batch):
-                connection.execute("begin immediate")
-            outcomes = [self._attempt(connection, job) for job in batch]
-            if connection.in_transaction:
-                connection.execute("commit")
+            return self._together(tables, [job])[0]
+        except _Spoiled as spoiled:
+            assert isinstance(spoiled.__cause__, Exception)
+            return job, None, failure(self._path, spoiled.__cause__)
+
+    def _together(self, tables: Tables, batch: Sequence[Job]) -> list[Outcome]:
+        try:
+            tables.begin(writes=any(job.writes for job in batch))
+            outcomes = [self._attempt(tables, job) for job in batch]
+            _write(tables)
+            tables.commit()
         except sqlite3.Error as error:
             return [(job, None, failure(self._path, error)) for job in batch]
         finally:
-            if connection.in_transaction:
-                connection.execute("rollback")
+            if tables.connection.in_transaction:
+                tables.rollback()
         return outcomes
 
-    def _alone(self, connection: sqlite3.Connection, job: Job) -> list[Outcome]:
-        try:
-            return self._together(connection, [job])
-        except _Spoiled as spoiled:
-            assert isinstance(spoiled.__cause__, Exception)
-            return [(job, None, failure(self._path, spoiled.__cause__))]
-
-    def _attempt(self, connection: sqlite3.Connection, job: Job) -> Outcome:
+    def _attempt(self, tables: Tables, job: Job) -> Outcome:
         assert job.work is not None
-        before = connection.total_changes
         try:
-            return job, job.work(connection), None
+            return job, job.work(tables), None
+        except FlujoError as error:  # it was refused before it wrote
+            return job, None, error
         except Exception as error:  # whatever it is, it belongs to the job, not to the writer
-            if job.writes and (connection.total_changes != before or not connection.in_transaction):
-                raise _Spoiled from error
-            return job, None, error if isinstance(error, FlujoError) else failure(self._path, error)
+            raise _Spoiled from error
+
+
+def _write(tables: Tables) -> None:
+    try:
+        tables.write()
+    except Exception as error:  # whatever it is, it belongs to one of the jobs
+        raise _Spoiled from error
 
 
 def tell(outcomes: Iterable[Outcome]) -> None:

@@ -6,7 +6,6 @@ from flujo_core.errors import ConfigurationError
 from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Store
 
-
 SYNCHRONOUS = "?synchronous="
 
 
