@@ -135,6 +135,7 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
         self._steps = 0
         self._seen: Counter[str] = Counter()
         self._meter = _Meter()
+        self._broken: BaseException | None = None
         for message in before:
             self._steps += isinstance(message, ModelResponse)
             if isinstance(message, ModelRequest):
@@ -152,6 +153,14 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
         """Nothing of the agent has to be registered."""
         return self
 
+    async def wrap_run(self, ctx: RunContext[Any], *, handler: Any) -> Any:
+        """Lets no other capability make a success of a run that goes against the journal, or is not in it."""
+        try:
+            return await handler()
+        finally:
+            if self._broken is not None:
+                raise self._broken
+
     async def wrap_model_request(
         self, ctx: RunContext[Any], *, request_context: ModelRequestContext, handler: Any
     ) -> ModelResponse:
@@ -162,7 +171,7 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
         if response.state == "complete":
             used = response.usage
             usage = Usage(1, used.input_tokens, used.output_tokens, 0, used.cost)
-            await self._log.keep(name, Call(digest, response_json(response), NO_PATCH, usage))
+            await self._keep(name, Call(digest, response_json(response), NO_PATCH, usage))
         return response
 
     async def _called(self, asked: Asked) -> Any:
@@ -190,7 +199,7 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
                     raise
                 outcome, raised = told, error
             made = Call(digest, outcome_json(outcome, tool), under_way.patch, self._meter.read(usage_of(usage)))
-            await self._log.keep(name, made)
+            await self._keep(name, made)
         if raised is not None:
             raise raised
         return outcome_of(made.result, tool).value
@@ -203,8 +212,16 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
     def _find(self, name: str, digest: str) -> Call | None:
         known = self._log.find(name)
         if known is not None and known.digest != digest:
-            raise CallsDiffer(name)
+            self._broken = CallsDiffer(name)
+            raise self._broken
         return known
+
+    async def _keep(self, name: str, made: Call) -> None:
+        try:
+            await self._log.keep(name, made)
+        except BaseException as error:
+            self._broken = error
+            raise
 
 
 def check_one_journal(agent: AbstractAgent[Any, Any]) -> None:

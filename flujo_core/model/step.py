@@ -31,6 +31,7 @@ from flujo_core.model.signature import Signature
 from flujo_core.model.template import Template
 
 if TYPE_CHECKING:
+    from pydantic_ai import DeferredToolRequests
     from pydantic_ai.agent import AbstractAgent
 
 In = TypeVar("In", contravariant=True)
@@ -148,7 +149,7 @@ class Step(Node[In, Out]):
     @staticmethod
     def agent(
         name: str,
-        agent: AbstractAgent[None, O] | AbstractAgent[object, O],
+        agent: AbstractAgent[None, O | DeferredToolRequests] | AbstractAgent[object, O | DeferredToolRequests],
         *,
         prompt: Callable[Concatenate[I, ...], str],
         **policies: Unpack[Policies],
@@ -157,7 +158,7 @@ class Step(Node[In, Out]):
     @staticmethod
     def agent(
         name: str,
-        agent: AbstractAgent[None, O] | AbstractAgent[object, O],
+        agent: AbstractAgent[None, O | DeferredToolRequests] | AbstractAgent[object, O | DeferredToolRequests],
         *,
         input: type[I],
         prompt: str,
@@ -167,7 +168,7 @@ class Step(Node[In, Out]):
     @staticmethod
     def agent(
         name: str,
-        agent: AbstractAgent[None, O] | AbstractAgent[object, O],
+        agent: AbstractAgent[None, O | DeferredToolRequests] | AbstractAgent[object, O | DeferredToolRequests],
         *,
         prompt: str,
         **policies: Unpack[Policies],
@@ -176,14 +177,14 @@ class Step(Node[In, Out]):
     @staticmethod
     def agent(
         name: str,
-        agent: AbstractAgent[None, O] | AbstractAgent[object, O],
+        agent: AbstractAgent[None, O | DeferredToolRequests] | AbstractAgent[object, O | DeferredToolRequests],
         **policies: Unpack[Policies],
     ) -> Step[str, O]: ...
     @overload
     @staticmethod
     def agent(
         name: str,
-        agent: AbstractAgent[Deps, O],
+        agent: AbstractAgent[Deps, O | DeferredToolRequests],
         *,
         deps: Callable[..., Deps],
         input: type[I],
@@ -194,7 +195,7 @@ class Step(Node[In, Out]):
     @staticmethod
     def agent(
         name: str,
-        agent: AbstractAgent[Deps, O],
+        agent: AbstractAgent[Deps, O | DeferredToolRequests],
         *,
         deps: Callable[..., Deps],
         prompt: str | Callable[..., str] = ...,
