@@ -45,6 +45,7 @@ class Facts:
         named: The named inputs that it takes, by parameter: what each is named after, and the field of that.
         asks: Its predicates by their places (``until``), and how each is known again.
         apart: Whether it has a policy for which an attempt of it has a context of its own, if others run in it.
+        retries: Whether it has a ``Retry``, so that what runs in it may begin anew.
         scopes: The parts in which others run, in order, by their segments: ``[left]``, ``~fallback``.
     """
 
@@ -60,6 +61,7 @@ class Facts:
     named: Mapping[str, str] = field(default_factory=dict)
     asks: Mapping[str, str] = field(default_factory=dict)
     apart: bool = False
+    retries: bool = False
     scopes: Mapping[str, tuple[Facts, ...]] = field(default_factory=dict)
 
     @property
@@ -93,7 +95,7 @@ class _Key(NamedTuple):
 KEYS = (
     _Key("name", "n"), _Key("kind", "k", STEP), _Key("action", "a"), _Key("version", "v"), _Key("body", "b"),
     _Key("was", "w"), _Key("migrations", "m", {}), _Key("named", "i", {}), _Key("asks", "q", {}),
-    _Key("apart", "p", False),
+    _Key("apart", "p", False), _Key("retries", "r", False),
 )  # fmt: skip
 KEYS_OF_MEANING = tuple(one for one in KEYS if one.fact not in ("was", "migrations"))
 """The facts that say something of this code, and not of what it was before."""
@@ -179,7 +181,8 @@ def _facts(node: Node[Any, Any], address: str, names: Mapping[str, str]) -> Fact
         node.label, _kind(node),
         body=digest([*_settings(node), *(body_of(one.function) for one in asked.values())]),
         gives=shape_of(node.into) if isinstance(node, Parallel) and node.into is not None else "",
-        asks={place: identity_of(one.function) for place, one in asked.items()}, apart=policies.guards, **common,
+        asks={place: identity_of(one.function) for place, one in asked.items()}, apart=policies.guards,
+        retries=policies.retry is not None, **common,
     )  # fmt: skip
 
 
