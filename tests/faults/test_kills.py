@@ -1,0 +1,55 @@
+"""Runs that are killed with SIGKILL, everywhere: committed steps run again: 0; lost: 0; other results: 0.
+
+``FLUJO_FAULTS=full`` kills each scenario 200 times at random instants, and as often twice; else it is 25 times and 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+NAMES = [
+    "sequence", "sequence with plugins", "parallel", "parallel with plugins", "map", "map over a source", "loop",
+    "loop with plugins", "branch", "sub-pipeline", "retry", "retry with plugins", "failure", "pause",
+    "pauses side by side", "pause in a loop", "pause of a plugin", "mixture", "mixture with plugins", "named inputs",
+    "agent with tools",
+]  # fmt: skip
+
+
+def judged(report: dict[str, Any], keep: Callable[[str], None]) -> None:
+    keep(
+        "{scenario}, {mode}: {kills} kills in {trials} runs of {writes} writes, {late} came too late; committed and "
+        "run again, lost or unequal: {count}; {seconds} s".format(
+            count=len(report["problems"]), **({"writes": "?"} | report)
+        )
+    )
+    assert report["problems"] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_at_every_write_it_goes_on_as_if_nothing_had_happened(name: str, drive: Any, report: Any) -> None:
+    found = drive("boundaries", name)
+    judged(found, report)
+    assert found["kills"] == 3 * found["writes"] > 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_at_random_it_goes_on_as_if_nothing_had_happened(
+    name: str, drive: Any, report: Any, is_full: bool
+) -> None:
+    count = 200 if is_full else 25
+    found = drive("random", name, count, seed=NAMES.index(name))
+    judged(found, report)
+    assert found["trials"] == count and found["kills"] >= count // 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_again_while_it_is_resumed_it_goes_on_as_if_nothing_had_happened(
+    name: str, drive: Any, report: Any, is_full: bool
+) -> None:
+    count = 200 if is_full else 5
+    found = drive("double", name, count, seed=NAMES.index(name))
+    judged(found, report)
+    assert found["kills"] > count
