@@ -3,7 +3,7 @@
 It is the outermost layer around each model request and each tool call, so that a call which the journal has is not
 seen by any other capability either: nothing is reserved, masked or approved for it twice. Of pydantic-ai's
 ``BaseDurabilityCapability`` it takes the one place that an agent has for an engine of durability, and nothing of what
-that does for engines whose calls run in other processes (``docs/decisions/agent-calls.md``).
+that does for engines whose calls run in other processes (``docs/decisions/0018-the-calls-of-an-agent.md``).
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def till(email: Email, context: Ticket) -> Till:
     return Till(context)
 
 
-writes: Agent[object, Draft | DeferredToolRequests] = Agent("test", output_type=Draft | DeferredToolRequests)
+writes: Agent[object, Draft | DeferredToolRequests] = Agent("test", output_type=[Draft, DeferredToolRequests])
 pays: Agent[Till, str | DeferredToolRequests] = Agent("test", deps_type=Till, output_type=[str, DeferredToolRequests])
 plain = Agent("test", output_type=Draft)
 texts = Agent("test")
