@@ -7,63 +7,25 @@ import json
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from agent_calls import Attempt, Crash, Log, Script, calling, reply
+from agent_calls import Attempt, Crash, Deps, Desk, Desks, Log, Script, calling, replayed, reply
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, FunctionToolset, ModelRetry, RunContext, ToolOutput, ToolReturn
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.durable_exec import BaseDurabilityCapability, DurabilityEngineSpec
 from pydantic_ai.exceptions import ToolFailed
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RequestUsage
 
-from flujo_core import ContextConflict, DefinitionError, InvalidValue, Merge, ModelMisbehaved, PipelineContext
+from flujo_core import DefinitionError, InvalidValue, ModelMisbehaved
 from flujo_core.agents.pydantic_ai import _around_calls
 from flujo_core.model.agent import CallsDiffer, Usage
-
-
-class Desk(PipelineContext):
-    stamps: int = 0
-    owner: str = ""
-    notes: Annotated[list[str], Merge.append] = []
-    seen: dict[str, int] = {}
-
-
-@dataclass
-class Deps:
-    desk: Desk
-    calls: list[str] = field(default_factory=list)
-
-
-def desk_agent(script: Script, **more: Any) -> Agent[Deps, str]:
-    """An agent whose tools change the context; each notes that it was called."""
-    agent = Agent(script.model, deps_type=Deps, **more)
-
-    @agent.tool
-    async def stamp(ctx: RunContext[Deps], by: int) -> int:
-        ctx.deps.calls.append(f"stamp {by}")
-        ctx.deps.desk.stamps += by
-        return ctx.deps.desk.stamps
-
-    @agent.tool
-    def note(ctx: RunContext[Deps], text: str) -> str:
-        ctx.deps.calls.append(f"note {text}")
-        ctx.deps.desk.notes.append(text)
-        return f"noted, {len(ctx.deps.desk.notes)} in all"
-
-    @agent.tool
-    async def own(ctx: RunContext[Deps], who: str) -> None:
-        ctx.deps.desk.owner = who
-
-    return agent
 
 
 def giving(value: Any) -> Callable[[], Any]:
@@ -73,35 +35,6 @@ def giving(value: Any) -> Callable[[], Any]:
         return value
 
     return give
-
-
-class Desks:
-    """One desk agent, several attempts of it with one log."""
-
-    def __init__(self, *responses: ModelResponse | str, log: Log | None = None, context: Desk | None = None) -> None:
-        self.script = Script(*responses)
-        self.agent = desk_agent(self.script)
-        self.log = log
-        self.calls: list[str] = []
-        self.context = context or Desk()
-
-    async def attempt(self, **more: Any) -> Attempt:
-        made = Attempt(self.agent, self.log, self.context, lambda desk: Deps(desk, self.calls))
-        made.result = await made.run(**more)  # type: ignore[attr-defined]
-        return made
-
-
-async def replayed(desks: Desks) -> tuple[Any, Any]:
-    """An attempt, and the same once more with what it has journaled: nothing is called again, all else is the same."""
-    first = await desks.attempt()
-    asked, called = len(desks.script.requests), list(desks.calls)
-    again = await desks.attempt()
-    assert len(desks.script.requests) == asked, "no model request"
-    assert desks.calls == called, "no tool call"
-    assert again.changed == first.changed
-    assert again.result.output == first.result.output  # type: ignore[attr-defined]
-    assert again.result.usage == first.result.usage  # type: ignore[attr-defined]
-    return first, again
 
 
 def test_what_is_journaled_is_not_called_again() -> None:
@@ -220,127 +153,6 @@ def test_a_crash_beside_a_finished_call_repeats_the_other_only() -> None:
     assert again.changed == {"notes": ["quick", "slow"]}
 
 
-@pytest.mark.parametrize("with_log", [True, False])
-def test_tools_side_by_side_see_what_was_before_them_and_merge_in_the_order_they_were_asked_for(with_log: bool) -> None:
-    script = Script(calling(("late", {}), ("early", {})), "Done")
-    agent = Agent(script.model, deps_type=Deps)
-    early_ended = asyncio.Event()
-
-    @agent.tool
-    async def late(ctx: RunContext[Deps]) -> list[str]:
-        await early_ended.wait()
-        await asyncio.sleep(0)
-        ctx.deps.desk.notes.append("late")
-        return list(ctx.deps.desk.notes)
-
-    @agent.tool
-    async def early(ctx: RunContext[Deps]) -> list[str]:
-        ctx.deps.desk.notes.append("early")
-        early_ended.set()
-        return list(ctx.deps.desk.notes)
-
-    log = Log(Desk) if with_log else None
-    for _ in range(2):
-        attempt = Attempt(agent, log, Desk(notes=["old"]), lambda desk: Deps(desk))
-        assert asyncio.run(reply(attempt)).output == "Done"
-        assert attempt.changed == {"notes": ["old", "late", "early"]}
-    returned = [p.content for m in script.requests[-1] for p in m.parts if isinstance(p, ToolReturnPart)]
-    assert returned == [["old", "late"], ["old", "early"]]
-    if log is not None:
-        assert len(script.requests) == 2
-
-
-def test_two_calls_that_set_one_field_conflict_and_are_named() -> None:
-    desks = Desks(calling(("own", {"who": "Ada"}), ("own", {"who": "Bob"})), "Done", log=Log(Desk))
-    for _ in range(2):
-        with pytest.raises(ContextConflict, match=r"'own' and 'own#2' both changed field 'owner'") as raised:
-            asyncio.run(desks.attempt())
-        assert "Ada" not in str(raised.value)
-
-
-def test_one_after_the_other_setting_is_setting() -> None:
-    desks = Desks(calling(("own", {"who": "Ada"})), calling(("own", {"who": "Bob"}), first=2), "Done", log=Log(Desk))
-    first, _ = asyncio.run(replayed(desks))
-    assert first.changed == {"owner": "Bob"}
-
-
-def test_tools_that_run_alone_see_what_came_before_them() -> None:
-    script = Script(calling(("add", {"by": 1}), ("double", {}), ("add", {"by": 5})), "Done")
-    agent = Agent(script.model, deps_type=Deps)
-
-    @agent.tool
-    async def add(ctx: RunContext[Deps], by: int) -> int:
-        ctx.deps.desk.stamps += by
-        return ctx.deps.desk.stamps
-
-    @agent.tool(sequential=True)
-    async def double(ctx: RunContext[Deps]) -> int:
-        ctx.deps.desk.stamps *= 2
-        return ctx.deps.desk.stamps
-
-    log = Log(Desk)
-    for _ in range(2):
-        attempt = Attempt(agent, log, Desk(stamps=3), lambda desk: Deps(desk))
-        asyncio.run(attempt.run())
-        assert attempt.changed == {"stamps": 13}
-    assert [log.kept[f"tool.c{n}"][0].result for n in (1, 2, 3)] == [b'{"value":4}', b'{"value":8}', b'{"value":13}']
-
-
-def test_an_agent_whose_tools_run_one_by_one() -> None:
-    desks = Desks(calling(("own", {"who": "Ada"}), ("own", {"who": "Bob"})), "Done", log=Log(Desk))
-
-    async def twice() -> tuple[Any, Any]:
-        with desks.agent.parallel_tool_call_execution_mode("sequential"):
-            return await replayed(desks)
-
-    assert asyncio.run(twice())[0].changed == {"owner": "Bob"}
-
-
-def test_what_is_read_between_calls_is_what_the_calls_have_done() -> None:
-    script = Script(calling(("stamp", {"by": 2})), "Done")
-    agent = desk_agent(script)
-    read = []
-
-    @agent.instructions
-    def tell(ctx: RunContext[Deps]) -> str:
-        read.append(ctx.deps.desk.stamps)
-        return f"There are {ctx.deps.desk.stamps} stamps."
-
-    @agent.output_validator
-    async def check(ctx: RunContext[Deps], output: str) -> str:
-        read.append(ctx.deps.desk.stamps)
-        ctx.deps.desk.owner = "checked"
-        return output
-
-    log = Log(Desk)
-    for _ in range(2):
-        attempt = Attempt(agent, log, Desk(), lambda desk: Deps(desk))
-        asyncio.run(attempt.run())
-        assert attempt.changed == {"stamps": 2, "owner": "checked"}
-    assert len(script.requests) == 2
-    assert read[: len(read) // 2] == read[len(read) // 2 :]
-    assert sorted(set(read)) == [0, 2]
-
-
-def test_a_sync_tool_runs_in_a_thread_and_changes_the_draft_of_its_call() -> None:
-    script = Script(calling(("note", {"text": "a"}), ("note", {"text": "b"})), "Done")
-    agent = Agent(script.model, deps_type=Deps)
-    threads = []
-    both = threading.Barrier(2, timeout=5)
-
-    @agent.tool
-    def note(ctx: RunContext[Deps], text: str) -> int:
-        threads.append(threading.get_ident())
-        both.wait()  # side by side
-        ctx.deps.desk.notes.append(text)
-        return len(ctx.deps.desk.notes)
-
-    attempt = Attempt(agent, None, Desk(), lambda desk: Deps(desk))
-    asyncio.run(attempt.run())
-    assert attempt.changed == {"notes": ["a", "b"]}
-    assert threading.get_ident() not in threads
-
-
 class Reading(BaseModel):
     degrees: float
     at: tuple[int, int]
@@ -386,20 +198,6 @@ def test_a_result_that_is_no_json_fails_with_the_name_of_the_tool_and_no_value()
     with pytest.raises(InvalidValue, match="the tool 'give' gave a 'Secret'") as raised:
         asyncio.run(Attempt(agent, Log()).run())
     assert "hunter2" not in str(raised.value)
-
-
-def test_a_value_that_does_not_fit_the_context_fails_the_attempt() -> None:
-    script = Script(calling(("spoil", {})), "Done")
-    agent = Agent(script.model, deps_type=Deps)
-
-    @agent.tool
-    async def spoil(ctx: RunContext[Deps]) -> None:
-        ctx.deps.desk.stamps = "many"  # type: ignore[assignment]
-
-    log = Log(Desk)
-    with pytest.raises(InvalidValue, match="field 'stamps'"):
-        asyncio.run(Attempt(agent, log, Desk(), lambda desk: Deps(desk)).run())
-    assert list(log.kept) == ["model.1"]
 
 
 @pytest.mark.parametrize("error", [ModelRetry, ToolFailed])
@@ -669,30 +467,6 @@ def test_digests_are_those_of_another_process_and_tell_nothing() -> None:
     assert one["model.1"] == other["model.1"]
     assert one["tool.c1"] == other["tool.c1"]
     assert all(len(digest) >= 16 and int(digest, 16) >= 0 for digest in one.values())
-
-
-def test_calls_that_a_tool_makes_of_other_tools_are_part_of_its_own() -> None:
-    script = Script(calling(("outer", {})), "Done")
-    agent = Agent(script.model, deps_type=Deps)
-
-    @agent.tool
-    async def inner(ctx: RunContext[Deps]) -> str:
-        ctx.deps.desk.stamps += 1
-        return "inner"
-
-    @agent.tool
-    async def outer(ctx: RunContext[Deps]) -> str:
-        assert ctx.tool_manager is not None
-        ctx.deps.desk.stamps += 10
-        await ctx.tool_manager.handle_call(ToolCallPart("inner", {}, "x1"))
-        return str(ctx.deps.desk.stamps)
-
-    log = Log(Desk)
-    for _ in range(2):
-        attempt = Attempt(agent, log, Desk(), lambda desk: Deps(desk))
-        asyncio.run(attempt.run())
-        assert attempt.changed == {"stamps": 11}
-    assert list(log.kept) == ["model.1", "tool.c1", "model.2"]
 
 
 def test_capabilities_see_no_call_that_the_journal_has() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from pydantic_ai import Agent
+from pydantic_ai import Agent, RunContext
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
-from flujo_core import PipelineContext
+from flujo_core import Merge, PipelineContext
 from flujo_core.agents.pydantic_ai import OnText, ask
 from flujo_core.agents.tool_drafts import ToolDrafts
 from flujo_core.model.agent import AgentReply, Call, Deferred
@@ -135,3 +136,68 @@ async def reply(attempt: Attempt, **more: Any) -> AgentReply[Any]:
     got = await attempt.run(**more)
     assert isinstance(got, AgentReply)
     return got
+
+
+class Desk(PipelineContext):
+    stamps: int = 0
+    owner: str = ""
+    notes: Annotated[list[str], Merge.append] = []
+    seen: dict[str, int] = {}
+
+
+@dataclass
+class Deps:
+    desk: Desk
+    calls: list[str] = field(default_factory=list)
+
+
+def desk_agent(script: Script, **more: Any) -> Agent[Deps, str]:
+    """An agent whose tools change the context; each notes that it was called."""
+    agent = Agent(script.model, deps_type=Deps, **more)
+
+    @agent.tool
+    async def stamp(ctx: RunContext[Deps], by: int) -> int:
+        ctx.deps.calls.append(f"stamp {by}")
+        ctx.deps.desk.stamps += by
+        return ctx.deps.desk.stamps
+
+    @agent.tool
+    def note(ctx: RunContext[Deps], text: str) -> str:
+        ctx.deps.calls.append(f"note {text}")
+        ctx.deps.desk.notes.append(text)
+        return f"noted, {len(ctx.deps.desk.notes)} in all"
+
+    @agent.tool
+    async def own(ctx: RunContext[Deps], who: str) -> None:
+        ctx.deps.desk.owner = who
+
+    return agent
+
+
+class Desks:
+    """One desk agent, several attempts of it with one log."""
+
+    def __init__(self, *responses: ModelResponse | str, log: Log | None = None, context: Desk | None = None) -> None:
+        self.script = Script(*responses)
+        self.agent = desk_agent(self.script)
+        self.log = log
+        self.calls: list[str] = []
+        self.context = context or Desk()
+
+    async def attempt(self, **more: Any) -> Attempt:
+        made = Attempt(self.agent, self.log, self.context, lambda desk: Deps(desk, self.calls))
+        made.result = await made.run(**more)  # type: ignore[attr-defined]
+        return made
+
+
+async def replayed(desks: Desks) -> tuple[Any, Any]:
+    """An attempt, and the same once more with what it has journaled: nothing is called again, all else is the same."""
+    first = await desks.attempt()
+    asked, called = len(desks.script.requests), list(desks.calls)
+    again = await desks.attempt()
+    assert len(desks.script.requests) == asked, "no model request"
+    assert desks.calls == called, "no tool call"
+    assert again.changed == first.changed
+    assert again.result.output == first.result.output  # type: ignore[attr-defined]
+    assert again.result.usage == first.result.usage  # type: ignore[attr-defined]
+    return first, again
