@@ -34,7 +34,7 @@ from flujo_core.agents.recorded import (
     tool_digest,
 )
 from flujo_core.agents.tool_drafts import ToolCall, ToolDrafts
-from flujo_core.agents.usage import between, counted, usage_of
+from flujo_core.agents.usage import between, counted, together, usage_of
 from flujo_core.errors import DefinitionError
 from flujo_core.model.agent import Call, CallLog, CallsDiffer, Usage
 from flujo_core.model.patch import NO_PATCH
@@ -184,6 +184,7 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
             under_way.patch = known.patch
         if known.usage is not None:
             asked.ctx.usage.incr(counted(known.usage))
+            self._meter.pass_over(known.usage)
         return outcome_of(known.result, asked.call.tool_name).unwrapped()
 
     async def _journaled(self, asked: Asked, name: str, digest: str) -> Any:
@@ -267,3 +268,7 @@ class _Meter:
         """What was used since the last call read."""
         before, self._read = self._read, now
         return between(before, now)
+
+    def pass_over(self, counted: Usage) -> None:
+        """Something was counted that no call under way has used: it comes from the journal."""
+        self._read = together(self._read, counted)

@@ -25,6 +25,16 @@ def between(before: Usage, after: Usage) -> Usage:
     )
 
 
+def together(one: Usage, other: Usage) -> Usage:
+    """The sum as pydantic-ai counts it: of costs, those that are known."""
+    costs = [cost for cost in (one.cost_usd, other.cost_usd) if cost is not None]
+    return (
+        one._replace(cost_usd=Decimal())
+        .plus(other._replace(cost_usd=Decimal()))
+        ._replace(cost_usd=sum(costs, Decimal()) if costs else None)
+    )
+
+
 def counted(usage: Usage) -> RunUsage:
     """The usage as pydantic-ai counts it."""
     made = RunUsage(
