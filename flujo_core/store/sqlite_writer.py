@@ -67,7 +67,7 @@ class Writer:
 
     def __init__(self, path: Path, synchronous: Synchronous, jobs: queue.SimpleQueue[Job]) -> None:
         self._path = path
-        self._synchronous = synchronous
+        self._synchronous: Synchronous = synchronous
         self._jobs = jobs
         self._tables: Tables | None = None
         self._is_crowded = False
@@ -132,10 +132,11 @@ class Writer:
             _write(tables)
             tables.commit()
         except sqlite3.Error as error:
+            tables.rollback()
             return [(job, None, failure(self._path, error)) for job in batch]
-        finally:
-            if tables.connection.in_transaction:
-                tables.rollback()
+        except _Spoiled:
+            tables.rollback()
+            raise
         return outcomes
 
     def _attempt(self, tables: Tables, job: Job) -> Outcome:
