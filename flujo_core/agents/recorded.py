@@ -55,7 +55,7 @@ _ADAPTERS: dict[Recorded, TypeAdapter[Any]] = {
 
 def request_digest(request: ModelRequestContext) -> str:
     """A digest of what a model is asked: the model, the messages, the settings and the tools."""
-    messages = ModelMessagesTypeAdapter.dump_python(request.messages, mode="json")
+    messages = ModelMessagesTypeAdapter.dump_python(request.messages, mode="json", fallback=_unwritable)
     return _digest(
         request.model.model_id,
         [_timeless(message) for message in messages],
