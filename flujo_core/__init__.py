@@ -9,29 +9,44 @@ if TYPE_CHECKING:
     from flujo_core.config import PluginSettings, Settings
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
+        AlreadyAnswered,
+        AmbiguousAnswer,
+        AnswerError,
         BranchesFailed,
         ConfigurationError,
         ContextConflict,
         DefinitionError,
         EdgeError,
         FlujoError,
+        IncompatiblePipeline,
         InvalidValue,
+        LeaseLost,
         LoopExhausted,
+        MailWaiting,
         ModelError,
         ModelMisbehaved,
         ModelNotConfigured,
         ModelRejected,
         ModelUnavailable,
         NoCase,
+        NotAnApprover,
         OutputRejected,
         PluginError,
         PluginLoadError,
+        Poisoned,
+        QuestionExpired,
+        RunBusy,
         RunExists,
+        SealBroken,
         SignatureError,
+        StaleState,
+        StateError,
         StepError,
         StepTimeout,
         StoreError,
+        StoreFull,
         StoreRefused,
+        UnknownQuestion,
         UnknownRun,
     )
     from flujo_core.flujo import Flujo
@@ -45,6 +60,7 @@ if TYPE_CHECKING:
     from flujo_core.model.event import (
         AttemptFailed,
         BranchDecided,
+        CallCompleted,
         Chunk,
         ErrorInfo,
         ItemTaken,
@@ -52,22 +68,35 @@ if TYPE_CHECKING:
         NodeCompleted,
         NodeFailed,
         NodeStarted,
+        Origin,
+        QuestionAnswered,
+        QuestionAsked,
+        QuestionLapsed,
+        QuestionTerms,
+        QuestionWithdrawn,
         RunEnded,
         RunEvent,
+        RunPaused,
+        RunResumed,
         RunStarted,
         StepCompleted,
         StepFailed,
         StepStarted,
+        TokenReissued,
+        VoteCast,
     )
     from flujo_core.model.flow import Check, Node, Pipeline, walk
+    from flujo_core.model.human import HumanInput
     from flujo_core.model.inputs import From
     from flujo_core.model.loop import Loop
     from flujo_core.model.map import Map
     from flujo_core.model.merge import Merge
-    from flujo_core.model.outcome import Skip, Stop, Veto
+    from flujo_core.model.outcome import Default, PauseForHumanInput, Skip, Stop, Veto
     from flujo_core.model.parallel import Parallel
     from flujo_core.model.policy import Cache, Retry, StepPolicy, Timeout, Validator
-    from flujo_core.model.run import NodeResult, NoOutput, PipelineResult, RunFailed, RunRefused, RunState, StepResult
+    from flujo_core.model.question import Question
+    from flujo_core.model.result import NoOutput, PipelineResult, RunCancelled, RunFailed, RunRefused
+    from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult
     from flujo_core.model.signature import Resources, RunInfo
     from flujo_core.model.step import Step, step
     from flujo_core.store.cache import CacheStore, MemoryCache
@@ -79,10 +108,12 @@ _WHERE = {
     "config": ("PluginSettings", "Settings"),
     "engine.stream": ("RunStream",),
     "errors": (
-        "BranchesFailed", "ConfigurationError", "ContextConflict", "DefinitionError", "EdgeError", "FlujoError",
-        "InvalidValue", "LoopExhausted", "ModelError", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected",
-        "ModelUnavailable", "NoCase", "OutputRejected", "PluginError", "PluginLoadError", "RunExists", "SignatureError",
-        "StepError", "StepTimeout", "StoreError", "StoreRefused", "UnknownRun",
+        "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "ConfigurationError", "ContextConflict",
+        "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue", "LeaseLost",
+        "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected",
+        "ModelUnavailable", "NoCase", "NotAnApprover", "OutputRejected", "PluginError", "PluginLoadError", "Poisoned",
+        "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError", "StaleState", "StateError",
+        "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownQuestion", "UnknownRun",
     ),
     "flujo": ("Flujo",),
     "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
@@ -93,18 +124,23 @@ _WHERE = {
     "model.context": ("PipelineContext",),
     "model.diagram": ("diagram",),
     "model.event": (
-        "AttemptFailed", "BranchDecided", "Chunk", "ErrorInfo", "ItemTaken", "LoopDecided", "NodeCompleted",
-        "NodeFailed", "NodeStarted", "RunEnded", "RunEvent", "RunStarted", "StepCompleted", "StepFailed", "StepStarted",
+        "AttemptFailed", "BranchDecided", "CallCompleted", "Chunk", "ErrorInfo", "ItemTaken", "LoopDecided",
+        "NodeCompleted", "NodeFailed", "NodeStarted", "Origin", "QuestionAnswered", "QuestionAsked", "QuestionLapsed",
+        "QuestionTerms", "QuestionWithdrawn", "RunEnded", "RunEvent", "RunPaused", "RunResumed", "RunStarted",
+        "StepCompleted", "StepFailed", "StepStarted", "TokenReissued", "VoteCast",
     ),
     "model.flow": ("Check", "Node", "Pipeline", "walk"),
+    "model.human": ("HumanInput",),
     "model.inputs": ("From",),
     "model.loop": ("Loop",),
     "model.map": ("Map",),
     "model.merge": ("Merge",),
-    "model.outcome": ("Skip", "Stop", "Veto"),
+    "model.outcome": ("Default", "PauseForHumanInput", "Skip", "Stop", "Veto"),
     "model.parallel": ("Parallel",),
     "model.policy": ("Cache", "Retry", "StepPolicy", "Timeout", "Validator"),
-    "model.run": ("NoOutput", "NodeResult", "PipelineResult", "RunFailed", "RunRefused", "RunState", "StepResult"),
+    "model.question": ("Question",),
+    "model.result": ("NoOutput", "PipelineResult", "RunCancelled", "RunFailed", "RunRefused"),
+    "model.run": ("NodeResult", "QuestionState", "RunState", "StepResult"),
     "model.signature": ("Resources", "RunInfo"),
     "model.step": ("Step", "step"),
     "store.cache": ("CacheStore", "MemoryCache"),
@@ -115,18 +151,23 @@ _WHERE = {
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "AgentInfo", "AgentProtocol", "AgentReply", "AppInfo", "AttemptFailed", "AuthorizationRequest", "Branch",
-    "BranchDecided", "BranchesFailed", "Cache", "CacheStore", "Check", "Chunk", "ConfigurationError", "ContextConflict",
-    "Decision", "DefinitionError", "EdgeError", "ErrorInfo", "Flujo", "FlujoError", "From", "InvalidValue", "ItemTaken",
-    "Loop", "LoopDecided", "LoopExhausted", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory",
-    "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node",
-    "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "OutputRejected", "Parallel", "Pipeline",
-    "PipelineContext", "PipelineResult", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Record",
-    "Registry", "Resources", "Retry", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo",
-    "RunRefused", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "Settings",
-    "SignatureError", "Skip", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy",
-    "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreRefused",
-    "Timeout", "UnknownRun", "Usage", "Validator", "Veto", "diagram", "hookimpl", "step", "walk",
+    "AgentInfo", "AgentProtocol", "AgentReply", "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "AppInfo",
+    "AttemptFailed", "AuthorizationRequest", "Branch", "BranchDecided", "BranchesFailed", "Cache", "CacheStore",
+    "CallCompleted", "Check", "Chunk", "ConfigurationError", "ContextConflict", "Decision", "Default",
+    "DefinitionError", "EdgeError", "ErrorInfo", "Flujo", "FlujoError", "From", "HumanInput", "IncompatiblePipeline",
+    "InvalidValue", "ItemTaken", "LeaseLost", "Loop", "LoopDecided", "LoopExhausted", "MailWaiting", "Map",
+    "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
+    "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
+    "NodeStarted", "NotAnApprover", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput", "Pipeline",
+    "PipelineContext", "PipelineResult", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned",
+    "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState",
+    "QuestionTerms", "QuestionWithdrawn", "Record", "Registry", "Resources", "Retry", "RunBusy", "RunCancelled",
+    "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed",
+    "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "SealBroken", "Settings",
+    "SignatureError", "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
+    "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
+    "StoreFactory", "StoreFull", "StoreRefused", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage",
+    "Validator", "Veto", "VoteCast", "diagram", "hookimpl", "step", "walk",
 ]  # fmt: skip
 
 

@@ -24,10 +24,10 @@ FlujoError
 │   └── QuestionExpired         (also an AnswerError) nobody answered in time
 ├── PluginError                 a plugin's hook raised, or gave what it must not give
 ├── Veto                        a hook refuses the run (``model/outcome.py``)
-├── NoOutput                    ``result.output`` of a run that has none (``model/run.py``)
-├── RunFailed                   the run ended without a result; has ``.result`` (``model/run.py``)
-│   ├── RunRefused              a plugin or policy refused it (``model/run.py``)
-│   └── RunCancelled            somebody cancelled it (``model/run.py``)
+├── NoOutput                    ``result.output`` of a run that has none (``model/result.py``)
+├── RunFailed                   the run ended without a result; has ``.result`` (``model/result.py``)
+│   ├── RunRefused              a plugin or policy refused it (``model/result.py``)
+│   └── RunCancelled            somebody cancelled it (``model/result.py``)
 ├── AnswerError                 an answer to a question that cannot be taken
 │   ├── AlreadyAnswered         somebody was faster
 │   ├── AmbiguousAnswer         several questions are open, and nothing says which one is meant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from time import time
 from types import TracebackType
@@ -18,17 +18,32 @@ from flujo_core.config import Settings, load_settings
 from flujo_core.engine.bind import bound, capable
 from flujo_core.engine.compile import compiled
 from flujo_core.engine.epoch import Epoch, Site, Sites
-from flujo_core.engine.journal import Journal
-from flujo_core.engine.run import Program, execute
+from flujo_core.engine.journal import Durability, Journal
+from flujo_core.engine.lease import first_lease
+from flujo_core.engine.pending import pending, recoverable
+from flujo_core.engine.portable import SealKey, check_seal, portable, stored
+from flujo_core.engine.resume import Answer, Resumption
+from flujo_core.engine.run import Beginning, Program, execute
 from flujo_core.engine.stream import CAPACITY, Events, RunStream, streamed
-from flujo_core.errors import ConfigurationError, DefinitionError, FlujoError, PluginError, did_you_mean
+from flujo_core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    FlujoError,
+    IncompatiblePipeline,
+    PluginError,
+    RunBusy,
+    RunExists,
+    did_you_mean,
+)
 from flujo_core.hooks.callback import OnPipelineEnd, OnPipelineStart, PostStepExecution, PreStepExecution, callbacks
 from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
 from flujo_core.log import warning
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Veto
-from flujo_core.model.run import PipelineResult
+from flujo_core.model.compatibility import Comparison
+from flujo_core.model.question import Question
+from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.signature import Resources
 from flujo_core.model.surroundings import check_surroundings
 from flujo_core.model.value import flaws
@@ -37,6 +52,7 @@ from flujo_core.store.protocol import Store
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
+    from flujo_core.model.state import PipelineState
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -44,6 +60,7 @@ Ctx = TypeVar("Ctx", bound="PipelineContext", default="PipelineContext", covaria
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 X = TypeVar("X", bound="PipelineContext")
+T = TypeVar("T")
 
 
 class Flujo(Generic[In, Out, Ctx]):
@@ -57,6 +74,11 @@ class Flujo(Generic[In, Out, Ctx]):
         resources: What steps that declare a ``Resources`` parameter get: clients, pools.
         store: Where runs are journaled: ``"sqlite:///runs.db"``, ``"memory://"``, or a store. None: nowhere, and
             nothing is serialised.
+        durability: When an event is durable, unless a run says otherwise: ``"step"``, before anything that depends on
+            it begins, so that a kill repeats no committed step; ``"batch"``, soon; ``"exit"``, when the run pauses or
+            ends.
+        seal_key: What ``PipelineState`` is sealed with, and must be sealed with to be resumed from: bytes, or a
+            function that gives them. None: ``FLUJO_SEAL_KEY``, or no seal.
         cache: Where the outputs of nodes that have a ``Cache`` are kept; None: in memory, the 1024 that were used last.
         plugins: Plugins beside the installed ones.
         on_pipeline_start: Called as the hook of that name is; so are the next three.
@@ -78,6 +100,8 @@ class Flujo(Generic[In, Out, Ctx]):
         context: type[X],
         resources: Resources | None = ...,
         store: str | Store | None = ...,
+        durability: Durability = ...,
+        seal_key: SealKey | None = ...,
         cache: CacheStore | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
@@ -93,6 +117,8 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         resources: Resources | None = ...,
         store: str | Store | None = ...,
+        durability: Durability = ...,
+        seal_key: SealKey | None = ...,
         cache: CacheStore | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
@@ -108,6 +134,8 @@ class Flujo(Generic[In, Out, Ctx]):
         context: type[PipelineContext] | None = None,
         resources: Resources | None = None,
         store: str | Store | None = None,
+        durability: Durability = "step",
+        seal_key: SealKey | None = None,
         cache: CacheStore | None = None,
         plugins: Sequence[Plugin] = (),
         on_pipeline_start: OnPipelineStart | None = None,
@@ -123,6 +151,8 @@ class Flujo(Generic[In, Out, Ctx]):
         self._context_type = context or _empty_context()
         self._resources = resources
         self._is_durable = store is not None
+        self._durability: Durability = durability
+        self._seal_key = seal_key
         self._cache = MemoryCache() if cache is None else cache
         self._settings = settings or load_settings()
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
@@ -148,6 +178,7 @@ class Flujo(Generic[In, Out, Ctx]):
             cache=self._cache,
             takes=wiring.takes(pipeline),
             keeps_input="" in wiring.inputs,
+            origin=Beginning(pipeline, self._given, host.required),
         )
         return Epoch(program, host)
 
@@ -211,11 +242,24 @@ class Flujo(Generic[In, Out, Ctx]):
 
     @overload
     def run(
-        self: Flujo[None, O, X], /, *, run_id: str | None = ..., tenant: str | None = ..., context: X | None = ...
+        self: Flujo[None, O, X],
+        /,
+        *,
+        run_id: str | None = ...,
+        tenant: str | None = ...,
+        context: X | None = ...,
+        durability: Durability | None = ...,
     ) -> PipelineResult[O, X]: ...
     @overload
     def run(
-        self, input: In, /, *, run_id: str | None = ..., tenant: str | None = ..., context: PipelineContext | None = ...
+        self,
+        input: In,
+        /,
+        *,
+        run_id: str | None = ...,
+        tenant: str | None = ...,
+        context: PipelineContext | None = ...,
+        durability: Durability | None = ...,
     ) -> PipelineResult[Out, Ctx]: ...
     def run(self, input: Any = None, /, **keywords: Any) -> Any:
         """As ``run_async``, for code that is not async. It opens and closes what it needs.
@@ -223,18 +267,29 @@ class Flujo(Generic[In, Out, Ctx]):
         Raises:
             FlujoError: There is a running event loop, which this would block.
         """
-        with suppress(RuntimeError):  # there is none, as there should be
-            asyncio.get_running_loop()
-            raise FlujoError("'run' would block the running event loop; write 'await flujo.run_async(...)'")
-        return asyncio.run(self._run_alone(input, **keywords))
+        _check_no_loop("run", "run_async")
+        return asyncio.run(self._alone(lambda: self.run_async(input, **keywords)))
 
     @overload
     async def run_async(
-        self: Flujo[None, O, X], /, *, run_id: str | None = ..., tenant: str | None = ..., context: X | None = ...
+        self: Flujo[None, O, X],
+        /,
+        *,
+        run_id: str | None = ...,
+        tenant: str | None = ...,
+        context: X | None = ...,
+        durability: Durability | None = ...,
     ) -> PipelineResult[O, X]: ...
     @overload
     async def run_async(
-        self, input: In, /, *, run_id: str | None = ..., tenant: str | None = ..., context: PipelineContext | None = ...
+        self,
+        input: In,
+        /,
+        *,
+        run_id: str | None = ...,
+        tenant: str | None = ...,
+        context: PipelineContext | None = ...,
+        durability: Durability | None = ...,
     ) -> PipelineResult[Out, Ctx]: ...
     async def run_async(
         self,
@@ -244,35 +299,59 @@ class Flujo(Generic[In, Out, Ctx]):
         run_id: str | None = None,
         tenant: str | None = None,
         context: PipelineContext | None = None,
+        durability: Durability | None = None,
     ) -> Any:
-        """Runs the pipeline once, to its end.
+        """Runs the pipeline once, to its end, or until it waits for people.
+
+        With the id of a run that is in the store, it goes on with that one, as ``resume_async`` without an answer does:
+        one that waits, or has ended, gives what it has come to.
 
         Args:
             input: The pipeline's input.
             run_id: The run's id; made up, unless given.
             tenant: Whose run it is.
             context: The context to begin with; one with its defaults, unless given.
+            durability: When an event is durable; as the ``Flujo`` says, unless given.
 
         Returns:
-            The result of a run that completed or was stopped.
+            The result of a run that completed, was stopped, or is paused.
 
         Raises:
             InvalidValue: The input does not fit the pipeline; there was no run.
             RunFailed: The run failed; ``.result`` has what it came to.
             RunRefused: A plugin refused it.
+            RunCancelled: Somebody cancelled it.
             PluginError: A plugin did not start up; there was no run.
-            RunExists: The store has a run of that id.
+            RunExists: The store has a run of that id, with another input or of another tenant.
+            RunBusy: Somebody else goes on with that run.
+            IncompatiblePipeline: That run cannot go on with this pipeline.
             StoreError: The journal could not be kept.
         """
-        return await self._execution(self._journal(run_id, tenant, None), input, self._context(context))
+        begin = self._context(context)
+        if run_id is None or self._store is None:
+            return await self._execution(self._journal(run_id, tenant, None, durability), input, begin)
+        return await self._run_or_go_on(self._journal(run_id, tenant, None, durability), input, begin)
 
     @overload
     def stream(
-        self: Flujo[None, O, X], /, *, run_id: str | None = ..., tenant: str | None = ..., context: X | None = ...
+        self: Flujo[None, O, X],
+        /,
+        *,
+        run_id: str | None = ...,
+        tenant: str | None = ...,
+        context: X | None = ...,
+        durability: Durability | None = ...,
     ) -> AbstractAsyncContextManager[RunStream[O, X]]: ...
     @overload
     def stream(
-        self, input: In, /, *, run_id: str | None = ..., tenant: str | None = ..., context: PipelineContext | None = ...
+        self,
+        input: In,
+        /,
+        *,
+        run_id: str | None = ...,
+        tenant: str | None = ...,
+        context: PipelineContext | None = ...,
+        durability: Durability | None = ...,
     ) -> AbstractAsyncContextManager[RunStream[Out, Ctx]]: ...
     def stream(
         self,
@@ -282,6 +361,7 @@ class Flujo(Generic[In, Out, Ctx]):
         run_id: str | None = None,
         tenant: str | None = None,
         context: PipelineContext | None = None,
+        durability: Durability | None = None,
     ) -> AbstractAsyncContextManager[RunStream[Any, Any]]:
         """Runs the pipeline once, and gives its events as they happen: ``async with flujo.stream(x) as run``.
 
@@ -289,8 +369,185 @@ class Flujo(Generic[In, Out, Ctx]):
         is slow makes the run wait; one that leaves the block early cancels it.
         """
         events: Events = asyncio.Queue(CAPACITY)
-        journal, begin = self._journal(run_id, tenant, events), self._context(context)
-        return streamed(events, lambda: self._execution(journal, input, begin))
+        journal, begin = self._journal(run_id, tenant, events, durability), self._context(context)
+        if run_id is None or self._store is None:
+            return streamed(events, lambda: self._execution(journal, input, begin))
+        return streamed(events, lambda: self._run_or_go_on(journal, input, begin))
+
+    async def resume_async(
+        self,
+        run: str | PipelineState,
+        human_input: object = None,
+        /,
+        *,
+        token: str | None = None,
+        approver: str | None = None,
+        retry_failed: bool = False,
+    ) -> PipelineResult[Out, Ctx]:
+        """Goes on with a run: with an answer to what it waits for; or, without one, with a run that has crashed.
+
+        Args:
+            run: The run's id; or the ``state`` of its result, where there is no store.
+            human_input: The answer; an instance of what was asked for, or the plain data of one. None: no answer,
+                unless there is a token.
+            token: Which question it answers; needed where several are open.
+            approver: Who answers.
+            retry_failed: Whether a run that has failed is tried again, from what failed.
+
+        Returns:
+            The result of a run that completed, was stopped, or is paused. Its status is ``running`` if somebody else
+            goes on with it, who will take the answer in.
+
+        Raises:
+            AlreadyAnswered: Somebody was faster.
+            AmbiguousAnswer: Several questions are open, and there is no token.
+            UnknownQuestion: No such question is open.
+            NotAnApprover: The question names who may answer it.
+            QuestionExpired: Its time is over.
+            InvalidValue: The answer does not fit.
+            IncompatiblePipeline: The run cannot go on with this pipeline; the answer was not taken.
+            RunBusy: Somebody else goes on with it, and there was no answer.
+            UnknownRun: There is no such run.
+            StaleState: The store has more of the run than the state.
+            SealBroken: The state's seal is missing or wrong.
+            RunFailed: The run failed, was refused or cancelled: now, or before.
+            ConfigurationError: There is no store, and no state.
+        """
+        answer = None if human_input is None and token is None else Answer(human_input, token, approver)
+        store = await self._store_of(run)
+        run_id = run if isinstance(run, str) else run.run_id
+        return await self._resumed(store, run_id, lambda one: one.go_on(answer, retry_failed=retry_failed))
+
+    def resume(self, run: str | PipelineState, human_input: object = None, /, **keywords: Any) -> PipelineResult[Out, Ctx]:
+        """As ``resume_async``, for code that is not async. It opens and closes what it needs.
+
+        Raises:
+            FlujoError: There is a running event loop, which this would block.
+        """
+        _check_no_loop("resume", "resume_async")
+        return asyncio.run(self._alone(lambda: self.resume_async(run, human_input, **keywords)))
+
+    async def reissue_async(self, run_id: str, address: str, /) -> Question:
+        """Gives a question that is open a new token; the one before is void.
+
+        Args:
+            run_id: The run.
+            address: The address of what asks.
+
+        Raises:
+            UnknownQuestion: No question is open there.
+            AlreadyAnswered: It has its answer.
+            UnknownRun: There is no such run.
+        """
+        return await self._resumed(self._kept, run_id, lambda one: one.reissue(address))
+
+    async def pending_async(self, *, tenant: str | None = None, run_id: str | None = None) -> Sequence[Question]:
+        """The questions that are open, the oldest first; without their tokens.
+
+        Args:
+            tenant: Only this tenant's.
+            run_id: Only this run's.
+        """
+        return await pending(self._kept, tenant, run_id)
+
+    async def cancel_async(self, run_id: str, /) -> PipelineResult[Out, Ctx]:
+        """Cancels a run, wherever it goes on.
+
+        Returns:
+            What there is of it: its status is ``running`` if somebody else goes on with it, who will cancel it; as it
+            ended, if it had.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        return await self._resumed(self._kept, run_id, lambda one: one.cancel())
+
+    async def recover_async(self, *, tenant: str | None = None) -> Sequence[PipelineResult[Out, Ctx]]:
+        """Goes on with every run of this pipeline that nobody goes on with and that could: one that has crashed, or
+        waits and has mail, or a question whose time is over. What fails does not keep the others from going on.
+
+        Args:
+            tenant: Only this tenant's.
+
+        Returns:
+            What each has come to.
+        """
+        return [one async for one in self._recovered(tenant)]
+
+    async def _recovered(self, tenant: str | None) -> AsyncIterator[PipelineResult[Any, Any]]:
+        for run_id in await recoverable(self._kept, self._epoch.program.label, tenant):
+            try:
+                yield await self.resume_async(run_id)
+            except RunFailed as failed:
+                yield failed.result
+            except (RunBusy, IncompatiblePipeline) as error:
+                warning("run.not_recovered", run_id=run_id, failure=str(error))
+
+    async def compat_async(self, run_id: str, /) -> Comparison:
+        """What a run would meet if it went on with this pipeline; nothing is run, nothing written.
+
+        Args:
+            run_id: The run.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        return await self._resumed(self._kept, run_id, lambda one: one.would_meet())
+
+    @property
+    def _kept(self) -> Store:
+        """The store.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        if self._store is None:
+            raise ConfigurationError("this Flujo has no store; give 'store=', such as 'sqlite:///runs.db'")
+        return self._store
+
+    async def _store_of(self, run: str | PipelineState) -> Store:
+        """The store that has a run; that of a state alone is in memory."""
+        if isinstance(run, str):
+            return self._kept
+        check_seal(run, self._seal_key)
+        return await stored(run, self._store)
+
+    async def _resumed(self, store: Store, run_id: str, do: Callable[[Resumption], Coroutine[Any, Any, T]]) -> T:
+        """Does something with an earlier run, with the plugins that are in force now."""
+        epoch, site = self._epoch, self._sites.here
+
+        def open_journal(known: str, tenant: str | None) -> Journal:
+            return self._sealing(Journal(known, tenant, store, None, self._durability), store)
+
+        try:
+            with site.running(epoch):
+                await site.open(epoch)
+                return await do(Resumption(epoch.program, store, run_id, open_journal))
+        finally:
+            await site.leave(self._epoch)
+
+    async def _run_or_go_on(self, journal: Journal, input: Any, context: PipelineContext) -> PipelineResult[Any, Any]:
+        """Runs once; or goes on, if the store has a run of that id."""
+        store = self._kept
+        if await store.run(journal.run_id) is None:
+            try:
+                return await self._execution(journal, input, context)
+            except RunExists:  # somebody has just begun it
+                if await store.run(journal.run_id) is None or journal.is_held:
+                    raise
+        program, data = self._epoch.program, self._epoch.program.input(input)
+
+        def open_journal(known: str, tenant: str | None) -> Journal:
+            return self._sealing(Journal(known, tenant, store, journal.listener, journal.durability), store)
+
+        resumption = Resumption(program, store, journal.run_id, open_journal)
+        await resumption.check_input(data, journal.tenant)
+        return await self._resumed(store, journal.run_id, lambda _: resumption.go_on())
+
+    def _sealing(self, journal: Journal, store: Store | None) -> Journal:
+        """A journal whose run can be taken along in a state."""
+        journal.take_along = portable(self._epoch.program, self._seal_key, is_kept=store is not None and store is self._store)
+        return journal
 
     def _execution(
         self, journal: Journal, input: Any, context: PipelineContext
@@ -312,20 +569,25 @@ class Flujo(Generic[In, Out, Ctx]):
         finally:
             await site.leave(self._epoch)
 
-    async def _run_alone(self, input: Any, **keywords: Any) -> PipelineResult[Any, Any]:
+    async def _alone(self, run: Callable[[], Coroutine[Any, Any, PipelineResult[Any, Any]]]) -> PipelineResult[Any, Any]:
         result: PipelineResult[Any, Any] | None = None
         try:
             async with self:
-                result = await self.run_async(input, **keywords)
+                result = await run()
         except (PluginError, Veto) as failure:
             if result is None:
                 raise
             warning("plugin.failure_passed_over", hook="on_shutdown", failure=str(failure))
         return result
 
-    def _journal(self, run_id: str | None, tenant: str | None, events: Events | None) -> Journal:
+    def _journal(
+        self, run_id: str | None, tenant: str | None, events: Events | None, durability: Durability | None
+    ) -> Journal:
         known = new_run_id() if run_id is None else _checked_run_id(run_id)
-        return Journal(known, tenant, self._store, events)
+        journal = Journal(known, tenant, self._store, events, _checked_durability(durability or self._durability))
+        if self._store is not None:
+            journal.lease = first_lease(known)
+        return self._sealing(journal, self._store)
 
     def _context(self, given: PipelineContext | None) -> PipelineContext:
         kind = self._context_type
@@ -342,6 +604,18 @@ class Flujo(Generic[In, Out, Ctx]):
                 f"context '{kind.__name__}' does not begin with its defaults alone ({flaws(error, kind)});"
                 f" give 'context={kind.__name__}(...)' to the run"
             ) from error
+
+
+def _check_no_loop(name: str, twin: str) -> None:
+    with suppress(RuntimeError):  # there is none, as there should be
+        asyncio.get_running_loop()
+        raise FlujoError(f"'{name}' would block the running event loop; write 'await flujo.{twin}(...)'")
+
+
+def _checked_durability(durability: Durability) -> Durability:
+    if durability not in ("step", "batch", "exit"):
+        raise ConfigurationError("'durability' is 'step', 'batch' or 'exit'")
+    return durability
 
 
 def _checked_run_id(run_id: object) -> str:

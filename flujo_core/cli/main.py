@@ -29,7 +29,7 @@ from flujo_core.errors import (
     UnknownRun,
 )
 from flujo_core.model.outcome import Veto
-from flujo_core.model.run import RunRefused
+from flujo_core.model.result import RunRefused
 
 INTERRUPTED = 130
 

@@ -25,7 +25,7 @@ from flujo_core.flujo import Flujo, new_run_id
 from flujo_core.model.check import type_name
 from flujo_core.model.duration import span
 from flujo_core.model.flow import Node, walk
-from flujo_core.model.run import PipelineResult, RunFailed
+from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.surroundings import context_of
 from flujo_core.model.value import adapter, flaws
 from flujo_core.model.wiring import wire

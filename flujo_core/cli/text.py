@@ -9,12 +9,13 @@ from flujo_core.model.agent import Usage
 
 MARKS = {
     "completed": "✓", "skipped": "↷", "failed": "✗", "refused": "✗", "cancelled": "■", "stopped": "■", "running": "…",
+    "paused": "‖",
 }  # fmt: skip
 """The mark of each status."""
 
 STYLES = {
     "completed": "green", "skipped": "cyan", "failed": "red", "refused": "red", "cancelled": "yellow",
-    "stopped": "yellow", "running": "blue",
+    "stopped": "yellow", "running": "blue", "paused": "magenta",
 }  # fmt: skip
 """The colour of each status."""
 

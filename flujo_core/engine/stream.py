@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from flujo_core.errors import FlujoError
 from flujo_core.model.event import RunEvent
-from flujo_core.model.run import PipelineResult
+from flujo_core.model.result import PipelineResult
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext

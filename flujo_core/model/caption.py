@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from flujo_core.model.action import AgentAction
+from flujo_core.model.action import AgentAction, HumanAction
 from flujo_core.model.branch import DEFAULT, Branch
+from flujo_core.model.duration import span
 from flujo_core.model.flow import FALLBACK, Node, Scope
 from flujo_core.model.inputs import NamedInput
 from flujo_core.model.loop import Loop
@@ -19,9 +20,10 @@ WHOLE = ("", "[*]")
 
 
 def kind(node: Node[Any, Any]) -> list[str]:
-    """What kind of node it is: ``loop``; nothing for a step that asks no agent."""
+    """What kind of node it is: ``loop``; nothing for a step that asks nobody."""
     if isinstance(node, Step):
-        return ["agent"] if isinstance(node.action, AgentAction) else []
+        kinds = {AgentAction: "agent", HumanAction: "human"}
+        return [word for action, word in kinds.items() if isinstance(node.action, action)]
     return [type(node).__name__.lower()]
 
 
@@ -32,11 +34,21 @@ def terms(node: Node[Any, Any]) -> list[str]:
             return [f"until {node.until.name}", f"at most {node.max_iterations} times"]
         case Branch():
             return [f"on {node.on.name}"]
+        case Step(action=HumanAction() as action):
+            return _who_answers(action)
         case Parallel() | Map():
             over = f"over {node.over.name}" if isinstance(node, Map) and node.over is not None else ""
             limit = f"at most {node.max_concurrency} at once" if node.max_concurrency is not None else ""
             return [term for term in (over, limit, "collects failures" if node.on_error == "collect" else "") if term]
     return []
+
+
+def _who_answers(action: HumanAction) -> list[str]:
+    """Who may answer a question, and until when."""
+    asked = ", ".join(action.approvers)
+    who = f"{action.quorum} of {asked or 'several'}" if action.quorum > 1 else f"asks {asked}" if asked else ""
+    until = f"within {span(action.expires_in.total_seconds())}" if action.expires_in is not None else ""
+    return [term for term in (who, until) if term]
 
 
 def named_inputs(node: Node[Any, Any]) -> list[str]:

@@ -11,7 +11,8 @@ from flujo_core.model.caption import kind, named_inputs, place, printable, terms
 from flujo_core.model.check import type_name
 from flujo_core.model.flow import FALLBACK, Node, Scope, join, parts_of, scopes_of
 from flujo_core.model.flowchart import flowchart
-from flujo_core.model.run import PipelineResult, RunState, fold
+from flujo_core.model.result import PipelineResult
+from flujo_core.model.run import RunState, fold
 from flujo_core.model.tally import Tallies
 
 UNBRACKETED = (FALLBACK, f"[{DEFAULT}]")

@@ -13,11 +13,14 @@ from flujo_core.model.flow import FALLBACK, Node, Scope, exits, join, parts_of
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
-from flujo_core.model.mermaid import CIRCLE, DIAMOND, RECTANGLE, ROUNDED, STADIUM, Feed, Sheet
+from flujo_core.model.mermaid import CIRCLE, DIAMOND, RECTANGLE, ROUNDED, SLANTED, STADIUM, Feed, Sheet
 from flujo_core.model.parallel import Parallel
 from flujo_core.model.step import Step
 from flujo_core.model.tally import Tallies, Tally
 from flujo_core.model.wiring import Source, wire
+
+SHAPES = {"agent": ROUNDED, "human": SLANTED}
+"""The shapes of steps that ask somebody."""
 
 
 class Drawn:
@@ -175,8 +178,8 @@ class _Flowchart:
         if self._sources is not None:
             sources = self._sources.get(join(visit.around.path, node.label), {})
             self._wanted += [Wanted(box, visit.around, one, sources[one.source]) for one in inputs]
-        about = named_inputs(node) if self._sources is None else []
-        shape = ROUNDED if kind(node) == ["agent"] else RECTANGLE
+        about = [*terms(node), *(named_inputs(node) if self._sources is None else [])]
+        shape = SHAPES.get("".join(kind(node)), RECTANGLE)
         self._sheet.box(box, shape, [node.label, *about, *visit.fate], visit.style)
         self._sheet.connect(visit.feeds, box)
 

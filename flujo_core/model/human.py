@@ -42,6 +42,9 @@ class HumanInput(Step[In, Out]):
         version: Changed by the author when its meaning changes.
         was: The name that it had before, so that runs that were begun under that name go on.
         migrations: How runs go on that were begun under another ``version``; see ``Policies``.
+        was: The name that it had before, so that runs that were begun under that name go on.
+        migrations: How runs go on that were begun under another ``version``; see ``Policies``.
+        migrations: How runs go on that were begun under another ``version``; see ``Policies``.
 
     Raises:
         DefinitionError: JSON has no values of the answer's type; or a placeholder, or a term, cannot be.

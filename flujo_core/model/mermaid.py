@@ -20,6 +20,7 @@ COLOURS = {
     "failed": ("#f9d6d5", "#b3261e"),
     "cancelled": ("#fbe3cd", "#a8570b"),
     "running": ("#dbe2fb", "#3446a8"),
+    "paused": ("#ece0f6", "#6c3a9c"),
     "idle": ("#f2f2f2", "#a0a0a0"),
 }
 """What boxes are filled and drawn with, by what became of the node."""
@@ -36,6 +37,7 @@ FRAME = "Frame"
 
 BREAK = "<br/>"
 RECTANGLE, ROUNDED, DIAMOND, CIRCLE, STADIUM = '["{}"]', '("{}")', '{{"{}"}}', '(("{}"))', '(["{}"])'
+SLANTED = '[/"{}"/]'
 
 
 class Feed(NamedTuple):

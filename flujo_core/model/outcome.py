@@ -82,11 +82,12 @@ def checked_terms(
     Raises:
         DefinitionError: One cannot.
     """
-    if expires_in is not None and (not isinstance(expires_in, timedelta) or expires_in <= timedelta(0)):
+    is_time = isinstance(expires_in, timedelta | None)
+    if not (is_time and (expires_in is None or expires_in > timedelta(0))):
         raise DefinitionError("'expires_in' of a question is a 'timedelta' above 0, such as 'timedelta(days=2)'")
-    if not isinstance(on_expiry, Default) and on_expiry not in ("fail", "stop"):
+    if not (isinstance(on_expiry, Default) or on_expiry in ("fail", "stop")):
         raise DefinitionError("'on_expiry' of a question is 'fail', 'stop' or 'Default(value)'")
-    if isinstance(approvers, str) or not all(isinstance(one, str) and one for one in approvers):
+    if isinstance(approvers, str) or not all(type(one) is str and one for one in approvers):
         raise DefinitionError("'approvers' of a question is a list of names")
     if type(quorum) is not int or quorum < 1:
         raise DefinitionError("'quorum' of a question is a whole number, at least 1")

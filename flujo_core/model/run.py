@@ -1,18 +1,14 @@
-"""What a run is: its state, folded from its events, and its result, as callers get it."""
+"""What a run is: its state, folded from its events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from typing_extensions import TypeVar
-
-from flujo_core.errors import FlujoError
 from flujo_core.model.agent import Usage
 from flujo_core.model.contexts import Contexts, attempt_path, is_below
-from flujo_core.model.draft import Drafting, State, drafted
+from flujo_core.model.draft import State
 from flujo_core.model.event import (
     AttemptFailed,
     BranchDecided,
@@ -24,22 +20,26 @@ from flujo_core.model.event import (
     NodeKind,
     NodeStarted,
     OutputSource,
+    QuestionAnswered,
+    QuestionAsked,
+    QuestionLapsed,
+    QuestionWithdrawn,
     RunEnded,
     RunEvent,
+    RunPaused,
+    RunResumed,
     RunStarted,
     RunStatus,
     StepCompleted,
     StepFailed,
     StepStarted,
+    VoteCast,
 )
 
-if TYPE_CHECKING:
-    from flujo_core.model.context import PipelineContext
+StepStatus: TypeAlias = Literal["running", "paused", "completed", "skipped", "failed", "cancelled"]
+QuestionStatus: TypeAlias = Literal["open", "answered", "lapsed", "withdrawn"]
 
-Out = TypeVar("Out", covariant=True)
-Ctx = TypeVar("Ctx", bound="PipelineContext", default="PipelineContext", covariant=True)
-
-StepStatus: TypeAlias = Literal["running", "completed", "skipped", "failed", "cancelled"]
+ONGOING = ("running", "paused")
 
 
 @dataclass(slots=True, repr=False)
@@ -113,6 +113,26 @@ class NodeResult:
 
 
 @dataclass(slots=True, repr=False)
+class QuestionState:
+    """What became of one question.
+
+    Attributes:
+        asked: The event that asked.
+        status: Where it is.
+        votes: Who has answered, where several are asked.
+        answer: Its answer, or None.
+    """
+
+    asked: QuestionAsked
+    status: QuestionStatus = "open"
+    votes: list[VoteCast] = field(default_factory=list)
+    answer: QuestionAnswered | None = None
+
+    def __repr__(self) -> str:
+        return f"<QuestionState '{self.asked.address}' {self.status}>"
+
+
+@dataclass(slots=True, repr=False)
 class RunState:
     """The state of a run: a pure fold over its events.
 
@@ -128,6 +148,7 @@ class RunState:
         contexts: The context, and those of the scopes that have one of their own.
         steps: What became of each step, by address, in the order in which they began.
         nodes: What became of each node in which others run, likewise.
+        questions: What became of each question, by the sequence of the event that asked, in order.
         error: Why it failed or was refused, or None.
         reason: Why it was stopped, or None.
     """
@@ -143,6 +164,7 @@ class RunState:
     contexts: Contexts = field(default_factory=Contexts)
     steps: dict[str, StepResult] = field(default_factory=dict)
     nodes: dict[str, NodeResult] = field(default_factory=dict)
+    questions: dict[int, QuestionState] = field(default_factory=dict)
     error: ErrorInfo | None = None
     reason: str | None = None
 
@@ -158,6 +180,11 @@ class RunState:
     def usage(self) -> Usage:
         """What the agents of all steps used."""
         return total(self.steps.values())
+
+    @property
+    def open_questions(self) -> list[QuestionState]:
+        """The questions that wait for their answers, in order."""
+        return [one for one in self.questions.values() if one.status == "open"]
 
 
 def fold(events: Iterable[RunEvent]) -> RunState:
@@ -187,11 +214,12 @@ def advance(state: RunState, event: RunEvent) -> None:
         state.nodes[event.address].iterations = event.iteration
     elif isinstance(event, BranchDecided):
         state.nodes[event.address].case = event.case
-    elif isinstance(event, RunStarted):
-        state.run_id, state.tenant, state.pipeline = event.run_id, event.tenant, event.pipeline
-        state.started_at, state.input, state.contexts = event.at, event.input, Contexts(dict(event.context))
-    elif isinstance(event, RunEnded):
-        _end(state, event)
+    elif isinstance(event, QuestionAsked):
+        _ask(state, event)
+    elif isinstance(event, VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn):
+        _advance_question(state, event)
+    else:
+        _advance_run(state, event)
 
 
 def total(steps: Iterable[StepResult]) -> Usage:
@@ -208,9 +236,9 @@ def _advance_step(state: RunState, event: StepStarted | AttemptFailed | StepComp
     if step is None:
         step = state.steps[event.address] = StepResult(event.address, "running", event.attempt, event.at)
     step.attempts = event.attempt
-    if not isinstance(event, StepStarted) and event.usage is not None:
-        step.usage = event.usage if step.usage is None else step.usage.plus(event.usage)
     match event:
+        case StepStarted():
+            step.status, step.duration, step.error = "running", None, None
         case StepCompleted():
             step.status = "completed" if event.attempt or event.source == "cache" else "skipped"
             step.duration, step.output, step.source = event.duration, event.output, event.source
@@ -218,6 +246,14 @@ def _advance_step(state: RunState, event: StepStarted | AttemptFailed | StepComp
         case StepFailed():
             step.status, step.duration, step.error = "failed", event.duration, event.error
             state.contexts.drop(event.address)
+    if not isinstance(event, StepStarted):
+        _use(step, event.usage)
+
+
+def _use(step: StepResult, usage: Usage | None) -> None:
+    """Adds what the step's agent used since it was last told."""
+    if usage is not None:
+        step.usage = usage if step.usage is None else step.usage.plus(usage)
 
 
 def _advance_node(state: RunState, event: NodeStarted | NodeCompleted | NodeFailed) -> None:
@@ -227,6 +263,7 @@ def _advance_node(state: RunState, event: NodeStarted | NodeCompleted | NodeFail
     node.attempts = event.attempt
     match event:
         case NodeStarted():
+            node.status, node.duration, node.error = "running", None, None
             node.node, node.scopes, node.iterations, node.case = event.node, event.scopes, 0, None
             if event.apart:
                 state.contexts.open(event.address, event.attempt, "")
@@ -252,106 +289,58 @@ def _cancel(state: RunState, at: float, below: str = "") -> None:
     """What still runs was cancelled."""
     results: list[StepResult | NodeResult] = [*state.steps.values(), *state.nodes.values()]
     for one in results:
-        if one.status == "running" and (not below or is_below(one.address, below)):
+        if one.status in ONGOING and (not below or is_below(one.address, below)):
             one.status, one.duration = "cancelled", at - one.started_at
 
 
-def _end(state: RunState, event: RunEnded) -> None:
-    state.status, state.ended_at = event.status, event.at
-    state.output, state.reason, state.error = event.output, event.reason, event.error
-    _cancel(state, event.at)
+def _ask(state: RunState, event: QuestionAsked) -> None:
+    state.questions[event.sequence] = QuestionState(event)
+    address = _asker(event)
+    step = state.steps.get(address)
+    if step is None:
+        step = state.steps[address] = StepResult(address, "paused", event.attempt, event.at)
+    step.status = "paused"
+    _use(step, event.usage)
 
 
-class NoOutput(FlujoError):
-    """The run has no output; the message names its status."""
+def _advance_question(state: RunState, event: VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn) -> None:
+    question = state.questions[event.question]
+    match event:
+        case VoteCast():
+            question.votes.append(event)
+            return
+        case QuestionAnswered():
+            question.status, question.answer = "answered", event
+        case QuestionLapsed():
+            question.status = "lapsed"
+        case _:
+            question.status = "withdrawn"
+    address = _asker(question.asked)
+    step = state.steps[address]
+    if step.status != "paused" or any(_asker(one.asked) == address for one in state.open_questions):
+        return
+    step.status = "running"
+    if question.status == "withdrawn":
+        step.status, step.duration = "cancelled", event.at - step.started_at
 
 
-class PipelineResult(Generic[Out, Ctx]):
-    """What a run came to.
-
-    Attributes:
-        run_id: The run's id.
-        tenant: Whose run it is, or None.
-        status: How it ended.
-        context: The context at the end.
-        error: Why it failed or was refused, or None.
-        reason: Why it was stopped, or None.
-        end: The run's last event.
-    """
-
-    def __init__(self, events: Sequence[RunEvent], end: RunEnded, context: Drafting) -> None:
-        self.run_id = end.run_id
-        self.tenant = end.tenant
-        self.status: RunStatus = end.status
-        self.reason = end.reason
-        self.error = end.error
-        self._events = events
-        self.end = end
-        self._context = context
-
-    @property
-    def output(self) -> Out:
-        """The output.
-
-        Raises:
-            NoOutput: The run did not complete.
-        """
-        if self.status != "completed":
-            raise NoOutput(f"run '{self.run_id}' has no output: its status is '{self.status}'")
-        output: Out = self.end.output
-        return output
-
-    @property
-    def context(self) -> Ctx:
-        """The context at the end."""
-        return drafted(self._context)  # type: ignore[return-value]
-
-    @property
-    def events(self) -> tuple[RunEvent, ...]:
-        """What happened, in order."""
-        known = self._events
-        return (*(known[:-1] if known and isinstance(known[-1], RunEnded) else known), self.end)
-
-    @cached_property
-    def steps(self) -> tuple[StepResult, ...]:
-        """What became of each step, in the order in which they began."""
-        return tuple(fold(self.events).steps.values())
-
-    @property
-    def usage(self) -> Usage:
-        """What the agents of all steps used."""
-        return total(self.steps)
-
-    def replace(self, *, output: Any) -> PipelineResult[Any, Ctx]:
-        """The same result with another output, for ``on_pipeline_end``.
-
-        Raises:
-            NoOutput: The run did not complete, so there is no output to replace.
-        """
-        if self.status != "completed":
-            raise NoOutput(f"run '{self.run_id}' has no output to replace: its status is '{self.status}'")
-        return PipelineResult(self._events, replace(self.end, output=output), self._context)
-
-    def __repr__(self) -> str:
-        return f"<PipelineResult '{self.run_id}' {self.status}>"
+def _asker(asked: QuestionAsked) -> str:
+    """The address of the step that asks, or whose agent's tool does."""
+    return asked.address.partition("!")[0]
 
 
-class RunFailed(FlujoError):
-    """The run ended without a result.
-
-    ``__cause__`` is the error that ended it.
-
-    Attributes:
-        result: What the run came to until then.
-    """
-
-    def __init__(self, message: str, result: PipelineResult[Any, Any]) -> None:
-        super().__init__(message)
-        self.result = result
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.result)
-
-
-class RunRefused(RunFailed):
-    """A plugin or a policy refused the run."""
+def _advance_run(state: RunState, event: RunEvent) -> None:
+    match event:
+        case RunStarted():
+            state.run_id, state.tenant, state.pipeline = event.run_id, event.tenant, event.pipeline
+            state.started_at, state.input, state.contexts = event.at, event.input, Contexts(dict(event.context))
+        case RunPaused():
+            state.status = "paused"
+        case RunResumed():
+            state.status, state.ended_at, state.reason, state.error = "running", None, None, None
+        case RunEnded():
+            state.status, state.ended_at = event.status, event.at
+            state.output, state.reason, state.error = event.output, event.reason, event.error
+            for question in state.open_questions:
+                question.status = "withdrawn"
+            _cancel(state, event.at)

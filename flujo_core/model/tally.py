@@ -18,10 +18,12 @@ from flujo_core.model.map import Map
 from flujo_core.model.run import NodeResult, RunState, StepResult
 
 Result: TypeAlias = StepResult | NodeResult
-Outcome: TypeAlias = Literal["failed", "running", "cancelled", "fallback", "completed", "skipped", "cached"]
+Outcome: TypeAlias = Literal["failed", "paused", "running", "cancelled", "fallback", "completed", "skipped", "cached"]
 """What became of one execution: its status; ``fallback`` and ``cached`` are ways to be completed."""
 
-GRAVITY: tuple[Outcome, ...] = ("failed", "running", "cancelled", "fallback", "completed", "skipped", "cached")
+GRAVITY: tuple[Outcome, ...] = (
+    "failed", "paused", "running", "cancelled", "fallback", "completed", "skipped", "cached",
+)  # fmt: skip
 """All outcomes, first the one that tells most of a place that had several."""
 
 SAID = {"fallback": "completed by its fallback", "cached": "completed from the cache"}

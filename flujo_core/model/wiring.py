@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from flujo_core.errors import DefinitionError, EdgeError, did_you_mean
+from flujo_core.model.action import HumanAction
 from flujo_core.model.branch import Branch
 from flujo_core.model.check import bare, fits, type_name
 from flujo_core.model.field import field_type
@@ -137,7 +138,7 @@ def wire(whole: Node[Any, Any]) -> Wiring:
         DefinitionError: Something cannot be right; the message names the step.
     """
     wiring = Wiring()
-    _Wirer(whole, wiring).scope(Place("", parts_of(whole), None, None))
+    _Wirer(whole, wiring).scope(Place("", parts_of(whole), None, None), whole.takes)
     wiring.takes(whole)
     return wiring
 
@@ -149,11 +150,17 @@ class _Wirer:
         self._whole = whole
         self._wiring = wiring
 
-    def scope(self, place: Place) -> None:
-        """Walks the nodes of a scope."""
+    def scope(self, place: Place, given: Any) -> None:
+        """Walks the nodes of a scope.
+
+        Args:
+            place: The scope.
+            given: The type of what the first of them is given.
+        """
         nodes = list(place.names.values())
         for index, node in enumerate(nodes):
-            self._node(node, place)
+            self._node(node, place, given)
+            given = node.gives
             if not exits(node.gives) and index + 1 < len(nodes):
                 raise DefinitionError(
                     f"step '{nodes[index + 1].label}' never runs: '{node.label}' before it never gives an output;"
@@ -161,22 +168,24 @@ class _Wirer:
                 )
             place.ran.append(node.label)
 
-    def _node(self, node: Node[Any, Any], place: Place) -> None:
+    def _node(self, node: Node[Any, Any], place: Place, given: Any) -> None:
         address = join(place.path, node.label)
         node.check_fallback()
         if isinstance(node, Branch):
             node.check_cases()
         check_policies(node)
         if isinstance(node, Step):
-            _ = node.takes, node.gives
+            if node.template is not None and bare(node.takes) is Any:
+                node.template.check(given)
             self._leaf(node, address, place)
         for scope in scopes_of(node):
-            self.scope(Place(address + scope.segment, scope.nodes, place, _owner(node, scope)))
+            around = Place(address + scope.segment, scope.nodes, place, _owner(node, scope))
+            self.scope(around, _entering(node, scope, given))
 
     def _leaf(self, step: Step[Any, Any], address: str, place: Place) -> None:
         for wanted in step.named_inputs:
             who = f"step '{step.label}' takes '{wanted.parameter}' from {wanted.source.said}"
-            found = _Search(self._whole, place, wanted, who)
+            found = _Search(self._whole, place, wanted, who, _remedy(step, wanted))
             source = found.source()
             if source.name == RUN_INPUT and found.gives is Any and not source.path:
                 self._wiring.run_input.append(Entry(step.label, wanted.hint))
@@ -191,6 +200,24 @@ class _Wirer:
             self._wiring.kept.update(found.kept)
             self._wiring.entered.update(found.entered)
             self._wiring.inputs.update(found.inputs)
+
+
+def _remedy(step: Step[Any, Any], wanted: NamedInput) -> str:
+    """What can be done about an input that may not be there."""
+    if not wanted.is_placeholder:
+        return "give it a default"
+    if isinstance(step.action, HumanAction):
+        return "show it by a step before this one, which takes it with a default"
+    return "take it in a prompt function, with a default"
+
+
+def _entering(node: Node[Any, Any], scope: Scope, given: Any) -> Any:
+    """The type of what a scope of a node is given; of a loop, as the first iteration is and as the others are."""
+    if isinstance(node, Map) and scope.segment != FALLBACK:
+        return node.item
+    if isinstance(node, Loop) and scope.segment != FALLBACK:
+        return given if given == node.gives else Any
+    return given
 
 
 def _owner(node: Node[Any, Any], scope: Scope) -> Node[Any, Any] | None:
@@ -208,11 +235,12 @@ class _Search:
         inputs: The addresses of the scopes whose inputs must be kept for it.
     """
 
-    def __init__(self, whole: Node[Any, Any], place: Place, wanted: NamedInput, who: str) -> None:
+    def __init__(self, whole: Node[Any, Any], place: Place, wanted: NamedInput, who: str, remedy: str) -> None:
         self._whole = whole
         self._place = place
         self._wanted = wanted
         self._who = who
+        self._remedy = remedy
         self._previous = False
         self._uncertain: str | None = None
         self.gives: Any = None
@@ -327,10 +355,7 @@ class _Search:
 
     def _made(self, up: int, into: tuple[str, ...], name: str) -> Source:
         if self._uncertain is not None and not self._wanted.has_default:
-            remedy = (
-                "take it in a prompt function, with a default" if self._wanted.is_placeholder else "give it a default"
-            )
-            raise DefinitionError(f"{self._who}, which {self._uncertain}; {remedy}")
+            raise DefinitionError(f"{self._who}, which {self._uncertain}; {self._remedy}")
         return Source(up, self._previous, into, name, self._wanted.source.path)
 
 

@@ -17,7 +17,8 @@ from flujo_core.model.action import FunctionAction
 from flujo_core.model.context import PipelineContext
 from flujo_core.model.flow import Node, everything
 from flujo_core.model.outputs import addresses_of, output_of
-from flujo_core.model.run import PipelineResult, RunFailed, fold
+from flujo_core.model.result import PipelineResult, RunFailed
+from flujo_core.model.run import fold
 from flujo_core.model.signature import Resources, Signature
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import context_of

@@ -15,7 +15,7 @@ from flujo_core.hooks.spec import Plugin
 from flujo_core.model.context import PipelineContext
 from flujo_core.model.event import RunStatus
 from flujo_core.model.flow import Node
-from flujo_core.model.run import PipelineResult, RunFailed, RunRefused
+from flujo_core.model.result import PipelineResult, RunFailed, RunRefused
 from flujo_core.model.signature import Resources
 from flujo_core.store.protocol import Store
 from flujo_core.testing.recorder import HookCall, recorded

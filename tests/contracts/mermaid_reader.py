@@ -14,6 +14,7 @@ LABEL = r'"((?:[^"\n])+)"'
 SHAPES = {
     "rectangle": rf"\[{LABEL}\]", "rounded": rf"\({LABEL}\)", "diamond": rf"\{{{LABEL}\}}",
     "circle": rf"\(\({LABEL}\)\)", "stadium": rf"\(\[{LABEL}\]\)",
+    "slanted": rf"\[/{LABEL}/\]",
 }  # fmt: skip
 CHARACTER = re.compile(r"#\d+;|[^\W_]|(?<=[^\W_])[_-](?=[^\W_])|(?<=\d)\.(?=\d)|(?<=\S) (?=\S)|[^\x00-\x7f°¶]|[\[\],|]")
 RESERVED = {"end", "subgraph", "graph", "flowchart", "click", "style", "class", "default", "direction", "o", "x"}

@@ -13,7 +13,8 @@ from flujo_core.config import PluginSettings, Policy, Settings
 from flujo_core.errors import PluginError
 from flujo_core.flujo import Flujo
 from flujo_core.hooks.spec import Plugin
-from flujo_core.model.run import RunFailed, fold
+from flujo_core.model.result import RunFailed
+from flujo_core.model.run import fold
 from flujo_core.store.codec import decode
 from flujo_core.store.memory import MemoryStore
 from flujo_core.testing.conformance.finding import place_of
