@@ -39,9 +39,9 @@ from flujo_core.hooks.callback import OnPipelineEnd, OnPipelineStart, PostStepEx
 from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
 from flujo_core.log import warning
+from flujo_core.model.compatibility import Comparison
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Veto
-from flujo_core.model.compatibility import Comparison
 from flujo_core.model.question import Question
 from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.signature import Resources
@@ -178,7 +178,7 @@ class Flujo(Generic[In, Out, Ctx]):
             cache=self._cache,
             takes=wiring.takes(pipeline),
             keeps_input="" in wiring.inputs,
-            origin=Beginning(pipeline, self._given, host.required),
+            beginning=Beginning(pipeline, self._given, host.required),
         )
         return Epoch(program, host)
 
@@ -418,7 +418,9 @@ class Flujo(Generic[In, Out, Ctx]):
         run_id = run if isinstance(run, str) else run.run_id
         return await self._resumed(store, run_id, lambda one: one.go_on(answer, retry_failed=retry_failed))
 
-    def resume(self, run: str | PipelineState, human_input: object = None, /, **keywords: Any) -> PipelineResult[Out, Ctx]:
+    def resume(
+        self, run: str | PipelineState, human_input: object = None, /, **keywords: Any
+    ) -> PipelineResult[Out, Ctx]:
         """As ``resume_async``, for code that is not async. It opens and closes what it needs.
 
         Raises:
@@ -546,7 +548,9 @@ class Flujo(Generic[In, Out, Ctx]):
 
     def _sealing(self, journal: Journal, store: Store | None) -> Journal:
         """A journal whose run can be taken along in a state."""
-        journal.take_along = portable(self._epoch.program, self._seal_key, is_kept=store is not None and store is self._store)
+        journal.take_along = portable(
+            self._epoch.program, self._seal_key, is_kept=store is not None and store is self._store
+        )
         return journal
 
     def _execution(
@@ -569,7 +573,9 @@ class Flujo(Generic[In, Out, Ctx]):
         finally:
             await site.leave(self._epoch)
 
-    async def _alone(self, run: Callable[[], Coroutine[Any, Any, PipelineResult[Any, Any]]]) -> PipelineResult[Any, Any]:
+    async def _alone(
+        self, run: Callable[[], Coroutine[Any, Any, PipelineResult[Any, Any]]]
+    ) -> PipelineResult[Any, Any]:
         result: PipelineResult[Any, Any] | None = None
         try:
             async with self:

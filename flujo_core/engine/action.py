@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from flujo_core.backend.local import workers
 from flujo_core.engine.frame import MISSING, Frame
-from flujo_core.model.action import AgentAction, FunctionAction, RegisteredAction
+from flujo_core.model.action import AgentAction, FunctionAction, HumanAction, RegisteredAction
 from flujo_core.model.agent import AgentProtocol, AgentReply, CallLog, Deferred, ModelAgent, Usage, model_name
 from flujo_core.model.inputs import From
 from flujo_core.model.signature import RunInfo
@@ -59,10 +59,17 @@ class Turn(NamedTuple):
 
 
 class Action(Protocol):
-    """What a leaf does."""
+    """What a leaf does.
+
+    Attributes:
+        model: The name of the agent's model, or None.
+        needs_context: Whether it looks at the context.
+        has_calls: Whether it journals the calls that it makes.
+    """
 
     model: str | None
     needs_context: bool
+    has_calls: bool
 
     async def act(self, turn: Turn, /) -> tuple[Any, Usage | None]:
         """Does it; gives the output, not validated yet, and what an agent used."""
@@ -79,6 +86,8 @@ def action_of(step: Step[Any, Any], sources: Mapping[From, Source]) -> Action:
     assert not isinstance(step.action, RegisteredAction)  # what it stands for is in its place
     if isinstance(step.action, FunctionAction):
         return Call(step.action, sources)
+    if isinstance(step.action, HumanAction):
+        return AskPerson(step.action, sources)
     if isinstance(step.action.agent, ModelAgent):
         return AskModelAgent(step.action, sources)
     return AskAgent(step.action)
@@ -98,6 +107,7 @@ class Call:
     """Calls a function: on the event loop if it is async, else in a worker thread."""
 
     model: str | None = None
+    has_calls: bool = False
 
     def __init__(self, action: FunctionAction, sources: Mapping[From, Source]) -> None:
         self._function = action.function
@@ -141,6 +151,7 @@ class AskAgent:
 
     model: str | None = None
     needs_context: bool = False
+    has_calls: bool = False
 
     def __init__(self, action: AgentAction) -> None:
         self._agent = cast(AgentProtocol[Any, Any], action.agent)
@@ -150,8 +161,26 @@ class AskAgent:
         return reply.output, reply.usage
 
 
+class AskPerson:
+    """Asks a person."""
+
+    model: str | None = None
+    needs_context: bool = False
+    has_calls: bool = False
+
+    def __init__(self, action: HumanAction, sources: Mapping[From, Source]) -> None:
+        self._action = action
+        self._shown = [(one.source, sources[one.source]) for one in action.ask.named]
+
+    async def act(self, turn: Turn, /) -> tuple[Any, None]:
+        named = {wanted: turn.frame.find(source) for wanted, source in self._shown}
+        return self._action.pause(turn.value, named), None
+
+
 class AskModelAgent:
     """Asks a pydantic-ai agent."""
+
+    has_calls: bool = True
 
     def __init__(self, action: AgentAction, sources: Mapping[From, Source]) -> None:
         from flujo_core.agents.pydantic_ai import ask  # noqa: PLC0415 - imports pydantic_ai
@@ -229,8 +258,10 @@ def plain_address(address: str) -> str:
 
 def run_info(turn: Turn) -> RunInfo:
     """What a step may know of where it runs."""
-    journal, address = turn.frame.run.journal, plain_address(turn.address)
+    run, journal, address = turn.frame.run, turn.frame.run.journal, plain_address(turn.address)
     import hashlib  # noqa: PLC0415 - few steps ask for it
 
-    key = hashlib.sha256(f"{journal.run_id}\0{address}".encode()).hexdigest()[:32]
-    return RunInfo(journal.run_id, journal.tenant, address, turn.attempt, key, turn.deadline, turn.feedback)
+    began_as = plain_address(run.former.get(turn.address, turn.address))
+    key = hashlib.sha256(f"{journal.run_id}\0{began_as}".encode()).hexdigest()[:32]
+    about = (journal.run_id, journal.tenant, address, turn.attempt, key, turn.deadline, turn.feedback)
+    return RunInfo(*about, journal.lease.epoch)

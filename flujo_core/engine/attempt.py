@@ -6,32 +6,44 @@ import asyncio
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from flujo_core.engine.action import Turn, action_of, direct_call, plain_address
+from flujo_core.engine.again import changed_by, failure_again, patch_of
 from flujo_core.engine.cached import Entry, NodeCache
+from flujo_core.engine.calls import Calls, pause_of
 from flujo_core.engine.decide import decide
 from flujo_core.engine.failure import FAILING, PASSING, Stopped, failed, fallen, told
 from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
-from flujo_core.errors import InvalidValue, OutputRejected, StepError, StepTimeout
-from flujo_core.model.agent import Usage
+from flujo_core.engine.question import Answered, Asking, answer_type
+from flujo_core.engine.resumption import MAX_RECOVERIES, Again
+from flujo_core.errors import (
+    IncompatiblePipeline,
+    InvalidValue,
+    OutputRejected,
+    Poisoned,
+    QuestionExpired,
+    StepError,
+    StepTimeout,
+)
+from flujo_core.model.agent import CallLog, CallsDiffer, Deferred, Usage
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import State, draft, touched
 from flujo_core.model.event import AttemptFailed, OutputSource, StepStarted
 from flujo_core.model.flow import FALLBACK, encoded_name
 from flujo_core.model.inputs import From
-from flujo_core.model.outcome import Stop
+from flujo_core.model.outcome import PauseForHumanInput, Stop
 from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
 from flujo_core.model.policy import NO_POLICY, chance
+from flujo_core.model.question import check_response
 from flujo_core.model.step import Step
 from flujo_core.model.value import adapter, encoded, flaws
 from flujo_core.model.wiring import Source
-
-if TYPE_CHECKING:
-    pass
 
 
 class Yield(NamedTuple):
@@ -101,10 +113,14 @@ class Plan:
 
         Raises:
             Stopped: It is a Stop.
+            Asking: It is a question.
             InvalidValue: It does not fit.
         """
         if isinstance(output, Stop):
             raise Stopped(output)
+        if isinstance(output, PauseForHumanInput):
+            check_response(output.response_model, self.gives, f"step '{self.name}'")
+            raise Asking("step", {"": output})
         try:
             return self.validate(output)
         except ValidationError as error:
@@ -121,9 +137,10 @@ class Execution:
         address: Its address.
         value: Its input.
         started: When it began, in seconds since the epoch.
+        again: Where it goes on, if it has begun before.
     """
 
-    __slots__ = ("address", "frame", "plan", "run", "started", "value")
+    __slots__ = ("address", "again", "frame", "plan", "run", "started", "value")
 
     def __init__(self, plan: Plan, frame: Frame, address: str, value: Any, started: float) -> None:
         self.plan = plan
@@ -132,6 +149,7 @@ class Execution:
         self.address = address
         self.value = value
         self.started = started
+        self.again: Again | None = None
 
     async def result(self) -> Yield:
         """What there is to commit, where no hooks have a say.
@@ -139,7 +157,10 @@ class Execution:
         Raises:
             StepError: The step failed.
             Stopped: It ends the run.
+            Asking: It waits for people.
         """
+        if self.again is not None and (made := self.behind_question()) is not None:
+            return made
         if self.plan.cache is None and self.plan.fallback is None:
             return await self.attempts({})
         return await self.result_of(lambda: self.attempts({}), {})
@@ -155,6 +176,8 @@ class Execution:
             StepError: The step failed.
             Stopped: It ends the run.
         """
+        if (failure := self._fallen_before()) is not None and self.plan.fallback is not None:
+            return await self._stand_in(self.plan.fallback, failure, looked_at, recorded=True)
         key = None
         if (cache := self.plan.cache) is not None:
             try:
@@ -184,26 +207,32 @@ class Execution:
             StepError: None succeeded.
             Stopped: The step ends the run.
         """
-        plan = self.plan
+        plan, again = self.plan, self.again
         if self.frame.is_over():
             raise asyncio.CancelledError  # of a hook that has not heeded its cancellation
+        attempt, feedback = first, None
+        if again is not None and again.attempt >= first:
+            attempt, first = again.attempt, max(first, again.since)
+            feedback = None if again.failed is None else again.failed.feedback
         if plan.direct is not None and self.run.journal.store is None and not looked_at:
             try:
                 output = plan.checked(await plan.direct(self.value))
                 # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
-                return tuple.__new__(Yield, (output, output, NO_PATCH, looked_at, first, None, NULL, EMPTY, "node"))
+                return tuple.__new__(Yield, (output, output, NO_PATCH, looked_at, attempt, None, NULL, EMPTY, "node"))
             except PASSING:
                 raise
             except FAILING as error:
-                raise self.failure(error, first) from error
-        attempt, retry, feedback = first, plan.retry, None
-        again = plan.fallback is not None or (retry is not None and retry.attempts > 1)
+                raise self.failure(error, attempt) from error
+        retry = plan.retry
+        is_kept = plan.fallback is not None or (retry is not None and retry.attempts > 1)
         while True:
             try:
-                value = owned(self.value, "its input") if again else self.value
+                value = owned(self.value, "its input") if is_kept else self.value
                 return await self._attempt(value, attempt, looked_at, feedback)
             except PASSING:
                 raise
+            except CallsDiffer as error:  # what is recorded of the agent's calls is of another conversation
+                await self._wait(error, attempt, 0)
             except FAILING as error:
                 if retry is None or self.frame.is_over() or not retry.wants(error, attempt - first + 1):
                     raise self.failure(error, attempt) from error
@@ -286,14 +315,21 @@ class Execution:
         state, action, context = self.frame.state, self.plan.action, None
         if action.needs_context:
             context = draft(self.run.context_type, ChainMap(looked_at, state) if looked_at else state)
-        output, usage = await self._act(Turn(self.frame, self.address, value, context, attempt, None, feedback))
+        calls, deferred = self._calls(attempt, looked_at)
+        turn = Turn(self.frame, self.address, value, context, attempt, None, feedback, calls=calls, deferred=deferred)
+        output, usage = await self._act(turn)
         if context is not None:
             looked_at = looked_at | touched(context)
         try:
+            if isinstance(output, Deferred):
+                raise self._deferred(output)
             if self.plan.validators:
                 output = self.plan.checked(output)
                 await self._validate(output, ChainMap(looked_at, state))
             return self.made(output, looked_at, attempt, usage)
+        except Asking as asking:
+            asking.attempt, asking.usage = attempt, usage
+            raise self.asking(asking, looked_at) from None
         except (InvalidValue, OutputRejected) as error:
             error.usage = usage
             raise
@@ -344,6 +380,30 @@ class Execution:
             error.feedback = feedback
             raise error
 
+    def _deferred(self, deferred: Deferred) -> Asking:
+        """The questions of an agent's tools."""
+        asking = Asking("tool", {encoded_name(f"tool.{one.call_id}"): pause_of(one) for one in deferred.questions})
+        asking.state = {"messages": deferred.messages.decode()}
+        return asking
+
+    def _calls(
+        self, attempt: int, looked_at: State
+    ) -> tuple[CallLog | None, tuple[Deferred, Mapping[str, Any]] | None]:
+        """What is recorded of the agent's calls in an attempt, and what it goes on with behind its questions."""
+        again, behind = self.again, None
+        if not self.plan.action.has_calls or self.run.journal.store is None:
+            calls = None
+        else:
+            known = again.calls if again is not None and again.attempt == attempt else {}
+            calls = Calls(self.run.journal, self.address, attempt, known)
+        if again is not None and again.answered is not None and again.answered.source == "tool":
+            asked = again.answered.asked
+            if asked.attempt == attempt:
+                said = again.answered.answers.items()
+                answers = {unquote(call).partition(".")[2]: from_json(one) for call, one in said}
+                behind = Deferred((), asked.state["messages"].encode(), asked.usage), answers
+        return calls, behind
+
     def _patch(self, looked_at: State) -> Patch:
         fields = patch_adapter(self.run.context_type)
         patch = changes(looked_at, self.frame.state, fields.growing)
@@ -375,9 +435,69 @@ class Execution:
             failure.usage = made.usage
             raise failure from error
 
-    async def _stand_in(self, fallback: Parts, failure: StepError, looked_at: State) -> Yield:
+    def behind_question(self) -> Yield | None:
+        """What there is to commit where people have answered the step itself; None where it is to go on.
+
+        Raises:
+            StepError: It began too often without coming to anything; nobody answered in time; the answer does not fit.
+            Stopped: Nobody answered in time, and the run is to stop then.
+        """
+        again = self.again
+        assert again is not None
+        if again.poisoned:
+            what = f"its process has died {MAX_RECOVERIES} times while it ran; look at what it does, then retry it"
+            raise self.failure(Poisoned(what), again.attempt)
+        if again.lapsed == "stop":
+            raise Stopped(Stop(f"nobody answered the question of step '{self.address}' in time"))
+        if again.lapsed is not None:
+            late = QuestionExpired("nobody answered its question in time")
+            raise self.failure(late, again.attempt) from late
+        behind = again.answered
+        if behind is None or behind.source != "step":
+            return None
+        hint = answer_type(self.run.journal.run_id, self.plan.gives, behind.asked)
+        try:
+            output = adapter(hint).validate_json(behind.answers[""], by_alias=False, by_name=True)
+        except ValidationError as error:
+            what = f"the answer that '{self.address}' was given is no '{type_name(hint)}' ({flaws(error, hint)})"
+            remedy = "let its type take that"
+            raise IncompatiblePipeline(self.run.journal.run_id, [f"{what}; {remedy}"]) from error
+        return self.remade(output, self.changed_before(behind), behind.asked.attempt, behind.asked.usage)
+
+    def changed_before(self, behind: Answered) -> State:
+        """The fields that had changed when it asked, with their values."""
+        patch = patch_of(self.run.journal.run_id, self.address, behind.patch, self.run.context_type)
+        return changed_by(patch, self.frame.state) if patch else {}
+
+    def asking(self, asking: Asking, looked_at: State) -> Asking:
+        """A question, with what the leaf has changed until then.
+
+        Raises:
+            StepError: What it has changed does not fit.
+        """
+        try:
+            patch = self._patch(looked_at) if looked_at else NO_PATCH
+            if patch:
+                asking.data, asking.patch = patch_adapter(self.run.context_type).encoded(patch)
+        except FAILING as error:
+            raise self.failure(error, asking.attempt) from error
+        return asking
+
+    def _fallen_before(self) -> StepError | None:
+        """The failure after which the fallback began, before the run was resumed; or None."""
+        again, retry = self.again, self.plan.retry
+        if again is None or again.failed is None:
+            return None
+        if not again.fell and retry is not None and again.attempt - again.since < retry.attempts:
+            return None
+        return failure_again(again.failed.error, self.address, again.failed.attempt)
+
+    async def _stand_in(
+        self, fallback: Parts, failure: StepError, looked_at: State, *, recorded: bool = False
+    ) -> Yield:
         """What the fallback makes of the input, after the step has failed for good."""
-        self.record_failed_attempt(failure.__cause__ or failure, failure.attempts)
+        if not recorded:
+            self.record_failed_attempt(failure.__cause__ or failure, failure.attempts)
         frame = self.frame.forked(self.address + FALLBACK)
         try:
             output = await run_all(fallback, frame, self.value)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar, NamedTuple
 
+from flujo_core.engine.again import failure_again, failure_of, output_later, recorded_patch
 from flujo_core.engine.cached import Entry, NodeCache
 from flujo_core.engine.failure import FAILING, PASSING, failed, fallen, told
 from flujo_core.engine.frame import Closing, Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
-from flujo_core.errors import StepError, StepTimeout
+from flujo_core.engine.later import given
+from flujo_core.engine.past import AttemptPast, Edge, NodePast
+from flujo_core.errors import IncompatiblePipeline, StepError, StepTimeout
 from flujo_core.model.contexts import attempt_path
 from flujo_core.model.draft import State
 from flujo_core.model.event import AttemptFailed, NodeCompleted, NodeFailed, NodeKind, NodeStarted, OutputSource
@@ -17,6 +20,8 @@ from flujo_core.model.flow import FALLBACK, Node, encoded_name
 from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
 from flujo_core.model.policy import NO_POLICY, chance
 from flujo_core.model.value import encoded
+from flujo_core.store.codec import decode
+from flujo_core.store.protocol import Record
 
 NOTHING: State = {}
 """What is changed where nothing is; never changed itself."""
@@ -44,15 +49,21 @@ class Visit:
         address: Its address.
         attempt: The number of its latest attempt, from 1.
         started: When it began, in seconds since the epoch.
+        past: What is known of it from before the run was resumed, or None.
     """
 
-    __slots__ = ("address", "attempt", "frame", "started")
+    __slots__ = ("address", "attempt", "frame", "past", "started")
 
-    def __init__(self, frame: Frame, address: str) -> None:
+    def __init__(self, frame: Frame, address: str, past: NodePast | None = None) -> None:
         self.frame = frame
         self.address = address
         self.attempt = 1
-        self.started = now()
+        self.started = now() if past is None else past.started
+        self.past = past
+
+    def attempt_past(self) -> AttemptPast | None:
+        """What is known of its present attempt from before the run was resumed, or None."""
+        return None if self.past is None else self.past.attempts.get(self.attempt)
 
     def placed(self, error: BaseException) -> StepError:
         """The error that says what failed, and where: ``error`` itself, if it says so, as that of a step does."""
@@ -81,7 +92,7 @@ class Visit:
         """Records the join, and applies it to the context of the scope."""
         journal, ended = self.frame.run.journal, now()
         attempt, kept = (0, join.output) if join.source == "cache" else (self.attempt, None)
-        head = (journal.run_id, journal.tenant, journal.next(), ended, self.address)
+        head = journal.head(self.address, ended)
         event = NodeCompleted(*head, attempt, patch, ended - self.started, join.source, kept)
         journal.stage(event, value, state)
         if patch:
@@ -90,14 +101,14 @@ class Visit:
     def record_failed_attempt(self, failure: StepError, seconds: float = 0) -> None:
         """Records that an attempt failed and that it was not the last word."""
         journal, at = self.frame.run.journal, now()
-        head = (journal.run_id, journal.tenant, journal.next(), at, self.address)
-        journal.stage(AttemptFailed(*head, self.attempt, told(failure), at + seconds))
+        journal.stage(AttemptFailed(*journal.head(self.address, at), self.attempt, told(failure), at + seconds))
+        journal.withdraw(attempt_path(self.address, self.attempt))
 
     def record_failure(self, failure: StepError) -> None:
         """Records that the node failed for good."""
         journal, at = self.frame.run.journal, now()
-        head = (journal.run_id, journal.tenant, journal.next(), at, self.address)
-        journal.stage(NodeFailed(*head, self.attempt, told(failure), at - self.started))
+        journal.stage(NodeFailed(*journal.head(self.address, at), self.attempt, told(failure), at - self.started))
+        journal.withdraw(self.address)
 
 
 class Late:
@@ -127,6 +138,8 @@ class Attempt(NamedTuple):
         number: The attempt's number, from 1.
         path: What the addresses of its scopes begin with.
         apart: Whether it has a context of its own.
+        past: What is known of it from before the run was resumed, or None.
+        is_over: Whether it has ended before: what it changed is recorded.
     """
 
     frame: Frame
@@ -134,6 +147,8 @@ class Attempt(NamedTuple):
     number: int
     path: str
     apart: bool
+    past: AttemptPast | None = None
+    is_over: bool = False
 
 
 class Block:
@@ -141,6 +156,7 @@ class Block:
 
     Args:
         node: The node.
+        static: Its address as ``walk`` gives it.
         keeps: Whether steps name its output.
         fallback: What runs when it has failed for good, or None.
         cache: Its cache, or None.
@@ -149,9 +165,16 @@ class Block:
     kind: ClassVar[NodeKind]
 
     def __init__(
-        self, node: Node[Any, Any], *, keeps: bool, fallback: Parts | None = None, cache: NodeCache | None = None
+        self,
+        node: Node[Any, Any],
+        static: str = "",
+        *,
+        keeps: bool,
+        fallback: Parts | None = None,
+        cache: NodeCache | None = None,
     ) -> None:
         self.name = node.label
+        self._static = static
         self._segment = encoded_name(node.label)
         self._gives = node.gives
         self._keeps = keeps
@@ -179,9 +202,15 @@ class Block:
             Stopped: A step or a hook ends the run.
         """
         visit, data = Visit(frame, frame.prefix + self._segment), NULL
+        if frame.run.edge is not None:
+            past = await self._known(frame.run.edge, visit.address)
+            if past is not None and past.outcome is not None:
+                return await self._recorded(frame, past, past.outcome, value)
+            visit = Visit(frame, visit.address, past)
         try:
             if self._is_plain:
-                join = await self.inside(Attempt(frame, visit.address, 1, visit.address, False), value)
+                past_attempt = None if visit.past is None else visit.attempt_past()
+                join = await self.inside(Attempt(frame, visit.address, 1, visit.address, False, past_attempt), value)
             else:
                 join = await self._guarded(visit, value)
             patch, state = visit.patch(join)
@@ -192,6 +221,8 @@ class Block:
         except FAILING as error:
             failure = visit.placed(error)
             visit.record_failure(failure)
+            if frame.run.edge is not None:
+                frame.run.edge.seal(visit.address)
             raise failure from failure.__cause__
         visit.complete(join, patch, state, data)
         if self._keeps:
@@ -199,17 +230,72 @@ class Block:
         return join.output
 
     def open(self, attempt: Attempt, scopes: tuple[str, ...] = ()) -> None:
-        """Records that an attempt began, and which scopes in it have contexts of their own."""
+        """Records that an attempt began, and which scopes in it have contexts of their own.
+
+        Raises:
+            IncompatiblePipeline: It has begun before, with other scopes.
+        """
         journal = attempt.frame.run.journal
-        head = (journal.run_id, journal.tenant, journal.next(), now(), attempt.address)
-        journal.stage(NodeStarted(*head, attempt.number, self.kind, attempt.apart, scopes))
+        if attempt.past is None:
+            head = journal.head(attempt.address, now())
+            journal.stage(NodeStarted(*head, attempt.number, self.kind, attempt.apart, scopes))
+        elif attempt.past.scopes != scopes:
+            what = f"'{attempt.address}' has begun with other branches or items than it has now; keep them"
+            raise IncompatiblePipeline(journal.run_id, [what])
+
+    async def _known(self, edge: Edge, address: str) -> NodePast | None:
+        """What is known of it from before the run was resumed; if nothing is, waits at the edge."""
+        past = edge.node(address)
+        if past is None:
+            await edge.reach()
+        else:
+            edge.seal_before(address, past.attempt)
+        return past
+
+    async def _recorded(self, frame: Frame, past: NodePast, outcome: Record, value: Any) -> Any:
+        """What the journal has of a node that was completed, or has failed: nothing is called.
+
+        Raises:
+            StepError: It has failed.
+            IncompatiblePipeline: What is recorded does not fit any more.
+        """
+        run, address = frame.run, frame.prefix + self._segment
+        assert run.edge is not None
+        if outcome.outcome == "failed":
+            run.edge.seal(address)
+            raise failure_of(outcome)
+        patch = recorded_patch(outcome.run_id, outcome, run.context_type)
+        event = decode(outcome)
+        assert isinstance(event, NodeCompleted)
+        if event.source == "cache":
+            output = output_later(outcome.run_id, outcome, self._gives)
+        elif event.source == "fallback" and self._fallback is not None:
+            run.edge.seal_before(address, past.attempt + 1)
+            output = await run_all(self._fallback, frame.forked(address + FALLBACK), value)
+        else:
+            output = await self._inside_again(frame, address, past, value)
+        if patch:
+            apply(frame.state, patch)
+        if self._keeps:
+            frame.keep(self.name, output)
+        return output
+
+    async def _inside_again(self, frame: Frame, address: str, past: NodePast, value: Any) -> Any:
+        """The output of its last attempt, of what is recorded of that."""
+        known, apart = past.attempts.get(past.attempt), not self._is_plain
+        inside = frame.apart() if apart else frame
+        path = attempt_path(address, past.attempt) if apart else address
+        join = await self.inside(Attempt(inside, address, past.attempt, path, apart, known, True), value)
+        frame.inner = inside.inner
+        return join.output
 
     async def _guarded(self, visit: Visit, value: Any) -> Join:
         """Runs it with its policies: what the cache has, or attempts come to, or the fallback makes."""
         if self._cache is None:
             return await self._attempts(visit, value)
+        value = given(value)
         key = self._cache.key(visit.frame, value)
-        entry = await self._cache.find(visit.frame, key)
+        entry = None if visit.past is not None else await self._cache.find(visit.frame, key)
         if entry is not None:
             state = dict(visit.frame.state)
             apply(state, entry.patch)
@@ -217,28 +303,51 @@ class Block:
         join = await self._attempts(visit, value)
         if join.source == "node":
             patch, _ = visit.patch(join)
-            await self._cache.keep(visit.frame, key, Entry(join.output, patch))
+            await self._cache.keep(visit.frame, key, Entry(given(join.output), patch))
         return join
 
     async def _attempts(self, visit: Visit, value: Any) -> Join:
         """Attempts until one succeeds or there are to be no more; then the fallback."""
-        retry, journal = self._policies.retry, visit.frame.run.journal
-        given = owned(value, "its input")  # if that fails, nothing has begun
+        retry, journal, before = self._policies.retry, visit.frame.run.journal, 0
+        if visit.past is not None:
+            before = visit.past.since - 1
+            visit.attempt, fallen_before = await self._again(visit, visit.past)
+            if fallen_before is not None and self._fallback is not None:
+                return await self._stand_in(self._fallback, visit, fallen_before, value)
+        own = owned(value, "its input")  # if that fails, nothing has begun
         while True:
             try:
-                return await self._attempt(visit, given)
+                return await self._attempt(visit, own)
             except StepError as failure:
-                if retry is None or visit.frame.is_over() or not retry.wants(failure, visit.attempt):
+                tried = visit.attempt - before
+                if retry is None or visit.frame.is_over() or not retry.wants(failure, tried):
                     if self._fallback is None or visit.frame.is_over():
                         raise
+                    visit.record_failed_attempt(failure)
                     return await self._stand_in(self._fallback, visit, failure, value)
-                seconds = retry.wait(visit.attempt, chance())
+                seconds = retry.wait(tried, chance())
                 visit.record_failed_attempt(failure, seconds)
             if journal.live:
                 await journal.flush()
             await asyncio.sleep(seconds)
             visit.attempt += 1
-            given = owned(value, "its input")
+            own = owned(value, "its input")
+
+    async def _again(self, visit: Visit, past: NodePast) -> tuple[int, StepError | None]:
+        """The number of the attempt that it goes on with; and the failure after which its fallback has begun, or None."""
+        edge, failed, retry = visit.frame.run.edge, past.failed, self._policies.retry
+        assert edge is not None
+        if failed is None or failed.attempt < past.attempt:
+            return max(past.attempt, 1), None
+        edge.seal_before(visit.address, past.attempt + 1)
+        failure = failure_again(failed.error, visit.address, failed.attempt)
+        fell = edge.has_begun(visit.address + FALLBACK)
+        if fell or retry is None or failed.attempt - past.since + 1 >= retry.attempts:
+            visit.attempt = failed.attempt
+            return failed.attempt, failure
+        await edge.reach()
+        await asyncio.sleep(max(0, failed.retry_at - now()))
+        return failed.attempt + 1, None
 
     async def _attempt(self, visit: Visit, value: Any) -> Join:
         """One attempt, in a context of its own and within its timeout."""
@@ -248,7 +357,8 @@ class Block:
         inside.closing = Late(limit, inside.closing)
         try:
             async with limit:
-                join = await self.inside(Attempt(inside, visit.address, visit.attempt, path, True), value)
+                attempt = Attempt(inside, visit.address, visit.attempt, path, True, visit.attempt_past())
+                join = await self.inside(attempt, value)
             if limit.expired():
                 raise TimeoutError  # pragma: no cover - coverage loses a frame that a cancellation resumed
         except PASSING:
@@ -256,6 +366,8 @@ class Block:
         except FAILING as error:
             late = StepTimeout(f"it took longer than its timeout of {seconds:g} s") if limit.expired() else error
             failure = visit.placed(late)
+            if (edge := visit.frame.run.edge) is not None:
+                edge.seal(visit.address, visit.attempt)
             raise failure from failure.__cause__
         finally:
             inside.watch.take_back()
@@ -265,7 +377,6 @@ class Block:
 
     async def _stand_in(self, fallback: Parts, visit: Visit, failure: StepError, value: Any) -> Join:
         """What the fallback makes of the input, after the node has failed for good."""
-        visit.record_failed_attempt(failure)
         inside = visit.frame.forked(visit.address + FALLBACK)
         try:
             output = await run_all(fallback, inside, owned(value, "its input"))

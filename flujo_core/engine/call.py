@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from flujo_core.engine.again import failure_of, output_later, recorded_patch
 from flujo_core.engine.attempt import Execution, Plan, Yield, thread_ended
 from flujo_core.engine.failure import FAILING, PASSING, failed, told
 from flujo_core.engine.frame import Frame
 from flujo_core.engine.hooked import hooked
 from flujo_core.engine.journal import Journal, now
+from flujo_core.engine.later import given
+from flujo_core.engine.question import Asking, Paused, publish
+from flujo_core.engine.resumption import Again, resumed
 from flujo_core.errors import StepError
 from flujo_core.model.event import StepCompleted, StepFailed, StepStarted
 from flujo_core.model.patch import NO_PATCH, Patch, apply
+from flujo_core.store.protocol import Record
 
 
 class Leaf:
@@ -20,13 +25,15 @@ class Leaf:
 
     Args:
         plan: What can be worked out of it before.
+        static: Its address as ``walk`` gives it.
         keeps: Whether other steps name its output.
     """
 
-    __slots__ = ("_direct", "_keeps", "_plan", "_segment")
+    __slots__ = ("_direct", "_keeps", "_plan", "_segment", "_static")
 
-    def __init__(self, plan: Plan, *, keeps: bool) -> None:
+    def __init__(self, plan: Plan, static: str = "", *, keeps: bool) -> None:
         self._plan = plan
+        self._static = static
         self._keeps = keeps
         self._direct = plan.direct
         self._segment = plan.segment
@@ -46,16 +53,28 @@ class Leaf:
         if frame.is_over():
             raise asyncio.CancelledError  # of a task that has not heeded its cancellation
         run, address = frame.run, frame.prefix + self._segment
-        journal = run.journal
+        journal, again = run.journal, None
+        if run.edge is not None:
+            known = run.edge.step(address)
+            if known is not None and known.outcome is not None:
+                return self._recorded(frame, known.outcome)
+            value = given(value)
+            again = await resumed(run, address, known)
         if run.threads:
             await thread_ended(frame, address)
         started = now()
-        journal.sequence = sequence = journal.sequence + 1
-        journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, address, 1))
-        if journal.live:
-            await journal.flush()
+        if again is None or again.begins:
+            journal.sequence = sequence = journal.sequence + 1
+            attempt = 1 if again is None else again.attempt
+            journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, address, attempt))
+            if journal.live:
+                await journal.flush()
         try:
-            if run.bare and self._direct is not None:
+            if again is not None:
+                made, started = await self._go_on(frame, address, value, again), again.started
+                self._commit(frame, address, made, started)
+                output = made.restored
+            elif run.bare and self._direct is not None:
                 try:  # the short way of a step that only calls an async function, in a run kept only in memory
                     output = self._plan.checked(await self._direct(value))
                 except PASSING:
@@ -70,7 +89,38 @@ class Leaf:
                 output = made.restored
         except StepError as failure:
             _record_failure(journal, address, failure, started)
+            journal.withdraw(address)
             raise
+        except Asking as asking:
+            publish(journal, address, asking, started)
+            await journal.flush(surely=True)
+            raise Paused from None
+        if self._keeps:
+            frame.keep(self._plan.name, output)
+        return output
+
+    async def _go_on(self, frame: Frame, address: str, value: Any, again: Again) -> Yield:
+        """What there is to commit of a step that has begun before."""
+        work = Execution(self._plan, frame, address, value, again.started)
+        work.again = again
+        return await (hooked(work) if frame.run.hooked else work.result())
+
+    def _recorded(self, frame: Frame, record: Record) -> Any:
+        """What the journal has of a step that was committed, or has failed: nothing is called.
+
+        Raises:
+            StepError: It has failed.
+            IncompatiblePipeline: What is recorded does not fit any more.
+        """
+        run = frame.run
+        assert run.edge is not None
+        run.edge.seal(frame.prefix + self._segment)
+        if record.outcome == "failed":
+            raise failure_of(record)
+        patch = recorded_patch(record.run_id, record, run.context_type)
+        if patch:
+            apply(frame.state, patch)
+        output = output_later(record.run_id, record, self._plan.gives, run.migrations.get(self._static))
         if self._keeps:
             frame.keep(self._plan.name, output)
         return output

@@ -55,7 +55,7 @@ class Compiler:
         if isinstance(node, Step):
             prepared = self._prepare(node, address)
             sources = self._wiring.sources.get(address, {})
-            return Leaf(Plan(prepared, sources, stand_in, self._cache(prepared, address)), keeps=keeps)
+            return Leaf(Plan(prepared, sources, stand_in, self._cache(prepared, address)), address, keeps=keeps)
         return self._block(node, address, {"keeps": keeps, "fallback": stand_in, "cache": self._cache(node, address)})
 
     def _block(self, node: Node[Any, Any], address: str, more: dict[str, Any]) -> Block:
@@ -64,16 +64,18 @@ class Compiler:
         keeps_input = f"{address}[*]" in self._wiring.inputs
         match node:
             case Parallel():
-                return ParallelBlock(node, bodies, entered, **more)
+                return ParallelBlock(node, bodies, entered, static=address, **more)
             case Branch():
                 cases = {segment[1:-1]: parts for segment, parts in bodies.items()}
-                return BranchBlock(node, cases, entered, **more)
+                return BranchBlock(node, cases, entered, static=address, **more)
             case Map():
-                return MapBlock(node, bodies["[*]"], keeps_items=keeps_input, **more)
+                return MapBlock(node, bodies["[*]"], keeps_items=keeps_input, static=address, **more)
             case Loop():
-                return LoopBlock(node, bodies["[*]"], entered=bool(entered), keeps_input=keeps_input, **more)
+                return LoopBlock(
+                    node, bodies["[*]"], entered=bool(entered), keeps_input=keeps_input, static=address, **more
+                )
             case Pipeline():
-                return PipelineBlock(node, bodies[""], entered=bool(entered), **more)
+                return PipelineBlock(node, bodies[""], entered=bool(entered), static=address, **more)
         raise DefinitionError(f"'{node.label}' is {type(node).__name__!r}, and no kind of node that can be run")
 
     def _cache(self, node: Node[Any, Any], address: str) -> NodeCache | None:

@@ -10,6 +10,8 @@ from typing import Any
 from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.failure import PASSING, Stopped
 from flujo_core.engine.journal import Journal
+from flujo_core.engine.past import Edge
+from flujo_core.engine.question import Paused
 from flujo_core.errors import StepError, StoreError
 
 
@@ -19,15 +21,19 @@ class Crew:
     Args:
         limit: How many may run at the same time, or None.
         collects: Whether the others run on when one fails.
+        edge: Where the tasks of a resumed run wait for each other.
 
     Attributes:
         is_broken: Whether the others are to end, as something went wrong in one.
+        is_paused: Whether one waits for people.
         is_closed: Whether nothing more is to begin in any of them, even if it does not heed its cancellation.
     """
 
-    def __init__(self, limit: int | None, *, collects: bool) -> None:
+    def __init__(self, limit: int | None, *, collects: bool, edge: Edge | None = None) -> None:
         self._limit = limit
         self._collects = collects
+        self._edge = edge
+        self.is_paused = False
         self._running: set[asyncio.Task[Any]] = set()
         self._failures: list[BaseException] = []
         self._waiter: asyncio.Future[None] | None = None
@@ -36,6 +42,8 @@ class Crew:
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Starts one more."""
+        if self._edge is not None:
+            self._edge.enter()
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -62,6 +70,8 @@ class Crew:
             yield
             while self._running and not self.is_broken:
                 await self._change()
+            if self.is_paused and not self.is_broken:
+                raise Paused
             if self.is_broken and self._running and journal.live:
                 await self._recorded(journal)
         except Exception as error:
@@ -89,23 +99,35 @@ class Crew:
 
     async def _change(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
+        if self._edge is not None:
+            self._edge.leave()
         try:
             await self._waiter
+        except BaseException:
+            if self._edge is not None and self._waiter.cancelled():
+                self._edge.enter()
+            raise
         finally:
             self._waiter = None
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is not None:
+        if isinstance(error, Paused):
+            self.is_paused = True
+        elif error is not None:
             self._failures.append(error)
             if not self._collects or not isinstance(error, StepError):
                 self.is_broken = True
         if self.is_broken or not self._running or self._limit is not None:
             self._wake()
+        if self._edge is not None:
+            self._edge.leave()
 
     def _wake(self, _: object = None) -> None:
         if self._waiter is not None and not self._waiter.done():
+            if self._edge is not None:
+                self._edge.enter()
             self._waiter.set_result(None)
 
 

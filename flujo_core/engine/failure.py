@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flujo_core.errors import FlujoError, PluginError, StepError
+from flujo_core.errors import FlujoError, IncompatiblePipeline, PluginError, StepError
 from flujo_core.model.event import ErrorInfo
 from flujo_core.model.outcome import Stop, Veto
 
@@ -15,7 +15,7 @@ class Stopped(BaseException):
         self.reason = stop.reason
 
 
-PASSING = (Veto, PluginError)
+PASSING = (Veto, PluginError, IncompatiblePipeline)
 """What goes through a step as it is: no attempt of the step failed, the run is not to go on."""
 
 FAILING = (Exception, SystemExit)
@@ -56,7 +56,11 @@ def fallen(failure: StepError, error: StepError, address: str, attempts: int) ->
 
 def told(error: BaseException) -> ErrorInfo:
     """What may be told of an error: the text of Flujo's own, of others only the type, as their text may hold values."""
-    return ErrorInfo(type(error).__name__, str(error) if isinstance(error, FlujoError) else "")
+    kind = type(error)
+    if isinstance(error, FlujoError):
+        return ErrorInfo(kind.__name__, str(error))
+    known = kind.__mro__[: kind.__mro__.index(Exception)] if issubclass(kind, Exception) else ()
+    return ErrorInfo(kind.__name__, "", tuple(f"{one.__module__}:{one.__qualname__}" for one in known))
 
 
 def _kind(error: BaseException) -> type[StepError]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import unquote
 
 from flujo_core.backend.task import uninterrupted
+from flujo_core.engine.again import value_later
 from flujo_core.engine.block import Attempt, Block, Join
 from flujo_core.engine.crew import Crew
 from flujo_core.engine.decide import decide
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
 from flujo_core.engine.journal import NULL, now
-from flujo_core.errors import BranchesFailed, InvalidValue, StepError
+from flujo_core.engine.later import Later, given
+from flujo_core.engine.past import AttemptPast
+from flujo_core.errors import BranchesFailed, IncompatiblePipeline, InvalidValue, StepError
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.draft import State
 from flujo_core.model.event import ItemTaken
@@ -128,7 +132,7 @@ class ParallelBlock(Block):
 
     async def inside(self, attempt: Attempt, value: Any, /) -> Join:
         self.open(attempt, self._scopes)
-        fork = Fork(attempt, Crew(self._limit, collects=self._collects))
+        fork = Fork(attempt, Crew(self._limit, collects=self._collects, edge=attempt.frame.run.edge))
         journal = attempt.frame.run.journal
         async with fork.crew.at_work(journal):
             for scope, parts in self._branches.items():
@@ -140,10 +144,16 @@ class ParallelBlock(Block):
         for scope, frame in zip(self._scopes, fork.frames, strict=True):
             if scope in self._entered:
                 attempt.frame.enter(self.name + scope, frame)
-        outputs = dict(zip(self._names, fork.outputs, strict=True))
-        if self._into is not None:
-            outputs = validated(outputs, self._into, "what its branches gave", by_name=True)
-        return Join(outputs, fork.changed())
+        if attempt.is_over:
+            return Join(Later(lambda: self._joined(fork)))
+        return Join(self._joined(fork), fork.changed())
+
+    def _joined(self, fork: Fork) -> Any:
+        """What its branches gave, together."""
+        outputs = dict(zip(self._names, map(given, fork.outputs), strict=True))
+        if self._into is None:
+            return outputs
+        return validated(outputs, self._into, "what its branches gave", by_name=True)
 
 
 class MapBlock(Block):
@@ -169,24 +179,74 @@ class MapBlock(Block):
         self._collects = node.on_error == "collect"
 
     async def inside(self, attempt: Attempt, value: Any, /) -> Join:
-        try:
-            items, scopes = self._items(attempt, value)
-        except BaseException:
-            self.open(attempt)
-            raise
-        self.open(attempt, scopes)
-        fork = Fork(attempt, Crew(self._limit, collects=self._collects))
-        async with fork.crew.at_work(attempt.frame.run.journal):
-            if isinstance(items, AsyncIterable):
-                await self._take(attempt, fork, items)
-            else:
-                await self._start(fork, scopes, items)
+        fork = Fork(attempt, Crew(self._limit, collects=self._collects, edge=attempt.frame.run.edge))
+        if attempt.past is not None:
+            async with fork.crew.at_work(attempt.frame.run.journal):
+                await self._go_on(attempt, attempt.past, fork, value)
+        else:
+            try:
+                items, scopes = self._items(attempt, value)
+            except BaseException:
+                self.open(attempt)
+                raise
+            self.open(attempt, scopes)
+            async with fork.crew.at_work(attempt.frame.run.journal):
+                if isinstance(items, AsyncIterable):
+                    await self._take(attempt, fork, items, set())
+                else:
+                    await self._start(fork, scopes, items)
         fork.check()
-        return Join(fork.outputs, fork.changed())
+        if attempt.is_over:
+            return Join(Later(lambda: [given(one) for one in fork.outputs]))
+        return Join([given(one) for one in fork.outputs], fork.changed())
+
+    async def _go_on(self, attempt: Attempt, past: AttemptPast, fork: Fork, value: Any) -> None:
+        """Starts the items that are recorded; then, of an async source, those that come after them."""
+        run_id = attempt.frame.run.journal.run_id
+        if past.scopes or not self._is_async():
+            items = [self._item_later(attempt, past.scopes, scope, value) for scope in past.scopes]
+            if not attempt.is_over and not past.scopes:
+                self._items_by_scope(attempt, (), value)
+            await self._start(fork, past.scopes, items)
+            return
+        known = list(past.items.items())
+        taken = [value_later(run_id, attempt.path + scope, data, self._item) for scope, data in known]
+        await self._start(fork, tuple(past.items), taken)
+        if attempt.is_over:
+            return
+        assert attempt.frame.run.edge is not None
+        await attempt.frame.run.edge.reach()
+        if not fork.crew.is_broken:
+            last = {"after": unquote(known[-1][0][1:-1])} if known else {}
+            assert self._over is not None
+            items_after = decide(self._over, value, attempt.frame, more=last)
+            await self._take(attempt, fork, items_after, set(past.items))
+
+    def _is_async(self) -> bool:
+        """Whether its items come from an async source, as that says."""
+        return self._over is not None and self._over.gives_async
+
+    def _item_later(self, attempt: Attempt, scopes: tuple[str, ...], scope: str, value: Any) -> Later:
+        """The item of a scope that is recorded, taken from the source again when it is needed."""
+        return Later(lambda: self._items_by_scope(attempt, scopes, value)[scope])
+
+    def _items_by_scope(self, attempt: Attempt, scopes: tuple[str, ...], value: Any) -> Mapping[str, Any]:
+        """The items of a plain source, which must have the keys that are recorded.
+
+        Raises:
+            IncompatiblePipeline: They have others.
+        """
+        items, found = self._items(attempt, value)
+        if found != scopes:
+            what = (
+                f"the items of '{attempt.address}' have other keys than when it began; let 'over' and 'key' give those"
+            )
+            raise IncompatiblePipeline(attempt.frame.run.journal.run_id, [what])
+        return dict(zip(found, items, strict=True))
 
     def _items(self, attempt: Attempt, value: Any) -> tuple[Any, tuple[str, ...]]:
         """The items of a plain source and their places in addresses; of an async source, that alone."""
-        items = value if self._over is None else decide(self._over, value, attempt.frame)
+        items = given(value) if self._over is None else decide(self._over, value, attempt.frame)
         if isinstance(items, AsyncIterable):
             self._check_source(attempt)
             return items, ()
@@ -210,9 +270,8 @@ class MapBlock(Block):
                 break
             self._begin(fork, scope, item)
 
-    async def _take(self, attempt: Attempt, fork: Fork, items: AsyncIterable[Any]) -> None:
+    async def _take(self, attempt: Attempt, fork: Fork, items: AsyncIterable[Any], known: set[str]) -> None:
         """Starts the items of an async source as they come; each is recorded before it begins."""
-        known: set[str] = set()
         source = aiter(items)
         try:
             while True:
@@ -247,10 +306,7 @@ class MapBlock(Block):
         journal, data, restored = attempt.frame.run.journal, NULL, item
         if journal.store is not None:
             data, restored = encoded(item, self._item, "an item of it")
-        event = ItemTaken(
-            journal.run_id, journal.tenant, journal.next(), now(), attempt.address, attempt.number, scope, item
-        )
-        journal.stage(event, data)
+        journal.stage(ItemTaken(*journal.head(attempt.address, now()), attempt.number, scope, item), data)
         return restored
 
     def _scope(self, attempt: Attempt, item: Any, known: set[str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flujo_core.engine.journal import Journal
+from flujo_core.engine.later import Later, given
+from flujo_core.engine.past import Edge
 from flujo_core.errors import InvalidValue
 from flujo_core.hooks.dispatch import Hooks
 from flujo_core.hooks.watchdog import Watch
@@ -42,6 +44,9 @@ class Run(Protocol):
         streams_text: Whether the pieces of an agent's text are wanted as they come.
         threads: The threads that attempts which were cancelled or timed out have left at work, by address.
         input: The run's input, where a step names it.
+        edge: What is recorded of a resumed run, and where its parts wait for each other; None in a run that begins.
+        former: The addresses that steps had when they first began, by those that they have now, if others.
+        migrations: What turns a recorded output into one of the present version, by the static addresses of nodes.
     """
 
     journal: Journal
@@ -57,6 +62,9 @@ class Run(Protocol):
     streams_text: bool
     threads: dict[str, asyncio.Future[Any]]
     input: Any
+    edge: Edge | None
+    former: dict[str, str]
+    migrations: Mapping[str, Callable[[Any], Any]]
 
 
 class Closing(Protocol):
@@ -124,6 +132,8 @@ class Frame:
         """Keeps an output for the steps that name it."""
         if self.outputs is None:
             self.outputs = {}
+        if type(output) is Later:
+            output.read()  # so that one that does not fit any more is found before anything goes on
         self.outputs[name] = owned(output, f"what '{name}' gave")
 
     def enter(self, place: str, scope: Frame) -> None:
@@ -138,7 +148,7 @@ class Frame:
         Raises:
             InvalidValue: What gave it has no such field, or it cannot be copied.
         """
-        value = self._whole(source)
+        value = given(self._whole(source))
         if value is MISSING:
             return MISSING
         what = f"the named input '{source.name.lstrip('~')}'"
@@ -193,6 +203,8 @@ def owned(value: Any, what: str) -> Any:
     Raises:
         InvalidValue: It cannot be copied.
     """
+    if type(value) is Later:
+        return value  # each reader has its own
     try:
         return own(value)
     except Exception as error:

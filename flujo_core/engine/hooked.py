@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, reduce
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
+from flujo_core.engine.again import value_later
 from flujo_core.engine.attempt import Execution, Yield
 from flujo_core.engine.failure import PASSING, Stopped
 from flujo_core.engine.journal import now
-from flujo_core.errors import InvalidValue, StepError, StepTimeout
+from flujo_core.engine.question import Answered, Asking, answer_of
+from flujo_core.errors import IncompatiblePipeline, InvalidValue, StepError, StepTimeout
 from flujo_core.hooks.call import AuthorizationRequest, StepCall
+from flujo_core.hooks.dispatch import Gate
+from flujo_core.hooks.onion import AroundStep
 from flujo_core.model.agent import Usage
 from flujo_core.model.draft import Drafting, State, take
-from flujo_core.model.event import StepStarted
+from flujo_core.model.event import QuestionKind, StepStarted
 from flujo_core.model.outcome import Skip, Stop
 from flujo_core.model.run import StepResult, StepStatus
-from flujo_core.model.value import validated
+from flujo_core.model.value import concrete, encoded, validated
 
 NOTHING: State = {}
 """What was looked at where nothing was; never changed."""
@@ -32,20 +38,59 @@ async def hooked(work: Execution) -> Yield:
         Veto: A hook refused it.
         PluginError: A hook failed.
         Stopped: The step or a hook ends the run.
+        Asking: The step or a hook waits for people.
     """
-    run, plan, watch = work.run, work.plan, work.frame.watch
-    hooks, journal = run.hooks, run.journal
-    if hooks.authorize is not None:
-        who = (journal.run_id, journal.tenant, run.pipeline, work.address, plan.model)
-        await hooks.authorize(watch, AuthorizationRequest("run_step", *who))
+    run, plan, journal = work.run, work.plan, work.run.journal
     drafting: Drafting = [run.context_type, work.frame.state, None]
     # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
-    facts = (journal.run_id, journal.tenant, work.address, plan.name, work.value, plan.model, drafting)
+    facts = (journal.run_id, journal.tenant, work.address, plan.name, work.value, plan.model, drafting, None)
     call: StepCall = tuple.__new__(StepCall, facts)
-    before: StepCall | Stop | Skip[Any] = call if hooks.pre is None else await hooks.pre(watch, call)
-    looked_at = NOTHING if drafting[2] is None else take(drafting)
+    if work.again is not None and (work.again.answered is not None or not work.again.begins):
+        return await behind_question(work, call)
+    if run.hooks.authorize is not None:
+        who = (journal.run_id, journal.tenant, run.pipeline, work.address, plan.model)
+        await run.hooks.authorize(work.frame.watch, AuthorizationRequest("run_step", *who))
+    return await _from_pre(work, call, 0)
+
+
+async def behind_question(work: Execution, call: StepCall) -> Yield:
+    """As ``hooked``, of a leaf that goes on behind a question: what comes before that is not called again."""
+    made = work.behind_question()
+    if made is not None:
+        return await _posted(work, call, made, 0)
+    assert work.again is not None
+    behind = work.again.answered
+    if behind is None:
+        return await _posted(work, call, await _attempted(work, call, NOTHING), 0)
+    looked_at, state = work.changed_before(behind), behind.asked.state
+    if "input" in state:
+        work.value = _restored(work, state["input"], work.plan.takes)
+        call = call._replace(step_input=work.value)
+    if behind.source == "tool":
+        return await _posted(work, call, await _attempted(work, call, looked_at, around=False), 0)
+    answer = answer_of(behind)
+    if behind.source == "pre":
+        take(call.drafting, ChainMap(looked_at, work.frame.state))
+        return await _from_pre(work, call, _place(work.run.hooks.pre_plugins, behind), answer, looked_at)
+    output = _restored(work, state["output"], work.plan.gives)
+    made = work.remade(output, looked_at, state["attempt"], behind.asked.usage, state["source"])
+    return await _posted(work, call, made, _place(work.run.hooks.post_plugins, behind), answer)
+
+
+async def _from_pre(
+    work: Execution, call: StepCall, first: int, answer: Any = None, looked_at: State = NOTHING
+) -> Yield:
+    """The pre hooks from one on, which has asked and gets its answer, and all that follows."""
+    hooks, watch, drafting = work.run.hooks, work.frame.watch, call.drafting
+    before: StepCall | Stop | Skip[Any] | Gate = call
+    if hooks.pre is not None:
+        before = await hooks.pre(watch, call, first, answer)
+    if drafting[2] is not None:
+        looked_at = looked_at | take(drafting)
     if isinstance(before, Stop):
         raise Stopped(before)
+    if isinstance(before, Gate):
+        raise _gate(work, "pre", before, looked_at, call, before.value.step_input)
     if isinstance(before, Skip):
         made = work.remade(before.output, looked_at, 0, None)
     else:
@@ -55,32 +100,98 @@ async def hooked(work: Execution) -> Yield:
         made = await _attempted(work, call, looked_at)
         if watch.is_cancelled:
             await watch.forgive()
+    return made if hooks.post is None else await _posted(work, call, made, 0)
+
+
+async def _posted(work: Execution, call: StepCall, made: Yield, first: int, answer: Any = None) -> Yield:
+    """What the post hooks make of it, from one on, which has asked and gets its answer."""
+    hooks, drafting = work.run.hooks, call.drafting
     if hooks.post is None:
         return made
     if made.touched:
         drafting[1] = _after(made, work)
     result = _result(work, made)
     try:
-        after = await hooks.post(watch, call, result)
+        after = await hooks.post(work.frame.watch, call, result, first, answer)
         if isinstance(after, Stop):
             raise Stopped(after)
     except (*PASSING, Stopped) as error:
         work.record_spent(error, made.attempt, made.usage)
         raise
     changed = NOTHING if drafting[2] is None else take(drafting)
+    if isinstance(after, Gate):
+        if after.value is not result or changed:
+            made = work.remade(after.value.output, made.touched | changed, made.attempt, made.usage, made.source)
+        raise _gate(work, "post", after, made.touched, call, call.step_input, made)
     if after is result and not changed:
         return made
     return work.remade(after.output, made.touched | changed, made.attempt, made.usage, made.source)
 
 
-async def _attempted(work: Execution, call: StepCall, looked_at: State) -> Yield:
+def _gate(
+    work: Execution,
+    source: QuestionKind,
+    gate: Gate,
+    looked_at: State,
+    call: StepCall,
+    value: Any,
+    made: Yield | None = None,
+) -> Asking:
+    """The question of a hook, with what is to go on behind it.
+
+    Raises:
+        StepError: What hooks have made of the input, or of the context, does not fit.
+    """
+    asking = Asking(source, {"": gate.pause}, 0 if made is None else made.attempt)
+    asking.by = gate.plugin
+    if value is not work.value or made is not None:
+        asking.state["input"] = _kept(work, _changed_input(work, value), work.plan.takes)
+    if made is not None:
+        asking.usage = made.usage
+        asking.state |= {"attempt": made.attempt, "source": made.source}
+        asking.state["output"] = _kept(work, made.output, work.plan.gives)
+    return work.asking(asking, looked_at)
+
+
+def _kept(work: Execution, value: Any, hint: Any) -> Any:
+    """A value as JSON can hold it.
+
+    Raises:
+        StepError: It cannot.
+    """
+    try:
+        return from_json(encoded(value, concrete(hint), "what a hook has asked about")[0])
+    except InvalidValue as wrong:
+        raise work.failure(wrong, 0) from wrong
+
+
+def _restored(work: Execution, value: Any, hint: Any) -> Any:
+    """A value that ``_kept`` has kept."""
+    return value_later(work.run.journal.run_id, work.address, to_json(value), concrete(hint)).read()
+
+
+def _place(plugins: Sequence[str], behind: Answered) -> int:
+    """The place of the hook that asked.
+
+    Raises:
+        IncompatiblePipeline: Its plugin is not there any more.
+    """
+    by = behind.asked.by
+    if by not in plugins:
+        what = f"plugin '{by}', whose hook has asked at '{behind.asked.address}', is not there; install it"
+        raise IncompatiblePipeline(behind.asked.run_id, [what])
+    return plugins.index(by)
+
+
+async def _attempted(work: Execution, call: StepCall, looked_at: State, *, around: bool = True) -> Yield:
     """The attempts with the hooks around them, the cache before and the fallback after."""
     hooks, plan = work.run.hooks, work.plan
     attempts: Callable[[], Awaitable[Yield]]
-    if hooks.around_step is None and hooks.step_error is None:
+    around_step = hooks.around_step if around else None
+    if around_step is None and hooks.step_error is None:
         attempts = partial(work.attempts, looked_at)
     else:
-        attempts = Guarded(work, call, looked_at).run
+        attempts = Guarded(work, call, looked_at, around_step).run
     if plan.cache is None and plan.fallback is None:
         return await attempts()
     return await work.result_of(attempts, looked_at)
@@ -93,10 +204,12 @@ class Guarded:
         work: The leaf's execution.
         call: The call, as the pre hooks left it.
         looked_at: The context's fields that they looked at or set.
+        around: The around hooks, or None.
     """
 
-    def __init__(self, work: Execution, call: StepCall, looked_at: State) -> None:
+    def __init__(self, work: Execution, call: StepCall, looked_at: State, around: AroundStep | None) -> None:
         self._work = work
+        self._around = around
         self._call = call
         self._looked_at = looked_at
         self._tried = 0
@@ -110,7 +223,7 @@ class Guarded:
         Raises:
             StepError: The step failed, and no hook had an answer to that.
         """
-        around, watch = self._work.run.hooks.around_step, self._work.frame.watch
+        around, watch = self._around, self._work.frame.watch
         try:
             answer = await (self._proceed() if around is None else around(watch, self._call, self._proceed))
         except StepError as failure:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from time import perf_counter, time
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from flujo_core.backend.task import outside, uninterrupted
-from flujo_core.errors import StoreError
+from flujo_core.errors import MailWaiting, StoreError
 from flujo_core.hooks.listen import Listeners
-from flujo_core.model.event import Chunk, JournaledEvent, RunEnded, RunEvent
+from flujo_core.model.contexts import is_below
+from flujo_core.model.event import Chunk, JournaledEvent, QuestionWithdrawn, RunEnded, RunEvent
 from flujo_core.store.codec import encode
-from flujo_core.store.protocol import Record, Store
+from flujo_core.store.protocol import Lease, Record, Store
 
 EPOCH = time() - perf_counter()
 """Added to ``perf_counter()``, gives seconds since the epoch that never run backwards within a process."""
@@ -22,6 +24,13 @@ def now() -> float:
     return EPOCH + perf_counter()
 
 
+Durability: TypeAlias = Literal["step", "batch", "exit"]
+"""When an event is durable: before anything that depends on it begins; while the run goes on; when it pauses or ends.
+
+Questions, answers, pauses and ends are durable before anybody hears of them, whatever it is.
+"""
+
+NO_LEASE = Lease("", 1, "", 0.0)
 NULL = b"null"
 EMPTY = b"{}"
 NONE: list[Any] = []
@@ -40,19 +49,35 @@ class Journal:
         tenant: Whose run it is, or None.
         store: Where its records go, or None.
         listener: Where its events go, or None; a full queue makes the run wait.
+        durability: When what is staged is made durable, where there is a store.
 
     Attributes:
         listeners: The plugins that hear of its events, or None.
         live: Whether anything but the list of its events follows the run.
+        lease: The right to write, where there is a store.
+        taken: The number of the last mail whose events are staged.
+        earlier: The records of the run from before it was resumed.
+        asked: The addresses of what asks, by the sequences of the questions that are open.
+        tokens: The tokens of questions that were asked since the run was begun or resumed, likewise.
+        written: When it was last written to the store, in seconds since the epoch.
+        take_along: Makes a ``PipelineState`` of the run, or None.
+        is_held: Whether it has the lease in the store.
+        is_called_off: Whether the run's task was cancelled because of its lease or its inbox.
     """
 
     __slots__ = (
-        "_failure", "_lock", "_records", "_unheard", "events", "listener", "listeners", "live", "run_id", "sequence",
-        "store", "tenant",
+        "_behind", "_failure", "_lock", "_records", "_taken", "_unheard", "asked", "durability", "earlier", "events",
+        "is_called_off", "is_held", "lease", "listener", "listeners", "live", "run_id", "sequence", "store", "take_along", "taken",
+        "tenant", "tokens", "written",
     )  # fmt: skip
 
     def __init__(
-        self, run_id: str, tenant: str | None, store: Store | None, listener: asyncio.Queue[RunEvent] | None
+        self,
+        run_id: str,
+        tenant: str | None,
+        store: Store | None,
+        listener: asyncio.Queue[RunEvent] | None,
+        durability: Durability = "step",
     ) -> None:
         self.run_id = run_id
         self.tenant = tenant
@@ -66,6 +91,18 @@ class Journal:
         self._unheard: list[JournaledEvent] = NONE if listener is None else []
         self._lock: asyncio.Lock | None = None
         self._failure: StoreError | None = None
+        self.durability = durability
+        self.lease: Lease = NO_LEASE
+        self.taken = 0
+        self._taken = 0
+        self.earlier: Sequence[Record] = ()
+        self.asked: dict[int, str] = {}
+        self.tokens: dict[int, str] = {}
+        self.written = 0.0
+        self.is_called_off = False
+        self.take_along: Callable[..., Any] | None = None
+        self.is_held = False
+        self._behind: asyncio.Task[None] | None = None
 
     def listen(self, listeners: Listeners) -> None:
         """Lets plugins hear of the events."""
@@ -78,6 +115,11 @@ class Journal:
         self.sequence += 1
         return self.sequence
 
+    def head(self, address: str, at: float) -> tuple[str, str | None, int, float, str]:
+        """What the next event begins with."""
+        self.sequence += 1
+        return self.run_id, self.tenant, self.sequence, at, address
+
     def stage(self, event: JournaledEvent, value: bytes = NULL, state: bytes = EMPTY) -> None:
         """Takes an event in; it is not durable yet.
 
@@ -88,40 +130,106 @@ class Journal:
         """
         self.events.append(event)
         if self.store is not None:
-            self._records.append(encode(event, value, state))
+            self._records.append(encode(event, value, state, self.lease.epoch))
         if self.listener is not None or self.listeners is not None:
             self._unheard.append(event)
 
-    async def flush(self) -> None:
+    async def flush(self, *, surely: bool = False, release: bool = False) -> None:
         """Makes what is staged durable, then tells the plugins and the stream.
 
         One after the other: whoever comes while another flushes waits for that, as what was staged before may be in it.
 
+        Args:
+            surely: Whether it is to be durable whatever the run's durability is.
+            release: Whether the lease is given back with it.
+
         Raises:
             StoreError: The store could not keep it.
+            MailWaiting: ``release``, and there is mail that was not taken in; nothing was written.
             PluginError: A plugin could not take an earlier event in.
         """
+        if self.durability != "step" and self.store is not None:
+            if not (surely or release):
+                self._flush_behind()
+                return
+            await self._caught_up()
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
             if self._failure is not None:
                 raise self._failure  # what comes after a gap must not be kept
-            await self._flush()
+            await self._flush(release)
 
-    async def _append(self, store: Store, records: list[Record]) -> None:
+    def lose(self, error: StoreError) -> None:
+        """Takes in that the journal cannot be written any more."""
+        self._failure = self._failure or error
+
+    @property
+    def had_taken(self) -> int:
+        """The number of the last mail that the store knows to be taken in."""
+        return self._taken
+
+    @had_taken.setter
+    def had_taken(self, number: int) -> None:
+        self._taken = number
+
+    @property
+    def failure(self) -> StoreError | None:
+        """Why it cannot be written any more, or None."""
+        return self._failure
+
+    def withdraw(self, path: str = "") -> None:
+        """Stages that the open questions of a step, or of all that is in a node, need no answer any more."""
+        for sequence, place in list(self.asked.items()):
+            if not path or place == path or is_below(place, path) or place.startswith(path + "!"):
+                del self.asked[sequence]
+                self.stage(QuestionWithdrawn(*self.head(place, now()), sequence))
+
+    def retract(self, last: int) -> None:
+        """Takes the events after ``last`` back, which were staged and not appended, and told to nobody."""
+        kept = self.sequence - last
+        for told in (self.events, self._records, self._unheard):
+            del told[len(told) - min(kept, len(told)) :]
+        self.sequence = last
+
+    def _flush_behind(self) -> None:
+        """Begins to make what is staged durable while the run goes on, unless its durability is of its end only."""
+        if self._behind is not None:
+            if not self._behind.done():
+                return
+            behind, self._behind = self._behind, None
+            behind.result()  # raises what went wrong
+        if self.durability == "batch":
+            self._behind = asyncio.create_task(self.flush(surely=True))
+
+    async def _caught_up(self) -> None:
+        """Waits for what is made durable while the run goes on."""
+        behind = self._behind
+        if behind is not None and behind is not asyncio.current_task():
+            self._behind = None
+            await uninterrupted(asyncio.wait_for(behind, None))
+
+    async def _append(self, store: Store, records: list[Record], taken: int | None, release: bool) -> None:
         """Appends; a failure is remembered, whoever is cancelled meanwhile."""
         try:
             with outside:
-                await store.append(records)
+                await store.append(records, self.lease, taken=taken, release=release)
+        except MailWaiting:
+            self._records[:0] = records
+            raise
         except StoreError as error:
             self._failure = error
             raise
+        self.written = now()
+        self.is_held = not release
 
-    async def _flush(self) -> None:
+    async def _flush(self, release: bool) -> None:
         last = self.sequence  # what is staged from here on is not durable when this is
-        if self._records and self.store is not None:
+        if self.store is not None and (self._records or release or self.taken != self._taken):
             records, self._records = self._records, []
-            await uninterrupted(self._append(self.store, records))
+            taken = None if self.taken == self._taken else self.taken
+            await uninterrupted(self._append(self.store, records, taken, release))
+            self._taken = self._taken if taken is None else taken
         event = None
         # a branch that is cancelled here leaves what is not told to whoever flushes next
         while self._unheard and self._unheard[0].sequence <= last:

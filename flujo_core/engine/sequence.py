@@ -9,7 +9,7 @@ from flujo_core.engine.block import Attempt, Block, Join
 from flujo_core.engine.decide import decide
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
 from flujo_core.engine.journal import now
-from flujo_core.errors import LoopExhausted, NoCase
+from flujo_core.errors import IncompatiblePipeline, LoopExhausted, NoCase
 from flujo_core.model.branch import DEFAULT, Branch, case_segment
 from flujo_core.model.event import BranchDecided, LoopDecided
 from flujo_core.model.flow import Pipeline, encoded_name
@@ -69,18 +69,21 @@ class LoopBlock(Block):
         around, path = attempt.frame, attempt.path
         entry = owned(value, "its input") if self._keeps_input else None
         before: Frame | None = None
-        for iteration in range(1, self._last + 1):
+        known = 0 if attempt.past is None else len(attempt.past.iterations)
+        for iteration in range(1, max(self._last, known) + 1):
             frame = around.within(f"{path}[{iteration}]", entry)
             frame.previous = before
             value = await run_all(self._parts, frame, value)
-            done = bool(decide(self._until, value, frame))
-            self._record(attempt, iteration, done)
+            done = None if attempt.past is None else attempt.past.iterations.get(iteration)
+            if done is None:
+                done = bool(decide(self._until, value, frame))
+                self._record(attempt, iteration, done)
             if self._entered:
                 around.enter(self.name, frame)
             if done:
                 return Join(value)
             before, frame.previous = frame, None
-        if self._fails:
+        if self._fails and not attempt.is_over:
             raise LoopExhausted(f"'until' was not satisfied after {self._last} iterations")
         return Join(value)
 
@@ -118,11 +121,11 @@ class BranchBlock(Block):
 
     async def inside(self, attempt: Attempt, value: Any, /) -> Join:
         self.open(attempt)
-        case = self._case(decide(self._on, value, attempt.frame))
-        journal, around = attempt.frame.run.journal, attempt.frame
-        journal.stage(
-            BranchDecided(journal.run_id, journal.tenant, journal.next(), now(), attempt.address, attempt.number, case)
-        )
+        around, past = attempt.frame, attempt.past
+        case = self._decided(attempt, value) if past is None or past.case is None else past.case
+        if case not in self._bodies:
+            what = f"'{attempt.address}' took its case '{case}', which it has not any more; keep it"
+            raise IncompatiblePipeline(attempt.frame.run.journal.run_id, [what])
         scope = f"[{case}]"
         frame = around.within(attempt.path + scope)
         for part in self._bodies[case]:  # and not 'run_all', which a run through one branch would feel
@@ -130,6 +133,12 @@ class BranchBlock(Block):
         if scope in self._entered:
             around.enter(self.name + scope, frame)
         return Join(value)
+
+    def _decided(self, attempt: Attempt, value: Any) -> str:
+        """The place of the case that is taken, recorded."""
+        case, journal = self._case(decide(self._on, value, attempt.frame)), attempt.frame.run.journal
+        journal.stage(BranchDecided(*journal.head(attempt.address, now()), attempt.number, case))
+        return case
 
     def _case(self, decided: Any) -> str:
         """The place of the case that is taken.

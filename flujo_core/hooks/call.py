@@ -6,7 +6,8 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
 from flujo_core.model.draft import Drafting, drafted
-from flujo_core.model.run import PipelineResult, StepResult
+from flujo_core.model.result import PipelineResult
+from flujo_core.model.run import StepResult
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
@@ -44,7 +45,7 @@ class AgentInfo(NamedTuple):
     model: str | None
 
 
-AuthorizedAction: TypeAlias = Literal["start_run", "run_step"]
+AuthorizedAction: TypeAlias = Literal["start_run", "run_step", "answer"]
 """What a plugin may be asked to authorize."""
 
 
@@ -58,6 +59,7 @@ class AuthorizationRequest(NamedTuple):
         pipeline: The pipeline's name.
         address: The step's address; empty for the run.
         model: The name of the agent's model, or None for a step without an agent.
+        approver: Who gives an answer, as the caller says, or None.
     """
 
     action: AuthorizedAction
@@ -66,6 +68,7 @@ class AuthorizationRequest(NamedTuple):
     pipeline: str
     address: str
     model: str | None
+    approver: str | None = None
 
 
 class Decision(NamedTuple):
@@ -152,6 +155,7 @@ class _StepCallFields(NamedTuple):
     step_input: Any
     model: str | None
     drafting: Drafting
+    answer: Any = None
 
 
 class StepCall(_StepCallFields):
@@ -165,6 +169,7 @@ class StepCall(_StepCallFields):
         step_input: Its input.
         model: The name of the agent's model, or None for a step without an agent.
         drafting: What ``context`` is made from when a hook asks for it.
+        answer: The answer to what this hook has asked with ``PauseForHumanInput``; None until it has.
     """
 
     __slots__ = ()

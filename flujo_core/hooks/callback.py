@@ -8,13 +8,17 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from flujo_core.errors import PluginLoadError
 from flujo_core.hooks.call import RunEnd, RunStart, StepCall
 from flujo_core.hooks.spec import Plugin
-from flujo_core.model.outcome import Skip, Stop
+from flujo_core.model.outcome import PauseForHumanInput, Skip, Stop
 from flujo_core.model.run import StepResult
 from flujo_core.model.signature import is_async
 
 OnPipelineStart: TypeAlias = Callable[[RunStart], Awaitable[RunStart | Stop | None]]
-PreStepExecution: TypeAlias = Callable[[StepCall], Awaitable[StepCall | Stop | Skip[Any] | None]]
-PostStepExecution: TypeAlias = Callable[[StepCall, StepResult], Awaitable[StepResult | Stop | None]]
+PreStepExecution: TypeAlias = Callable[
+    [StepCall], Awaitable[StepCall | Stop | Skip[Any] | PauseForHumanInput[Any] | None]
+]
+PostStepExecution: TypeAlias = Callable[
+    [StepCall, StepResult], Awaitable[StepResult | Stop | PauseForHumanInput[Any] | None]
+]
 OnPipelineEnd: TypeAlias = Callable[[RunStart, RunEnd], Awaitable[RunEnd | None]]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,7 +67,9 @@ def _pre_step(function: PreStepExecution) -> Plugin:
     class Callback(Plugin):
         name: ClassVar[str] = "callback pre_step_execution"
 
-        async def pre_step_execution(self, call: StepCall, /) -> StepCall | Stop | Skip[Any] | None:
+        async def pre_step_execution(
+            self, call: StepCall, /
+        ) -> StepCall | Stop | Skip[Any] | PauseForHumanInput[Any] | None:
             return await function(call)
 
     return Callback()
@@ -73,7 +79,9 @@ def _post_step(function: PostStepExecution) -> Plugin:
     class Callback(Plugin):
         name: ClassVar[str] = "callback post_step_execution"
 
-        async def post_step_execution(self, call: StepCall, result: StepResult, /) -> StepResult | Stop | None:
+        async def post_step_execution(
+            self, call: StepCall, result: StepResult, /
+        ) -> StepResult | Stop | PauseForHumanInput[Any] | None:
             return await function(call, result)
 
     return Callback()

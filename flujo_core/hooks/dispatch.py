@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from flujo_core.errors import StepError
 from flujo_core.hooks.apart import apart
@@ -19,15 +19,46 @@ from flujo_core.hooks.lifetime import Lifetime
 from flujo_core.hooks.onion import AroundRun, AroundStep, Onion
 from flujo_core.hooks.watchdog import Watch
 from flujo_core.model.draft import ContextBase
-from flujo_core.model.outcome import Skip, Stop
-from flujo_core.model.run import PipelineResult, StepResult
+from flujo_core.model.outcome import PauseForHumanInput, Skip, Stop
+from flujo_core.model.result import PipelineResult
+from flujo_core.model.run import StepResult
 
-Authorize: TypeAlias = Callable[[Watch, AuthorizationRequest], Awaitable[None]]
+Authorize: TypeAlias = Callable[[Watch, AuthorizationRequest], Awaitable[bool]]
 StartHook: TypeAlias = Callable[[Watch, RunStart], Awaitable[RunStart | Stop]]
-PreHook: TypeAlias = Callable[[Watch, StepCall], Awaitable[StepCall | Stop | Skip[Any]]]
 ErrorHook: TypeAlias = Callable[[Watch, StepCall, StepError], Awaitable[StepResult | None]]
-PostHook: TypeAlias = Callable[[Watch, StepCall, StepResult], Awaitable[StepResult | Stop]]
 EndHook: TypeAlias = Callable[[Watch, RunStart, RunEnd], Awaitable[RunEnd]]
+
+
+class Gate(NamedTuple):
+    """A hook asks a person before the step, or its result, goes on.
+
+    Attributes:
+        pause: What it asks.
+        plugin: Its plugin.
+        value: The call or the result, as the hooks before it have left it.
+    """
+
+    pause: PauseForHumanInput[Any]
+    plugin: str
+    value: Any
+
+
+class PreHook(Protocol):
+    """The compiled ``pre_step_execution``."""
+
+    async def __call__(
+        self, watch: Watch, call: StepCall, first: int = 0, reply: Any = None, /
+    ) -> StepCall | Stop | Skip[Any] | Gate:
+        """Calls the plugins from one on; that one is given the reply to what it has asked."""
+
+
+class PostHook(Protocol):
+    """The compiled ``post_step_execution``."""
+
+    async def __call__(
+        self, watch: Watch, call: StepCall, result: StepResult, first: int = 0, reply: Any = None, /
+    ) -> StepResult | Stop | Gate:
+        """Calls the plugins from one on; that one is given the reply to what it has asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +66,15 @@ class Hooks:
     """The compiled lifecycle hooks of one set of plugins; None where no plugin has the hook.
 
     Attributes:
-        authorize: ``authorize``; raises where the answer is no.
+        authorize: ``authorize``; raises where the answer is no, and gives whether any plugin has decided.
         start: ``on_pipeline_start``.
         around_run: ``around_run``.
         pre: ``pre_step_execution``.
         around_step: ``around_step``.
         step_error: ``on_step_error``.
         post: ``post_step_execution``.
+        pre_plugins: The plugins that have ``pre_step_execution``, in calling order.
+        post_plugins: The plugins that have ``post_step_execution``, in calling order.
         end: ``on_pipeline_end``.
         listeners: The implementations of ``on_event``.
         lifetime: What starts the plugins up and shuts them down.
@@ -57,6 +90,8 @@ class Hooks:
     around_step: AroundStep | None
     step_error: ErrorHook | None
     post: PostHook | None
+    pre_plugins: Sequence[str]
+    post_plugins: Sequence[str]
     end: EndHook | None
     listeners: Sequence[Implementation]
     lifetime: Lifetime
@@ -84,17 +119,21 @@ def compile_hooks(found: Mapping[str, Sequence[Implementation]], timeout: float)
     """
     failures = Failures()
     start = Transform(RunStart, (Stop,), failures, lambda answer: isinstance(answer.context, ContextBase))
-    pre = Transform(StepCall, (Stop, Skip), failures)
-    post = Transform(StepResult, (Stop,), failures)
+    pre = Transform(StepCall, (Stop, Skip, PauseForHumanInput), failures)
+    post = Transform(StepResult, (Stop, PauseForHumanInput), failures)
     end = Transform(RunEnd, (), failures, _is_whole_end)
     return Hooks(
         authorize=_authorize(found["authorize"], failures),
         start=start.compile(found["on_pipeline_start"]),
         around_run=Onion(RunEnd, failures, _is_whole_end, once=True).compile(found["around_run"]),
-        pre=pre.compile([apart(one, StepCall, Stop, Skip) for one in found["pre_step_execution"]]),
+        pre=pre.compile([apart(one, StepCall, Stop, Skip, PauseForHumanInput) for one in found["pre_step_execution"]]),
         around_step=Onion(StepResult, failures).compile(found["around_step"]),
         step_error=_step_error([apart(one, StepResult) for one in found["on_step_error"]], failures),
-        post=post.compile_about([apart(one, StepResult, Stop) for one in found["post_step_execution"]]),
+        post=post.compile_about(
+            [apart(one, StepResult, Stop, PauseForHumanInput) for one in found["post_step_execution"]]
+        ),
+        pre_plugins=[one.plugin for one in found["pre_step_execution"]],
+        post_plugins=[one.plugin for one in found["post_step_execution"]],
         end=end.compile_about(found["on_pipeline_end"]),
         listeners=found["on_event"],
         lifetime=Lifetime(found["on_startup"], found["on_shutdown"], failures),
@@ -134,9 +173,10 @@ class Transform:
         """One coroutine function for a hook with one argument; None if no plugin has it."""
         links = [(one.function, one) for one in chain]
 
-        async def call(watch: Watch, value: Any) -> Any:
-            for function, one in links:
-                watch.pending = pending = function(value)
+        async def call(watch: Watch, value: Any, first: int = 0, reply: Any = None) -> Any:
+            for function, one in links[first:] if first else links:
+                watch.pending = pending = function(value if reply is None else value._replace(answer=reply))
+                reply = None
                 try:
                     answer = await pending
                     if watch.expired is not None:
@@ -147,7 +187,7 @@ class Transform:
                 if answer is not None:
                     watch.pending = None
                     if isinstance(answer, self._outcomes):
-                        return answer
+                        return Gate(answer, one.plugin, value) if isinstance(answer, PauseForHumanInput) else answer
                     value = answer if self._is_whole(answer, one, value) else value
             watch.pending = None
             return value
@@ -161,9 +201,10 @@ class Transform:
         """
         links = [(one.function, one) for one in chain]
 
-        async def call(watch: Watch, about: Any, value: Any) -> Any:
-            for function, one in links:
-                watch.pending = pending = function(about, value)
+        async def call(watch: Watch, about: Any, value: Any, first: int = 0, reply: Any = None) -> Any:
+            for function, one in links[first:] if first else links:
+                watch.pending = pending = function(about if reply is None else about._replace(answer=reply), value)
+                reply = None
                 try:
                     answer = await pending
                     if watch.expired is not None:
@@ -174,7 +215,7 @@ class Transform:
                 if answer is not None:
                     watch.pending = None
                     if isinstance(answer, self._outcomes):
-                        return answer
+                        return Gate(answer, one.plugin, value) if isinstance(answer, PauseForHumanInput) else answer
                     value = answer if self._is_whole(answer, one, about) else value
             watch.pending = None
             return value
@@ -194,10 +235,11 @@ def _authorize(chain: Sequence[Implementation], failures: Failures) -> Authorize
     closed = [one._replace(policy="closed") for one in chain]
     ask = _first_answer(closed, Decision, failures, lambda decision: isinstance(decision.allowed, bool))
 
-    async def authorize(watch: Watch, request: AuthorizationRequest) -> None:
+    async def authorize(watch: Watch, request: AuthorizationRequest) -> bool:
         found = await ask(watch, request)
         if found is not None and not found[0].allowed:
             raise Refusal(found[0].reason, found[1], request)
+        return found is not None
 
     return authorize if chain else None
 

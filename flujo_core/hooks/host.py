@@ -8,7 +8,7 @@ from typing import Any
 
 import pluggy
 
-from flujo_core.config import PluginSettings
+from flujo_core.config import PluginSettings, normalised
 from flujo_core.errors import ConfigurationError, PluginLoadError
 from flujo_core.hooks.call import AgentInfo
 from flujo_core.hooks.dispatch import Hooks, compile_hooks
@@ -66,6 +66,13 @@ class Host:
         self._manager = _manager(self.plugins)
         chains = {hook.name: self.chain(hook.name) for hook in HOOKS.values() if hook.is_async}
         self.hooks: Hooks = compile_hooks(chains, settings.hook_timeout)
+
+    @property
+    def required(self) -> dict[str, str]:
+        """The versions of the plugins that the deployment requires, by the names of what brought them."""
+        wanted = {normalised(name) for name in self._settings.required}
+        found = {normalised(one.known_as): one for one in self.plugins.values()}
+        return {name: one.found.version if one.found else "" for name, one in found.items() if name in wanted}
 
     @property
     def steps(self) -> Registry[Step[Any, Any]]:

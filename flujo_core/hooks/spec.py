@@ -18,7 +18,7 @@ from flujo_core.hooks.registry import Registry, anything
 from flujo_core.model.agent import ModelFactory
 from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Check
-from flujo_core.model.outcome import Skip, Stop
+from flujo_core.model.outcome import PauseForHumanInput, Skip, Stop
 from flujo_core.model.policy import Validator
 from flujo_core.model.run import StepResult
 from flujo_core.model.step import Step
@@ -198,7 +198,9 @@ class Plugin:
         return await proceed()
 
     @_hook("transform")
-    async def pre_step_execution(self, call: StepCall, /) -> StepCall | Stop | Skip[Any] | None:
+    async def pre_step_execution(
+        self, call: StepCall, /
+    ) -> StepCall | Stop | Skip[Any] | PauseForHumanInput[Any] | None:
         """Called before a step's first attempt.
 
         Returns:
@@ -235,7 +237,9 @@ class Plugin:
         """
 
     @_hook("transform", mirrored=True)
-    async def post_step_execution(self, call: StepCall, result: StepResult, /) -> StepResult | Stop | None:
+    async def post_step_execution(
+        self, call: StepCall, result: StepResult, /
+    ) -> StepResult | Stop | PauseForHumanInput[Any] | None:
         """Called when a step has its output, before that is committed; for a skipped step too.
 
         Returns:

@@ -27,7 +27,7 @@ class Contexts:
         """Gives a scope of a node a context of its own; an empty ``scope`` is the whole attempt."""
         path = attempt_path(address, attempt)
         opened = path + scope
-        around = self._around(path) if scope else self._around(_outwards(path))
+        around = self._around(path) if scope else self._around(outwards(path))
         self.scopes[opened] = dict(around)
         self.opened.setdefault(path, []).append(opened)
 
@@ -56,9 +56,9 @@ class Contexts:
             if path in self.scopes:
                 return self.scopes[path]
             if path.endswith(FALLBACK):
-                self.scopes[path] = dict(self._around(_outwards(path)))
+                self.scopes[path] = dict(self._around(outwards(path)))
                 return self.scopes[path]
-            path = _outwards(path)
+            path = outwards(path)
         return self.run
 
 
@@ -72,7 +72,7 @@ def is_below(address: str, path: str) -> bool:
     return address.startswith(path) and address[len(path) : len(path) + 1] in ("/", "[", "~")
 
 
-def _outwards(path: str) -> str:
+def outwards(path: str) -> str:
     """The path of the scope or node around; empty for the run's."""
     if path.endswith("]"):
         return path[: path.rindex("[")]

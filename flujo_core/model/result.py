@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -18,6 +17,7 @@ from flujo_core.model.run import QuestionState, RunState, StepResult, fold, tota
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
+    from flujo_core.model.state import PipelineState
 
 Out = TypeVar("Out", covariant=True)
 Ctx = TypeVar("Ctx", bound="PipelineContext", default="PipelineContext", covariant=True)
@@ -47,7 +47,9 @@ class PipelineResult(Generic[Out, Ctx]):
         last: RunEvent,
         context: Drafting,
         tokens: Mapping[int, str] = NO_TOKENS,
+        state: Callable[[], PipelineState] | None = None,
     ) -> None:
+        self._portable = state
         ended = last if isinstance(last, RunEnded) else None
         self.run_id = last.run_id
         self.tenant = last.tenant
@@ -104,6 +106,18 @@ class PipelineResult(Generic[Out, Ctx]):
         return tuple(question_of(one, self._tokens.get(one.asked.sequence)) for one in self._state.open_questions)
 
     @property
+    def state(self) -> PipelineState:
+        """The run as data that can be taken elsewhere; with a store, what tells that store where it was.
+
+        Raises:
+            NoOutput: The run does not wait for anybody.
+            InvalidValue: It holds a value that cannot be written.
+        """
+        if self._portable is None:
+            raise NoOutput(f"run '{self.run_id}' has no state to go on from: its status is '{self.status}'")
+        return self._portable()
+
+    @property
     def usage(self) -> Usage:
         """What the agents of all steps used."""
         return total(self.steps)
@@ -116,7 +130,7 @@ class PipelineResult(Generic[Out, Ctx]):
         """
         if self.status != "completed":
             raise NoOutput(f"run '{self.run_id}' has no output to replace: its status is '{self.status}'")
-        return PipelineResult(self._events, replace(self.end, output=output), self._context)
+        return PipelineResult(self._events, self.end.changed(output=output), self._context)
 
     @cached_property
     def _state(self) -> RunState:

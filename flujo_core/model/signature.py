@@ -32,6 +32,7 @@ class RunInfo(NamedTuple):
         idempotency_key: The same for every attempt of this step in this run, so that a service called twice can tell.
         deadline: When this attempt times out, in seconds since the epoch, or None.
         feedback: What a validator found wrong with the attempt before, or None.
+        epoch: A number that grows with each process that takes the run over: a fencing token for what is done outside.
     """
 
     run_id: str
@@ -41,6 +42,7 @@ class RunInfo(NamedTuple):
     idempotency_key: str
     deadline: float | None
     feedback: str | None = None
+    epoch: int = 1
 
 
 class Signature(NamedTuple):

@@ -1,0 +1,45 @@
+"""What the calls of one agent step gave: kept in the run's journal, found there when the step goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flujo_core.engine.journal import Journal, now
+from flujo_core.model.agent import Call, ToolQuestion
+from flujo_core.model.event import CallCompleted
+from flujo_core.model.flow import encoded_name
+from flujo_core.model.outcome import PauseForHumanInput
+
+
+class Calls:
+    """A ``CallLog``: the calls of one attempt of a step.
+
+    Args:
+        journal: The run's journal.
+        address: The step's address.
+        attempt: The attempt's number.
+        known: The calls that were finished before the run was resumed, by their names as they stand in addresses.
+    """
+
+    def __init__(self, journal: Journal, address: str, attempt: int, known: Mapping[str, Call]) -> None:
+        self._journal = journal
+        self._address = address
+        self._attempt = attempt
+        self._known = known
+
+    def find(self, call: str, /) -> Call | None:
+        """What a call gave, if it was finished before."""
+        return self._known.get(encoded_name(call))
+
+    async def keep(self, call: str, made: Call, /) -> None:
+        """Journals a call; it is durable when this returns."""
+        journal = self._journal
+        head = journal.head(f"{self._address}!{encoded_name(call)}", now())
+        journal.stage(CallCompleted(*head, self._attempt, made.digest, None, made.patch, made.usage), made.result)
+        await journal.flush()
+
+
+def pause_of(question: ToolQuestion) -> PauseForHumanInput[Any]:
+    """What is asked of people about a call of an agent's tool."""
+    return PauseForHumanInput(question.text, question.answer_type)

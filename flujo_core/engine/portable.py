@@ -1,0 +1,157 @@
+"""A run that is taken along as data: its records, as a ``PipelineState``, sealed or not, and a store made of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic_core import to_json
+
+from flujo_core.engine.run import Program
+from flujo_core.errors import SealBroken, StaleState, StateError, UnknownRun
+from flujo_core.model.event import (
+    ItemTaken,
+    JournaledEvent,
+    NodeCompleted,
+    QuestionAnswered,
+    QuestionAsked,
+    RunEvent,
+    RunStarted,
+    StepCompleted,
+    VoteCast,
+)
+from flujo_core.model.map import Map
+from flujo_core.model.patch import patch_adapter
+from flujo_core.model.value import encoded
+from flujo_core.store.codec import encode
+from flujo_core.store.memory import MemoryStore
+from flujo_core.store.protocol import Lease, Record, Store
+
+if TYPE_CHECKING:
+    from flujo_core.model.state import PipelineState
+
+SealKey: TypeAlias = bytes | Callable[[], bytes]
+"""A key, or what gives it."""
+
+TakeAlong: TypeAlias = Callable[[str, str | None, Sequence[Record], Sequence[RunEvent]], "PipelineState"]
+"""Makes the state of a run: of its id, its tenant, its records from before, and its events since."""
+
+
+def portable(program: Program, key: SealKey | None, *, is_kept: bool) -> TakeAlong:
+    """What makes the states of the runs of a program.
+
+    Args:
+        program: The program.
+        key: What they are sealed with, or None.
+        is_kept: Whether a store has the runs, so that a state need not.
+    """
+
+    def take_along(
+        run_id: str, tenant: str | None, earlier: Sequence[Record], events: Sequence[RunEvent]
+    ) -> PipelineState:
+        from flujo_core.model.state import PipelineState  # noqa: PLC0415 - dear to import
+
+        last = events[-1].sequence if events else earlier[-1].sequence
+        records = () if is_kept else (*earlier, *(_record(program, one) for one in events))
+        rows = tuple((*one[2:7], one.payload.decode(), *one[8:]) for one in records)
+        return sealed(PipelineState(run_id=run_id, tenant=tenant, sequence=last, records=rows), key)
+
+    return take_along
+
+
+def sealed(state: PipelineState, key: SealKey | None) -> PipelineState:
+    """The state with its seal, if there is a key."""
+    found = _key(key)
+    return state if found is None else state.model_copy(update={"seal": _seal(state, found)})
+
+
+def check_seal(state: PipelineState, key: SealKey | None) -> None:
+    """Checks the seal of a state, if there is a key.
+
+    Raises:
+        SealBroken: It has none, or one that does not fit.
+    """
+    import hmac  # noqa: PLC0415 - only who has states needs it
+
+    found = _key(key)
+    if found is not None and not hmac.compare_digest(state.seal or "", _seal(state, found)):
+        what = "has no seal" if state.seal is None else "has a seal that does not fit: it was changed, or the key was"
+        raise SealBroken(f"the state of run '{state.run_id}' {what}; it is not gone on from")
+
+
+async def stored(state: PipelineState, store: Store | None) -> Store:
+    """The store that has the run of a state; without one, a store in memory, made of the state.
+
+    Raises:
+        StaleState: The store has more of the run.
+        UnknownRun: It does not have the run.
+        StateError: The state holds no records, and there is no store; or they are no run's.
+    """
+    if store is not None:
+        known = await store.run(state.run_id)
+        if known is None:
+            raise UnknownRun(f"there is no run '{state.run_id}' in the store")
+        if known.records > state.sequence:
+            what = f"is of event {state.sequence}, and the store has {known.records}"
+            raise StaleState(f"the state of run '{state.run_id}' {what}; take the run by its id")
+        return store
+    if not state.records:
+        raise StateError(f"the state of run '{state.run_id}' holds no records, as a store has them; give that 'store='")
+    made = MemoryStore()
+    try:
+        records = [_from_row(state, row) for row in state.records]
+        lease = Lease(state.run_id, records[-1].epoch, "", 0.0)
+        await made.append([one._replace(epoch=lease.epoch) for one in records], lease, release=True)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise StateError(f"the state of run '{state.run_id}' is damaged") from error
+    return made
+
+
+def _from_row(state: PipelineState, row: tuple[Any, ...]) -> Record:
+    sequence, kind, address, outcome, at, payload, *rest = row
+    return Record(state.run_id, state.tenant, sequence, kind, address, outcome, at, payload.encode(), *rest)
+
+
+def _key(given: SealKey | None) -> bytes | None:
+    if given is None:
+        named = os.environ.get("FLUJO_SEAL_KEY")
+        return named.encode() if named else None
+    return given() if callable(given) else given
+
+
+def _seal(state: PipelineState, key: bytes) -> str:
+    import hashlib  # noqa: PLC0415 - only who has states needs it
+    import hmac  # noqa: PLC0415
+
+    return hmac.new(key, to_json(state.model_dump(exclude={"seal"})), hashlib.sha256).hexdigest()
+
+
+def _record(program: Program, event: RunEvent) -> Record:
+    """The record of an event of a run without a store.
+
+    Raises:
+        InvalidValue: It holds a value that cannot be written.
+    """
+    patches = patch_adapter(program.context_type)
+    match event:
+        case RunStarted():
+            value = encoded(event.input, program.takes, "the input")[0]
+            context = program.context_type.model_construct(**event.context)
+            event.origin = program.origin
+            return encode(event, value, encoded(context, program.context_type, "the context")[0])
+        case StepCompleted() | NodeCompleted():
+            kept = isinstance(event, StepCompleted) or event.source == "cache"
+            hint = program.gives_of(event.address) if kept else None
+            value = encoded(event.output, hint, f"what '{event.address}' gave")[0] if kept else b"null"
+            return encode(event, value, patches.encoded(event.patch)[0])
+        case ItemTaken():
+            node = program.node_of(event.address)
+            hint = node.item if isinstance(node, Map) else Any
+            return encode(event, encoded(event.item, hint, f"an item of '{event.address}'")[0])
+        case QuestionAsked():
+            return encode(event, to_json(event.payload), patches.encoded(event.patch)[0])
+        case VoteCast() | QuestionAnswered():
+            return encode(event, to_json(event.answer))
+    made: JournaledEvent = event  # type: ignore[assignment]
+    return encode(made)

@@ -1,0 +1,316 @@
+"""How a run goes on that began earlier: its code is compared, its lease taken, its mail read, its past replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from flujo_core.engine.again import Migrate
+from flujo_core.engine.inbox import Said, check_ballot, chosen, post_answer, post_cancel, post_token, take_in
+from flujo_core.engine.journal import Journal, now
+from flujo_core.engine.lease import acquired, keeper
+from flujo_core.engine.question import answer_type, imported
+from flujo_core.engine.run import LiveRun, Program, brought_to_end, input_digest, past_of, stored_result
+from flujo_core.engine.survey import Survey
+from flujo_core.errors import AlreadyAnswered, IncompatiblePipeline, RunBusy, RunExists, UnknownQuestion, UnknownRun
+from flujo_core.hooks.call import AuthorizationRequest, RunStart
+from flujo_core.hooks.watchdog import Watch
+from flujo_core.log import warning
+from flujo_core.model.agent import ToolApproval
+from flujo_core.model.compatibility import Comparison, compare
+from flujo_core.model.event import NO_ORIGIN, QuestionAsked, RunResumed
+from flujo_core.model.manifest import Manifest
+from flujo_core.model.question import Question, response_name, validated_answer
+from flujo_core.model.result import PipelineResult, RunCancelled, RunFailed, question_of
+from flujo_core.model.run import QuestionState, fold
+from flujo_core.model.value import encoded
+from flujo_core.store.codec import decode
+from flujo_core.store.protocol import Record, Store
+
+OpenJournal = Callable[[str, str | None], Journal]
+"""Makes the journal of a run, by its id and its tenant."""
+
+
+class Answer(NamedTuple):
+    """What somebody answers.
+
+    Attributes:
+        value: The answer.
+        token: The token of the question, or None.
+        approver: Whose answer it is, or None.
+    """
+
+    value: Any
+    token: str | None
+    approver: str | None
+
+
+class Resumption:
+    """One call that wants a run to go on.
+
+    Args:
+        program: What the run is to go on with.
+        store: Where it is.
+        run_id: The run.
+        open_journal: Makes its journal.
+    """
+
+    def __init__(self, program: Program, store: Store, run_id: str, open_journal: OpenJournal) -> None:
+        self._program = program
+        self._store = store
+        self._run_id = run_id
+        self._open_journal = open_journal
+
+    async def records(self) -> Sequence[Record]:
+        """The run's records.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        found = await self._store.read(self._run_id)
+        if not found:
+            raise UnknownRun(f"there is no run '{self._run_id}' in the store")
+        return found
+
+    async def go_on(self, answer: Answer | None = None, *, retry_failed: bool = False) -> PipelineResult[Any, Any]:
+        """Answers, if there is an answer, and goes on if there is anything to go on with.
+
+        Args:
+            answer: What somebody answers, or None.
+            retry_failed: Whether what has failed is tried again.
+
+        Raises:
+            AnswerError: The answer cannot be taken.
+            InvalidValue: It does not fit.
+            IncompatiblePipeline: The run cannot go on with this program.
+            RunBusy: Somebody else goes on with it, and there was no answer.
+            RunFailed: It failed, was refused or cancelled: now, or before.
+        """
+        records = await self.records()
+        survey = Survey(records)
+        if survey.is_over and answer is None and not (retry_failed and survey.status == "failed"):
+            return stored_result(self._program, records)
+        comparison = self.compared(records, survey)
+        if answer is not None:
+            await self._answer(answer, survey)
+        elif survey.status == "paused" and not await self._has_news(survey):
+            return stored_result(self._program, records)
+        try:
+            journal = await self._taken(records[0].tenant)
+        except RunBusy:
+            if answer is None:
+                raise
+            return stored_result(self._program, await self.records(), running=True)
+        return await self._held(journal, records, comparison, retry_failed)
+
+    async def _held(
+        self, journal: Journal, known: Sequence[Record], comparison: Comparison, retry_failed: bool
+    ) -> PipelineResult[Any, Any]:
+        """Goes on with the lease; gives it back where there is nothing to go on with after all."""
+        handed_over = False
+        try:
+            records = [*known, *await self._store.read(self._run_id, after=len(known))]
+            survey = Survey(records)
+            if survey.is_over and not (retry_failed and survey.status == "failed"):
+                return stored_result(self._program, records)
+            if len(records) > len(known):
+                comparison = self.compared(records, survey)
+            run = self._live(journal, records)
+            run.migrations = self._migrations(comparison)
+            handed_over = True
+            return await brought_to_end(
+                self._program, run, lambda: self._begin(run, records, survey, comparison, retry_failed)
+            )
+        finally:
+            if not handed_over:
+                await self._store.release(journal.lease)
+
+    async def _taken(self, tenant: str | None) -> Journal:
+        journal = self._open_journal(self._run_id, tenant)
+        journal.lease = await acquired(self._store, self._run_id)
+        journal.is_held = True
+        journal.written = now()
+        return journal
+
+    def _live(self, journal: Journal, records: Sequence[Record]) -> LiveRun:
+        journal.earlier, journal.sequence = records, len(records)
+        start = RunStart(
+            self._run_id, journal.tenant, self._program.label, None, self._program.context_type.model_construct(), True
+        )
+        return LiveRun(self._program, journal, start)
+
+    async def _begin(
+        self, run: LiveRun, records: Sequence[Record], survey: Survey, comparison: Comparison, retry_failed: bool
+    ) -> Any:
+        """Records that the run goes on, and what its inbox has; gives its input."""
+        journal, program = run.journal, self._program
+        journal.asked = {sequence: one.asked.address for sequence, one in survey.ballots.items()}
+        changed = comparison.renames or survey.origin.manifest != program.origin.manifest
+        origin = replace(program.origin, input_digest=survey.origin.input_digest) if changed else NO_ORIGIN
+        event = RunResumed(*journal.head("", now()), origin, retry_failed, dict(comparison.renames))
+        journal.stage(event)
+        summary = await self._store.run(self._run_id)
+        assert summary is not None
+        journal.taken = journal.had_taken = summary.taken
+        mail = await self._store.mail(self._run_id, after=summary.taken)
+        run.cancelled = take_in(journal, survey.ballots, mail, await self._store.time()).cancelled
+        await journal.flush(surely=True)
+        value = past_of(program, run, await self._store.read(self._run_id))
+        await run.begin_resumed(program, value)
+        return value
+
+    def compared(self, records: Sequence[Record], survey: Survey) -> Comparison:
+        """What the run meets in this program.
+
+        Raises:
+            IncompatiblePipeline: Something stands against going on.
+        """
+        found = self.comparison(records, survey)
+        if found.differences:
+            raise IncompatiblePipeline(self._run_id, map(str, found.differences))
+        for one in found.warnings:
+            warning("run.code_changed", run_id=self._run_id, change=one)
+        return found
+
+    def comparison(self, records: Sequence[Record], survey: Survey) -> Comparison:
+        """As ``compared``, whatever it is."""
+        origin, program = survey.origin, self._program
+        missing = [name for name in origin.plugins if name not in program.origin.plugins]
+        lost = tuple(
+            f"plugin '{name}' was required when the run began, and is not required now; install and require it"
+            for name in missing
+        )
+        if not origin.manifest or origin.manifest == program.origin.manifest:
+            found = Comparison()
+        else:
+            old, new = Manifest.from_json(origin.manifest), Manifest.from_json(program.origin.manifest)
+            found = compare(old, new, fold(map(decode, records)))
+        return found._replace(differences=(*found.differences, *lost)) if lost else found  # type: ignore[arg-type]
+
+    async def would_meet(self) -> Comparison:
+        """What the run would meet in this program if it went on."""
+        records = await self.records()
+        survey = Survey(records)
+        return Comparison() if survey.is_over and survey.status != "failed" else self.comparison(records, survey)
+
+    async def cancel(self) -> PipelineResult[Any, Any]:
+        """Posts that the run is to be cancelled; ends it, if nobody else goes on with it."""
+        await self.records()
+        await post_cancel(self._store, self._run_id)
+        await keeper().look(self._run_id)
+        try:
+            return await self.go_on()
+        except RunCancelled as cancelled:
+            return cancelled.result
+        except (RunFailed, RunBusy):
+            try:
+                return stored_result(self._program, await self.records(), running=True)
+            except RunFailed as failed:
+                return failed.result
+
+    async def check_input(self, value: Any, tenant: str | None) -> None:
+        """Checks that the run was begun with this input.
+
+        Raises:
+            RunExists: It was begun with another one, or for another tenant.
+        """
+        records = await self.records()
+        digest = input_digest(encoded(value, self._program.takes, "the input")[0])
+        known = Survey(records[:1]).origin.input_digest
+        if records[0].tenant != tenant or (known and known != digest):
+            what = "for another tenant" if records[0].tenant != tenant else "with another input"
+            raise RunExists(f"run '{self._run_id}' is in the store already, begun {what}; give the new run another id")
+
+    def _migrations(self, comparison: Comparison) -> dict[str, Migrate]:
+        """What turns recorded outputs into ones of the present versions, by the static addresses of nodes."""
+        known = self._program.nodes
+        found = {}
+        for address, version in comparison.migrated.items():
+            migrate = known[address].policies.migrations.get(version)
+            if migrate is not None:
+                found[address] = migrate
+        return found
+
+    async def _has_news(self, survey: Survey) -> bool:
+        """Whether a run that waits has anything to go on with: mail, or a question whose time is over."""
+        summary = await self._store.run(self._run_id)
+        assert summary is not None
+        if summary.mail > summary.taken:
+            return True
+        ends = [one.asked.terms.expires_at for one in survey.ballots.values() if one.asked.terms.expires_at is not None]
+        return bool(ends) and min(ends) <= await self._store.time()
+
+    async def _answer(self, answer: Answer, survey: Survey) -> None:
+        """Posts an answer, in one compare-and-swap.
+
+        Raises:
+            AnswerError: It cannot be taken.
+            InvalidValue: It does not fit.
+            Veto: A plugin does not let it be given.
+        """
+        verified: bool | None = None
+        while True:
+            seen, current = await self._with_mail()
+            ballot = chosen(current.ballots, current.closed, answer.token, self._run_id)
+            check_ballot(ballot, answer.approver)
+            data, _ = validated_answer(
+                answer.value, self._hint(ballot.asked), f"the answer to '{ballot.asked.address}'"
+            )
+            if verified is None:
+                verified = await self._authorized(ballot.asked, answer)
+            try:
+                said = Said(data, answer.approver, verified)
+                if await post_answer(self._store, self._run_id, ballot, said, seen):
+                    return
+            except UnknownQuestion:
+                if answer.token is None:
+                    raise AlreadyAnswered(f"the question of '{ballot.asked.address}' is not open any more") from None
+
+    async def _with_mail(self) -> tuple[int, Survey]:
+        """The journal with what the inbox says of it; and the number of the last mail."""
+        mail = await self._store.mail(self._run_id)
+        records = await self.records()
+        summary = await self._store.run(self._run_id)
+        assert summary is not None
+        new = [one for one in mail if one.number > summary.taken]
+        return (mail[-1].number if mail else 0), Survey(records).with_mail(new)
+
+    def _hint(self, asked: QuestionAsked) -> Any:
+        """The type of an answer."""
+        if asked.source == "step":
+            return answer_type(self._run_id, self._program.gives_of(asked.address), asked)
+        if asked.source == "tool":
+            approval = bool | ToolApproval
+            return approval if asked.response == response_name(approval) else Any
+        return imported(asked.response) or Any
+
+    async def _authorized(self, asked: QuestionAsked, answer: Answer) -> bool:
+        """Whether a plugin has confirmed that somebody may answer; False if none has a say.
+
+        Raises:
+            Veto: One has said no.
+        """
+        hooks = self._program.hooks
+        if hooks.authorize is None:
+            return False
+        about = (self._run_id, asked.tenant, self._program.label, asked.address, None, answer.approver)
+        return await hooks.authorize(Watch(None, hooks.timeout), AuthorizationRequest("answer", *about))
+
+    async def reissue(self, address: str) -> Question:
+        """Gives an open question a new token; the one before is void.
+
+        Raises:
+            UnknownQuestion: There is none at that address.
+            AlreadyAnswered: It has its answer.
+        """
+        while True:
+            seen, survey = await self._with_mail()
+            ballot = next((one for one in survey.ballots.values() if one.asked.address == address), None)
+            if ballot is None:
+                raise UnknownQuestion(f"run '{self._run_id}' has no open question at '{address}'")
+            if ballot.is_answered:
+                raise AlreadyAnswered(f"the question of '{address}' has its answer")
+            token = await post_token(self._store, self._run_id, ballot, seen)
+            if token is not None:
+                return question_of(QuestionState(ballot.asked), token)

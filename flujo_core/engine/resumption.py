@@ -1,0 +1,83 @@
+"""A leaf that has begun before, and has not come to an end: where it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from flujo_core.engine.again import recorded_call
+from flujo_core.engine.frame import Run
+from flujo_core.engine.journal import now
+from flujo_core.engine.past import StepPast
+from flujo_core.engine.question import Answered, Paused, answered
+from flujo_core.model.event import AttemptFailed
+from flujo_core.model.flow import FALLBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flujo_core.model.agent import Call
+
+MAX_RECOVERIES = 3
+"""How often an attempt of a step may begin without coming to anything."""
+
+
+class Again(NamedTuple):
+    """Where a leaf goes on that has begun before.
+
+    Attributes:
+        attempt: The number of the attempt that it goes on with.
+        since: The number of the first attempt that counts for its ``Retry``.
+        started: When the leaf first began, in seconds since the epoch.
+        begins: Whether the attempt begins: behind a question of the step itself, nothing of it runs again.
+        poisoned: Whether it began too often without coming to anything.
+        failed: The attempt before, if it failed, or None.
+        fell: Whether its fallback has begun.
+        answered: What it goes on with behind its questions, or None.
+        lapsed: What follows of that nobody has answered in time, or None.
+        calls: What its agent's calls gave in this attempt.
+    """
+
+    attempt: int
+    since: int
+    started: float
+    begins: bool
+    poisoned: bool
+    failed: AttemptFailed | None
+    fell: bool
+    answered: Answered | None
+    lapsed: str | None
+    calls: Mapping[str, Call]
+
+
+async def resumed(run: Run, address: str, known: StepPast | None) -> Again | None:
+    """Waits at the edge; gives where the leaf goes on, or None if it has not begun before.
+
+    Raises:
+        Paused: It waits for an answer.
+        IncompatiblePipeline: Something that is recorded was asked for by nobody.
+    """
+    edge = run.edge
+    assert edge is not None
+    if known is None:
+        await edge.reach()
+        return None
+    if any(one.is_open for one in known.questions.values()):
+        raise Paused
+    fell = edge.has_begun(address + FALLBACK)
+    await edge.reach()
+    if known.address != address:
+        run.former[address] = known.address
+    failed = known.failed if known.failed is not None and known.failed.attempt >= known.attempt else None
+    attempt = max(known.attempt + (failed is not None), known.since, 1)
+    if failed is not None and not fell and (seconds := failed.retry_at - now()) > 0:
+        await asyncio.sleep(seconds)
+    behind = answered(known.questions)
+    lapsed = next((one.lapsed for one in known.questions.values() if one.lapsed is not None), None)
+    begins = lapsed is None and not fell and (behind is None or behind.source in ("pre", "tool"))
+    poisoned = begins and known.deaths >= MAX_RECOVERIES and attempt == known.attempt
+    calls = known.calls if attempt == known.attempt else {}
+    made = {call: recorded_call(run.journal.run_id, one, run.context_type) for call, one in calls.items()}
+    return Again(
+        attempt, known.since, known.started, begins and not poisoned, poisoned, failed, fell, behind, lapsed, made
+    )
