@@ -190,3 +190,12 @@ class Counted(Counter[str]):
 def done(main: Coroutine[Any, Any, T]) -> T:
     """Runs a test's main, which may not hang."""
     return asyncio.run(asyncio.wait_for(main, 60))
+
+
+async def eventually(what: Callable[[], Awaitable[T]]) -> T:
+    """Waits until something is so, and gives it."""
+    for _ in range(5000):
+        if found := await what():
+            return found
+        await asyncio.sleep(0.001)
+    raise TimeoutError("what was waited for did not happen")
