@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from flujo_core import MemoryStore, Record, RunExists, SQLiteStore, Store, StoreError
+from flujo_core.errors import RunExists, StoreError
+from flujo_core.store.memory import MemoryStore
+from flujo_core.store.protocol import Lease, Record, Store
+from flujo_core.store.sqlite import SQLiteStore
 
 Scenario = Callable[[Store], Awaitable[Any]]
 Play = Callable[[Scenario], Any]
@@ -35,6 +38,10 @@ def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
     return lambda scenario: asyncio.run(asyncio.wait_for(played(scenario), 30))
 
 
+def lease(run_id: str) -> Lease:
+    return Lease(run_id, 1, "me", 60.0)
+
+
 def record(run_id: str, sequence: int, *, kind: str = "", at: float | None = None, **more: Any) -> Record:
     kind = kind or ("run_started" if sequence == 1 else "step_started")
     values = {"tenant": None, "address": "", "outcome": "", "payload": b"{}"} | more
@@ -51,7 +58,7 @@ def test_records_come_back_as_they_were(play: Play) -> None:
     ]
 
     async def scenario(store: Store) -> None:
-        await store.append(kept)
+        await store.append(kept, lease("r"))
         assert list(await store.read("r")) == kept
         assert all(type(one) is Record for one in await store.read("r"))
 
@@ -61,7 +68,7 @@ def test_records_come_back_as_they_were(play: Play) -> None:
 @pytest.mark.parametrize("run_id", ["a'b\"c", "ü/\u2028\n", "x" * 5000, "%_*", " "])
 def test_any_text_can_be_a_run_id(play: Play, run_id: str) -> None:
     async def scenario(store: Store) -> None:
-        await store.append([record(run_id, 1)])
+        await store.append([record(run_id, 1)], lease(run_id))
         assert [one.run_id for one in await store.read(run_id)] == [run_id]
         assert await store.read(run_id + "?") == []
 
@@ -71,7 +78,7 @@ def test_any_text_can_be_a_run_id(play: Play, run_id: str) -> None:
 def test_records_come_in_order_and_from_where_one_asks(play: Play) -> None:
     async def scenario(store: Store) -> None:
         for sequence in range(1, 12):
-            await store.append([record("r", sequence)])
+            await store.append([record("r", sequence)], lease("r"))
         assert [one.sequence for one in await store.read("r")] == list(range(1, 12))
         assert [one.sequence for one in await store.read("r", after=9)] == [10, 11]
         assert await store.read("r", after=11) == [] and await store.read("r", after=99) == []
@@ -89,12 +96,14 @@ def test_an_unknown_run_has_no_records(play: Play) -> None:
 @pytest.mark.parametrize("sequence", [1, 2, 4, 9])
 def test_a_place_that_is_taken_or_leaves_a_gap_is_refused_and_nothing_is_kept(play: Play, sequence: int) -> None:
     async def scenario(store: Store) -> None:
-        await store.append([record("r", 1), record("r", 2)])
+        await store.append([record("r", 1), record("r", 2)], lease("r"))
         before = (list(await store.read("r")), list(await store.runs()))
-        with pytest.raises(RunExists, match="'r'"):
-            await store.append([record("r", sequence, kind="run_ended", outcome="failed"), record("r", sequence + 1)])
+        with pytest.raises(RunExists if sequence == 1 else StoreError, match="'r'"):
+            await store.append(
+                [record("r", sequence, kind="run_ended", outcome="failed"), record("r", sequence + 1)], lease("r")
+            )
         assert (list(await store.read("r")), list(await store.runs())) == before
-        await store.append([record("r", 3)])
+        await store.append([record("r", 3)], lease("r"))
         assert len(await store.read("r")) == 3
 
     play(scenario)
@@ -102,7 +111,7 @@ def test_a_place_that_is_taken_or_leaves_a_gap_is_refused_and_nothing_is_kept(pl
 
 def test_of_many_runs_with_one_id_exactly_one_begins(play: Play) -> None:
     async def scenario(store: Store) -> None:
-        tries = [store.append([record("r", 1, tenant=str(n))]) for n in range(20)]
+        tries = [store.append([record("r", 1, tenant=str(n))], lease("r")) for n in range(20)]
         outcomes = await asyncio.gather(*tries, return_exceptions=True)
         assert sorted(type(one).__name__ for one in outcomes) == ["NoneType"] + ["RunExists"] * 19
         winner = next(n for n, one in enumerate(outcomes) if one is None)
@@ -113,10 +122,12 @@ def test_of_many_runs_with_one_id_exactly_one_begins(play: Play) -> None:
 
 def test_runs_are_listed_latest_first_with_their_status(play: Play) -> None:
     async def scenario(store: Store) -> None:
-        await store.append([record("a", 1, at=1.0)])
-        await store.append([record("b", 1, at=2.0), record("b", 2, at=5.0, kind="run_ended", outcome="stopped")])
-        await store.append([record("c", 1, at=2.0)])
-        await store.append([record("a", 2, at=9.0, kind="step_failed", outcome="failed")])
+        await store.append([record("a", 1, at=1.0)], lease("a"))
+        await store.append(
+            [record("b", 1, at=2.0), record("b", 2, at=5.0, kind="run_ended", outcome="stopped")], lease("b")
+        )
+        await store.append([record("c", 1, at=2.0)], lease("c"))
+        await store.append([record("a", 2, at=9.0, kind="step_failed", outcome="failed")], lease("a"))
         runs = await store.runs()
         assert [(one.run_id, one.status, one.started_at, one.updated_at, one.records) for one in runs] == [
             ("c", "running", 2.0, 2.0, 1), ("b", "stopped", 2.0, 5.0, 2), ("a", "running", 1.0, 9.0, 2),
@@ -128,7 +139,9 @@ def test_runs_are_listed_latest_first_with_their_status(play: Play) -> None:
 def test_runs_are_listed_page_by_page_without_loss_or_repetition(play: Play) -> None:
     async def scenario(store: Store) -> None:
         for number in range(25):
-            await store.append([record(f"r{number:02}", 1, at=float(number // 4), tenant="ab"[number % 2])])
+            await store.append(
+                [record(f"r{number:02}", 1, at=float(number // 4), tenant="ab"[number % 2])], lease(f"r{number:02}")
+            )
         seen: list[str] = []
         last = None
         while page := await store.runs(limit=4, before=last):
@@ -147,11 +160,11 @@ def test_runs_are_listed_page_by_page_without_loss_or_repetition(play: Play) -> 
 
 def test_a_store_that_was_closed_can_be_used_again(play: Play) -> None:
     async def scenario(store: Store) -> None:
-        await store.append([record("r", 1)])
+        await store.append([record("r", 1)], lease("r"))
         await store.close()
         await store.close()
         assert len(await store.read("r")) == 1
-        await store.append([record("r", 2)])
+        await store.append([record("r", 2)], lease("r"))
         await store.close()
         assert [one.sequence for one in await store.read("r")] == [1, 2]
 
@@ -168,7 +181,7 @@ def test_a_store_that_was_never_used_can_be_closed(play: Play) -> None:
 def test_what_a_caller_does_to_what_it_read_does_not_change_the_store(play: Play) -> None:
     async def scenario(store: Store) -> None:
         mine = [record("r", 1)]
-        await store.append(mine)
+        await store.append(mine, lease("r"))
         mine.clear()
         read = await store.read("r")
         if isinstance(read, list):
@@ -181,7 +194,7 @@ def test_what_a_caller_does_to_what_it_read_does_not_change_the_store(play: Play
 def test_a_hundred_runs_append_side_by_side(play: Play) -> None:
     async def one(store: Store, run_id: str) -> None:
         for sequence in range(1, 11):
-            await store.append([record(run_id, sequence)])
+            await store.append([record(run_id, sequence)], lease(run_id))
 
     async def scenario(store: Store) -> None:
         await asyncio.gather(*(one(store, f"r{n}") for n in range(100)))
@@ -197,14 +210,14 @@ def test_a_hundred_runs_append_side_by_side(play: Play) -> None:
         lambda store: store.read("\udcff"),
         lambda store: store.read("r", after=2**80),
         lambda store: store.runs(tenant="\udcff"),
-        lambda store: store.append([record("\udcff", 1)]),
-        lambda store: store.append([record("new", 2**80)]),
+        lambda store: store.append([record("\udcff", 1)], lease("\udcff")),
+        lambda store: store.append([record("new", 2**80)], lease("new")),
     ],
     ids=["read", "after", "tenant", "append", "sequence"],
 )
 def test_a_call_that_cannot_be_served_gives_an_error_or_nothing_and_the_store_goes_on(play: Play, abuse: Any) -> None:
     async def scenario(store: Store) -> None:
-        await store.append([record("r", 1)])
+        await store.append([record("r", 1)], lease("r"))
         try:
             found = await asyncio.wait_for(abuse(store), 3)
         except (StoreError, ValueError, OverflowError):

@@ -17,8 +17,17 @@ from typing import Any
 
 import pytest
 
-from flujo_core import Flujo, Record, RunExists, SQLiteStore, StoreError, StoreRefused, step
-from flujo_core.store.sqlite import _create, _Job, _open, _use_write_ahead_log, _Writer
+from flujo_core import Flujo, step
+from flujo_core.errors import RunExists, StoreError, StoreRefused
+from flujo_core.store.protocol import Lease, Record
+from flujo_core.store.sqlite import SQLiteStore
+from flujo_core.store.sqlite_file import _create, open_file, use_write_ahead_log
+from flujo_core.store.sqlite_tables import Tables
+from flujo_core.store.sqlite_writer import Job, Writer
+
+
+def lease(run_id: str) -> Lease:
+    return Lease(run_id, 1, "me", 60.0)
 
 
 def record(run_id: str, sequence: int, payload: bytes = b"{}") -> Record:
@@ -29,7 +38,7 @@ def keep(path: Path, count: int = 1, payload: bytes = b"{}") -> None:
     async def main() -> None:
         store = SQLiteStore(path)
         for number in range(count):
-            await store.append([record(f"r{number}", 1, payload)])
+            await store.append([record(f"r{number}", 1, payload)], lease(f"r{number}"))
         await store.close()
 
     asyncio.run(main())
@@ -47,7 +56,7 @@ def refused(path: Path, kind: type[StoreError] = StoreRefused) -> str:
                 if use == "read":
                     await store.read("r0")
                 elif use == "append":
-                    await store.append([record("new", 1)])
+                    await store.append([record("new", 1)], lease("new"))
                 else:
                     await store.runs()
             messages.append(str(raised.value))
@@ -155,9 +164,9 @@ def test_a_store_that_was_refused_works_once_the_file_is_mended(tmp_path: Path) 
     async def main() -> None:
         store = SQLiteStore(path)
         with pytest.raises(StoreRefused):
-            await store.append([record("r", 1)])
+            await store.append([record("r", 1)], lease("r"))
         path.unlink()
-        await store.append([record("r", 1)])
+        await store.append([record("r", 1)], lease("r"))
         assert len(await store.read("r")) == 1
         await store.close()
 
@@ -178,7 +187,7 @@ def test_the_files_are_for_their_owner_only_whatever_the_umask(tmp_path: Path) -
 
         async def main() -> dict[str, int]:
             store = SQLiteStore(path)
-            await store.append([record("r", 1)])
+            await store.append([record("r", 1)], lease("r"))
             modes = {one.name: one.stat().st_mode & 0o777 for one in path.parent.iterdir()}
             await store.close()
             return modes
@@ -206,7 +215,7 @@ def test_concurrent_appends_share_commits(tmp_path: Path) -> None:
         store = SQLiteStore(path)
         await store.runs()
         wal = Path(f"{path}-wal")
-        await asyncio.gather(*(store.append([record(f"r{n}", 1)]) for n in range(100)))
+        await asyncio.gather(*(store.append([record(f"r{n}", 1)], lease(f"r{n}")) for n in range(100)))
         log = wal.read_bytes()
         await store.close()
         page = int.from_bytes(log[8:12], "big")
@@ -219,9 +228,11 @@ def test_concurrent_appends_share_commits(tmp_path: Path) -> None:
 def test_in_a_batch_one_that_fails_does_not_harm_the_others(tmp_path: Path) -> None:
     async def main() -> None:
         store = SQLiteStore(tmp_path / "runs.db")
-        await store.append([record("taken", 1)])
+        await store.append([record("taken", 1)], lease("taken"))
         names = [f"r{n}" if n % 2 else "taken" for n in range(60)]
-        outcomes = await asyncio.gather(*(store.append([record(name, 1)]) for name in names), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(store.append([record(name, 1)], lease(name)) for name in names), return_exceptions=True
+        )
         for name, outcome in zip(names, outcomes, strict=True):
             assert isinstance(outcome, RunExists) if name == "taken" else outcome is None
         assert len(await store.runs(limit=99)) == 31
@@ -235,11 +246,12 @@ def test_what_was_appended_is_durable_when_the_append_returns(tmp_path: Path) ->
     path = tmp_path / "runs.db"
     code = """
         import asyncio, os, signal, sys
-        from flujo_core import Record, SQLiteStore
+        from flujo_core.store.protocol import Lease, Record
+        from flujo_core.store.sqlite import SQLiteStore
         async def main():
             store = SQLiteStore(sys.argv[1])
             for n in range(1, 6):
-                await store.append([Record("r", None, n, "x", "", "", 1.0, b"{}")])
+                await store.append([Record("r", None, n, "x", "", "", 1.0, b"{}")], Lease("r", 1, "me", 60.0))
             os.kill(os.getpid(), signal.SIGKILL)
         asyncio.run(main())
     """
@@ -249,7 +261,7 @@ def test_what_was_appended_is_durable_when_the_append_returns(tmp_path: Path) ->
     async def main() -> None:
         store = SQLiteStore(path)
         assert [one.sequence for one in await store.read("r")] == [1, 2, 3, 4, 5]
-        await store.append([record("r", 6)])
+        await store.append([record("r", 6)], lease("r"))
         await store.close()
 
     asyncio.run(main())
@@ -326,7 +338,7 @@ def test_a_store_that_is_forgotten_closes_itself_without_a_warning(tmp_path: Pat
 
     async def main() -> None:
         store = SQLiteStore(tmp_path / "runs.db")
-        await store.append([record("r", 1)])
+        await store.append([record("r", 1)], lease("r"))
 
     asyncio.run(main())
     gc.collect()
@@ -338,10 +350,12 @@ def test_a_store_that_is_forgotten_closes_itself_without_a_warning(tmp_path: Pat
 def test_a_process_that_does_not_close_its_store_ends_without_a_warning(tmp_path: Path, how: str) -> None:
     code = f"""
         import asyncio, gc, pathlib, sys
-        from flujo_core import Record, SQLiteStore, StoreRefused
+        from flujo_core.errors import StoreRefused
+        from flujo_core.store.protocol import Lease, Record
+        from flujo_core.store.sqlite import SQLiteStore
         store = SQLiteStore(sys.argv[1])
         async def main():
-            await store.append([Record("r", None, 1, "x", "", "", 1.0, b"")])
+            await store.append([Record("r", None, 1, "x", "", "", 1.0, b"")], Lease("r", 1, "me", 60.0))
         if {how == "refused"}:
             pathlib.Path(sys.argv[1]).write_text("nothing like a database " * 99)
             try:
@@ -365,7 +379,7 @@ def test_a_waiter_that_is_cancelled_does_not_disturb_the_store(tmp_path: Path) -
     async def main() -> None:
         store = SQLiteStore(tmp_path / "runs.db")
         await store.runs()
-        tasks = [asyncio.create_task(store.append([record(f"r{n}", 1)])) for n in range(20)]
+        tasks = [asyncio.create_task(store.append([record(f"r{n}", 1)], lease(f"r{n}"))) for n in range(20)]
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()
@@ -380,7 +394,7 @@ def test_a_loop_that_is_gone_does_not_disturb_the_store(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "runs.db")
 
     async def hasty() -> None:
-        task = asyncio.create_task(store.append([record("r", 1)]))
+        task = asyncio.create_task(store.append([record("r", 1)], lease("r")))
         await asyncio.sleep(0)
         task.cancel()
 
@@ -400,7 +414,7 @@ def test_one_store_serves_several_loops_in_several_threads(tmp_path: Path) -> No
     def work(name: str) -> None:
         async def main() -> None:
             for n in range(10):
-                await store.append([record(f"{name}{n}", 1)])
+                await store.append([record(f"{name}{n}", 1)], lease(f"{name}{n}"))
 
         try:
             asyncio.run(main())
@@ -425,20 +439,28 @@ def test_a_disk_that_is_full_is_an_error_and_nothing_is_half_kept(tmp_path: Path
     path = tmp_path / "runs.db"
     code = """
         import asyncio, resource, signal, sys
-        from flujo_core import Record, SQLiteStore, StoreError
+        from flujo_core.errors import StoreFull
+        from flujo_core.store.protocol import Lease, Record
+        from flujo_core.store.sqlite import SQLiteStore
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        async def kept(store, run_id, count, payload):
+            records = [Record(run_id, None, n, "x", "", "", 1.0, payload) for n in range(1, count + 1)]
+            await store.append(records, Lease(run_id, 1, "me", 60.0))
         async def main():
             store = SQLiteStore(sys.argv[1])
-            await store.append([Record("small", None, 1, "x", "", "", 1.0, b"")])
-            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-            try:
-                await store.append([Record("big", None, n, "x", "", "", 1.0, b"x" * 100_000) for n in range(1, 9)])
-            except StoreError:
-                pass
-            else:
-                raise SystemExit("it was kept")
-            assert await store.read("big") == []
-            await store.append([Record("after", None, 1, "x", "", "", 1.0, b"")])
+            await kept(store, "small", 1, b"")
+            _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, most))
+            for _ in range(2):
+                tries = [kept(store, "big", 8, b"x" * 100_000), kept(store, "medium", 1, b"")]
+                outcomes = await asyncio.gather(*tries, return_exceptions=True)
+                if type(outcomes[0]) is not StoreFull:
+                    raise SystemExit("it was kept")
+                assert await store.read("big") == []
+            await kept(store, "after", 1, b"")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            await kept(store, "big", 8, b"x" * 100_000)
+            assert len(await store.read("big")) == 8
             await store.close()
         asyncio.run(asyncio.wait_for(main(), 30))
     """
@@ -475,24 +497,46 @@ def test_a_pipeline_runs_a_hundred_times_side_by_side(tmp_path: Path) -> None:
 
 
 def test_a_commit_that_fails_keeps_nothing_of_its_batch_and_the_writer_goes_on(tmp_path: Path) -> None:
-    connection = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
-    connection.execute("pragma foreign_keys = on")
-    connection.execute("create table parent (id integer primary key)")
-    connection.execute("create table child (id integer references parent deferrable initially deferred)")
-    outcomes: list[tuple[Any, Exception | None]] = []
+    path = tmp_path / "runs.db"
+    tables = Tables(open_file(path))
+    tables.connection.execute("pragma foreign_keys = on")
+    tables.connection.execute("create table parent (id integer primary key)")
+    tables.connection.execute("create table child (id integer references parent deferrable initially deferred)")
 
-    def job(statement: str) -> _Job:
-        return _Job(lambda c: c.execute(statement).fetchall(), True, lambda *outcome: outcomes.append(outcome))
+    def job(statement: str) -> Job:
+        return Job(lambda tables: tables.connection.execute(statement).fetchall(), True)
 
-    writer = _Writer(tmp_path / "runs.db", queue.SimpleQueue())
-    writer._commit(connection, [job("insert into parent values (1)"), job("insert into child values (7)")])
-    assert [type(error) for _, error in outcomes] == [StoreError, StoreError]
-    assert connection.execute("select count(*) from parent").fetchone() == (0,)
-    outcomes.clear()
-    writer._commit(connection, [job("insert into parent values (1)")])
-    assert outcomes == [([], None)]
-    assert connection.execute("select count(*) from parent").fetchone() == (1,)
-    connection.close()
+    writer = Writer(path, "full", queue.SimpleQueue())
+    outcomes = writer.commit(tables, [job("insert into parent values (1)"), job("insert into child values (7)")])
+    assert [type(error) for _, _, error in outcomes] == [StoreError, StoreError]
+    assert tables.connection.execute("select count(*) from parent").fetchone() == (0,)
+    outcomes = writer.commit(tables, [job("insert into parent values (1)")])
+    assert [(result, error) for _, result, error in outcomes] == [([], None)]
+    assert tables.connection.execute("select count(*) from parent").fetchone() == (1,)
+    tables.connection.close()
+
+
+def test_a_job_that_fails_in_the_middle_of_its_writing_is_undone_alone(tmp_path: Path) -> None:
+    """Also one whose records cannot be written when those of all are: the others are done again without it."""
+
+    async def main() -> None:
+        store = SQLiteStore(tmp_path / "runs.db")
+        bad = [record("bad", 1), record("bad", 2)._replace(address="\udcff")]
+        tries = [
+            store.append([record("a", 1)], lease("a")),
+            store.append(bad, lease("bad")),
+            store.append([record("b", 1)], lease("b")),
+            store.append([record("c", 1)._replace(tenant="\udcff")], lease("c")),
+            store.read("a", after=1.5),  # type: ignore[arg-type]
+        ]
+        outcomes = await asyncio.gather(*tries, return_exceptions=True)
+        assert [type(one) for one in outcomes] == [type(None), StoreError, type(None), StoreError, StoreError]
+        assert "\udcff" not in str(outcomes[1])
+        assert {run.run_id for run in await store.runs()} == {"a", "b"}
+        await store.append([record("bad", 1)], lease("bad"))
+        await store.close()
+
+    asyncio.run(main())
 
 
 def test_who_loses_the_race_to_make_the_tables_finds_them_made(tmp_path: Path) -> None:
@@ -522,9 +566,9 @@ def test_the_switch_to_the_log_waits_for_another_process_and_not_for_ever(tmp_pa
     ours, other = (sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False) for _ in range(2))
     other.execute("begin exclusive")
     with pytest.raises(sqlite3.OperationalError):
-        _use_write_ahead_log(ours, patience=0.05)
+        use_write_ahead_log(ours, patience=0.05)
     threading.Timer(0.05, lambda: other.execute("commit")).start()
-    _use_write_ahead_log(ours, patience=10)
+    use_write_ahead_log(ours, patience=10)
     assert ours.execute("pragma journal_mode").fetchone() == ("wal",)
     ours.close()
     other.close()
@@ -535,7 +579,7 @@ def test_a_store_that_stays_locked_is_an_error_and_not_a_refusal(tmp_path: Path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("begin exclusive")
     with pytest.raises(StoreError, match="locked by another process") as failed:
-        _open(path, patience=0.05)
+        open_file(path, patience=0.05)
     assert not isinstance(failed.value, StoreRefused)
     other.close()
 
@@ -543,8 +587,4 @@ def test_a_store_that_stays_locked_is_an_error_and_not_a_refusal(tmp_path: Path)
 @pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
 def test_a_path_that_cannot_be_is_an_error_and_nobody_waits_for_ever(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match="cannot be opened"):
-        Flujo(step(_same), store=SQLiteStore(tmp_path / name)).run("a")
-
-
-async def _same(text: str) -> str:
-    return text
+        asyncio.run(asyncio.wait_for(SQLiteStore(tmp_path / name).runs(), 60))
