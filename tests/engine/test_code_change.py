@@ -436,7 +436,8 @@ async def ended(runner: Flujo[Any, Any, Any], iteration: int, answers: dict[int,
     return result
 
 
-async def under_a_paused_run(old: Plan, made: list[Edit], iteration: int) -> None:
+async def under_a_paused_run(old: Plan, made: list[Edit], iteration: int) -> str:
+    """What the contract says, and what happened."""
     new = old
     for edit in made:
         new = edited(new, edit)
@@ -452,7 +453,6 @@ async def under_a_paused_run(old: Plan, made: list[Edit], iteration: int) -> Non
     ran.clear()
 
     must = max((verdict(old, edit, iteration) for edit in made), key=ORDER.index)
-    event(f"{must}")
     try:
         result = await ended(flujo(new, store, ran), iteration, answers)
     except IncompatiblePipeline as refused:
@@ -461,13 +461,12 @@ async def under_a_paused_run(old: Plan, made: list[Edit], iteration: int) -> Non
         told = interpreted(old, known, answers)
         result = await ended(flujo(old, store, ran), iteration, answers)
         assert (result.output, ran) == (told.output, told.ran), "the code as it was goes on with it"
-        event(f"{must}: refused")
-        return
+        return f"{must}: refused"
     told = interpreted(new, known, answers)
     assert result.status == "completed"
     assert (result.output, ran) == (told.output, told.ran), "silently wrong"
     assert must != "refused", "it went on over a change that cannot be"
-    event(f"{must}: went on")
+    return f"{must}: went on"
 
 
 SETTINGS = settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
@@ -487,7 +486,7 @@ def test_a_run_under_which_the_code_changes_goes_on_rightly_or_is_refused(data: 
     except DefinitionError:
         event("no such pipeline")
         return
-    asyncio.run(under_a_paused_run(plan, made, iteration))
+    event(asyncio.run(under_a_paused_run(plan, made, iteration)))
 
 
 # ---------------------------------------------------------------------------------------------------- each kind of edit
