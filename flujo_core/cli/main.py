@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from flujo_core.cli import demo, diagram, plugins, run, runs
+from flujo_core.cli import demo, diagram, plugins, run, runs, store
 from flujo_core.cli.contributed import PluginCommands
 from flujo_core.cli.session import Session, session
 from flujo_core.errors import (
@@ -41,6 +41,7 @@ app.command("run")(run.run)
 app.command("check")(run.check)
 app.command("diagram")(diagram.diagram)
 app.add_typer(runs.app, name="runs")
+app.add_typer(store.app, name="store")
 app.add_typer(plugins.app, name="plugins")
 
 

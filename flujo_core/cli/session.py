@@ -13,6 +13,7 @@ from flujo_core.config import PluginSettings, Settings, load_settings
 from flujo_core.errors import ConfigurationError
 from flujo_core.hooks.host import Host
 from flujo_core.store.protocol import Store
+from flujo_core.store.url import sqlite_path
 
 FOLDER = Path(".flujo")
 DEFAULT_STORE = "sqlite:///.flujo/runs.db"
@@ -75,8 +76,8 @@ class Session:
 
     def readable_store(self, url: str) -> Store | None:
         """The store that a URL names, or None if that is a file which is not there: reading makes no files."""
-        path = url.removeprefix("sqlite:///")
-        if path != url and not os.path.exists(path):  # of a path that cannot be, os says that it is not there
+        path = sqlite_path(url)
+        if path and not os.path.exists(path):  # of a path that cannot be, os says that it is not there
             return None
         return self.store_at(url)
 

@@ -274,14 +274,26 @@ class Tables:
         check_post(mail, row is not None, row[0] if row else None, now)
         if run.mail != seen:
             return False
-        self.connection.execute(
-            "insert into mail values (?, ?, ?, ?, ?, ?, ?)",
-            (number << RUN_BITS | seen + 1, mail.kind, mail.question, now, mail.voter, mail.token_hash, mail.payload),
-        )
+        self._put(number, mail._replace(number=seen + 1, at=now))
         after = run._replace(mail=seen + 1)
         self._update(number, after)
         self._remember(number, after)
         return True
+
+    def _put(self, number: int, mail: Mail) -> None:
+        key = number << RUN_BITS | mail.number
+        values = (key, mail.kind, mail.question, mail.at, mail.voter, mail.token_hash, mail.payload)
+        self.connection.execute("insert into mail values (?, ?, ?, ?, ?, ?, ?)", values)
+
+    def restore(self, records: Sequence[Record], mail: Sequence[Mail], epoch: int, taken: int) -> None:
+        """Makes a run of what was kept of it elsewhere; nobody has its lease."""
+        lease = Lease(records[0].run_id, epoch, "import", 0.0)
+        self.append(records, lease, taken, True)
+        number, run = self._known[lease.run_id]
+        for one in mail:
+            self._put(number, one)
+        self._update(number, run._replace(mail=len(mail)))
+        self._remember(number, run._replace(mail=len(mail)))
 
     def inbox(self, run_id: str, after: int) -> list[Mail]:
         """The inbox of a run."""
