@@ -227,8 +227,10 @@ def _model_agent(agent: Any) -> Iterator[str]:
     settings = about.get("model_settings")
     yield f"{model_name(agent.model)} {shown(agent.output_type)}"
     yield shown(sorted(settings.items())) if isinstance(settings, Mapping) else type(settings).__qualname__
-    for one in (one for name in SAID for one in about.get(name) or ()):
-        yield from _said(one.instruction if isinstance(one, _WithInstruction) else one)
+    for name in SAID:
+        yield name
+        for one in about.get(name) or ():
+            yield from _said(one.instruction if isinstance(one, _WithInstruction) else one)
     for toolset in agent.toolsets if isinstance(agent, _WithToolsets) else ():
         yield from _toolset(toolset)
     capability = about.get("_root_capability")

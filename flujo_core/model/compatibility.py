@@ -52,7 +52,7 @@ def compare(old: Manifest, new: Manifest, state: RunState, *, refuse_body_change
         state: The run, which has not ended, or has failed.
         refuse_body_changes: Whether a changed body of an open node stands against going on.
     """
-    if old == new:
+    if old.to_json() == new.to_json():  # in which the order of branches counts, and in equality it does not
         return Comparison()
     comparer = _Comparer(state, old.python == new.python, refuse_body_changes)
     comparer.note_names(old.nodes, new.nodes, "", "")
@@ -158,7 +158,9 @@ class _Comparer:
         place = place._replace(ended=place.static if done else "")
         if result.source == "cache" or (self._compare_fallback(place, old, new) and result.status != "failed"):
             return  # what has failed may be tried again
-        place = place._replace(path=attempt_path(place.path, result.attempts), again=place.again or new.retries)
+        place = place._replace(
+            path=attempt_path(place.path, result.attempts), again=place.again or (new.retries and not done)
+        )
         if old.kind in ("loop", "map") and not done:
             self._compare_whole(old.scopes[BODY], new.scopes[BODY], place.static + BODY, place.static)
         elif old.kind == "loop":
@@ -244,6 +246,11 @@ class _Comparer:
             return
         for what, had, has in changes(old, new, asks=asks):
             self._differ(difference.other_fact(old, address, what, had, has))
+        if asks:
+            self._compare_body(old, new, address)
+
+    def _compare_body(self, old: Facts, new: Facts, address: str) -> None:
+        """Compares what an open node does."""
         if not self._knows_bodies:
             found = "what is under way was begun by another minor version of Python, and its code cannot be compared"
             self._note("", found, "go on with that one")

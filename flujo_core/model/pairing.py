@@ -32,15 +32,19 @@ def pairs(old: Nodes, new: Nodes) -> Iterator[tuple[Facts, Facts]]:
 
 
 def heir_of(gone: Facts, new: Nodes) -> Facts | None:
-    """The new node that one seems to be now, if there is one."""
+    """The new node that one seems to be now, if there is one: by its function, its name, or what it does."""
     alike = [one for one in new if one.kind == gone.kind]
-    for one in alike:
-        if (one.action and one.action == gone.action) or one.body == gone.body:
-            return one
     from difflib import get_close_matches  # noqa: PLC0415 - an error's price, not an import's
 
     close = get_close_matches(gone.name, [one.name for one in alike], n=1)
-    return next((one for one in alike if one.name in close), None)
+    for seems in (
+        lambda one: one.action and one.action == gone.action,
+        lambda one: one.name in close,
+        lambda one: one.body == gone.body,
+    ):
+        if found := [one for one in alike if seems(one)]:
+            return found[0]
+    return None
 
 
 def address_in(path: str, one: Facts) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NewType, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from typing_extensions import TypeAliasType, is_typeddict
 
-from flujo_core.model.body import digest, identity_of, shown
+from flujo_core.model.body import digest, identity_of, module_name, shown
 from flujo_core.model.check import is_generic, type_name
 
 
@@ -20,7 +20,7 @@ def shape_of(hint: Any) -> str:
     A model's docstring, the descriptions and the defaults of its fields are no part of it.
     """
     told = [*_told(hint, set())]
-    return f"{type_name(hint)} {digest(told)}" if told else type_name(hint)
+    return f"{_name(hint)} {digest(told)}" if told else _name(hint)
 
 
 def _told(hint: Any, seen: set[Any]) -> Iterator[str]:
@@ -30,8 +30,9 @@ def _told(hint: Any, seen: set[Any]) -> Iterator[str]:
     elif isinstance(hint, TypeAliasType | NewType):
         if id(hint) not in seen:  # an alias may name itself
             seen.add(id(hint))
-            yield hint.__name__
-            yield from _told(hint.__value__ if isinstance(hint, TypeAliasType) else hint.__supertype__, seen)
+            inner = hint.__value__ if isinstance(hint, TypeAliasType) else hint.__supertype__
+            yield f"{hint.__name__} {_name(inner)}"
+            yield from _told(inner, seen)
     elif is_generic(hint):
         for one in get_args(hint):
             yield from _told(one, seen)
@@ -42,6 +43,11 @@ def _told(hint: Any, seen: set[Any]) -> Iterator[str]:
             yield from _told(inner, seen)
 
 
+def _name(hint: Any) -> str:
+    """How a type is written; what is of a program is as if that were imported."""
+    return type_name(hint).replace("__main__.", f"{module_name('__main__')}.")
+
+
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
     """What is known of each field of a class, and the field's type."""
     if issubclass(kind, Enum):
@@ -50,15 +56,15 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
         yield from _model_fields(kind)
     elif is_typeddict(kind):
         for name, hint in _hints(kind).items():
-            yield f"{name}:{type_name(hint)} {name in kind.__required_keys__}", hint  # type: ignore[attr-defined]
+            yield f"{name}:{_name(hint)} {name in kind.__required_keys__}", hint  # type: ignore[attr-defined]
     elif is_dataclass(kind):
         hints = _hints(kind)
         for one in fields(kind):
             needed = one.default is MISSING and one.default_factory is MISSING
             hint = hints.get(one.name, one.type)
-            yield f"{one.name}:{type_name(hint)} {needed}", hint
+            yield f"{one.name}:{_name(hint)} {needed}", hint
     elif issubclass(kind, tuple):
-        yield from ((f"{name}:{type_name(hint)}", hint) for name, hint in _hints(kind).items())
+        yield from ((f"{name}:{_name(hint)}", hint) for name, hint in _hints(kind).items())
 
 
 def _model_fields(kind: type[BaseModel]) -> Iterator[tuple[str, Any]]:
@@ -68,7 +74,7 @@ def _model_fields(kind: type[BaseModel]) -> Iterator[tuple[str, Any]]:
     for name, field in kind.model_fields.items():
         names = f"{field.alias} {shown(field.validation_alias)} {field.serialization_alias}"
         rules = " ".join(_constraint(one) for one in field.metadata)
-        yield f"{name}:{type_name(field.annotation)} {field.is_required()} {names} {rules}", field.annotation
+        yield f"{name}:{_name(field.annotation)} {field.is_required()} {names} {rules}", field.annotation
 
 
 def _constraint(one: Any) -> str:
