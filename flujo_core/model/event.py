@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from flujo_core.model.agent import Usage
 from flujo_core.model.draft import State
 from flujo_core.model.patch import Patch
+from flujo_core.model.slotted import Slotted
 
 RunStatus: TypeAlias = Literal["running", "paused", "completed", "stopped", "failed", "refused", "cancelled"]
 """Where a run is. A run ``failed`` by itself, and was ``refused`` by a plugin or a policy."""
@@ -28,8 +29,10 @@ NodeKind: TypeAlias = Literal["pipeline", "parallel", "map", "loop", "branch"]
 """What kind of node it is that others run in."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class RunEvent:
+NOTHING: Mapping[str, str] = {}
+
+
+class RunEvent(Slotted):
     """What all events have.
 
     Attributes:
@@ -53,8 +56,7 @@ class RunEvent:
         return f"<{type(self).__name__} #{self.sequence}{place}>"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ErrorInfo:
+class ErrorInfo(Slotted):
     """What is kept of an error.
 
     Attributes:
@@ -92,7 +94,6 @@ class Origin:
 NO_ORIGIN = Origin()
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class RunStarted(RunEvent):
     """The run began.
 
@@ -110,7 +111,6 @@ class RunStarted(RunEvent):
     origin: Origin = NO_ORIGIN
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class StepStarted(RunEvent):
     """An attempt of a step began.
 
@@ -122,7 +122,6 @@ class StepStarted(RunEvent):
     attempt: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class AttemptFailed(RunEvent):
     """An attempt of a node failed, and that was not the last word: there is another, or something stands in for it.
 
@@ -142,7 +141,6 @@ class AttemptFailed(RunEvent):
     feedback: str | None = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class StepCompleted(RunEvent):
     """A step was committed: its output, and what it changed in the context.
 
@@ -164,7 +162,6 @@ class StepCompleted(RunEvent):
     source: OutputSource = "node"
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class StepFailed(RunEvent):
     """A step failed for good; what it changed was dropped.
 
@@ -182,7 +179,6 @@ class StepFailed(RunEvent):
     usage: Usage | None = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class NodeStarted(RunEvent):
     """An attempt of a node began in which others run.
 
@@ -200,7 +196,6 @@ class NodeStarted(RunEvent):
     scopes: tuple[str, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class ItemTaken(RunEvent):
     """A map took an item from an async source.
 
@@ -216,7 +211,6 @@ class ItemTaken(RunEvent):
     item: Any
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class LoopDecided(RunEvent):
     """An iteration of a loop ended.
 
@@ -232,7 +226,6 @@ class LoopDecided(RunEvent):
     done: bool
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class BranchDecided(RunEvent):
     """A branch took a case.
 
@@ -246,7 +239,6 @@ class BranchDecided(RunEvent):
     case: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class NodeCompleted(RunEvent):
     """A node in which others run was completed, and what they did to their contexts was merged.
 
@@ -266,7 +258,6 @@ class NodeCompleted(RunEvent):
     output: Any = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class NodeFailed(RunEvent):
     """A node in which others run failed for good; what they had changed is dropped with it where it was apart.
 
@@ -286,8 +277,7 @@ QuestionKind: TypeAlias = Literal["step", "pre", "post", "tool"]
 """Who asks: a step, a hook before or after a step, a tool of an agent."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class QuestionTerms:
+class QuestionTerms(Slotted):
     """Who may answer a question, until when, and what happens then.
 
     Attributes:
@@ -305,7 +295,6 @@ class QuestionTerms:
     default: Any = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class QuestionAsked(RunEvent):
     """A step, a hook or an agent's tool waits for a person. Its address is the step's; of a tool's, ``step!tool.id``.
 
@@ -344,7 +333,6 @@ class QuestionAsked(RunEvent):
         return {"text": self.text, "state": self.state, "default": self.terms.default}
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class VoteCast(RunEvent):
     """Somebody answered a question that asks several; not enough have given the same answer yet.
 
@@ -362,7 +350,6 @@ class VoteCast(RunEvent):
     verified: bool
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class QuestionAnswered(RunEvent):
     """A question has its answer.
 
@@ -382,7 +369,6 @@ class QuestionAnswered(RunEvent):
     lapsed: bool = False
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class QuestionLapsed(RunEvent):
     """Nobody answered a question in time, and it has no default.
 
@@ -396,7 +382,6 @@ class QuestionLapsed(RunEvent):
     action: ExpiryAction
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class QuestionWithdrawn(RunEvent):
     """A question needs no answer any more: what asked it was cancelled, or the run has ended.
 
@@ -408,7 +393,6 @@ class QuestionWithdrawn(RunEvent):
     question: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class TokenReissued(RunEvent):
     """A question has a new token; the one before is void.
 
@@ -422,7 +406,6 @@ class TokenReissued(RunEvent):
     token_hash: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class CallCompleted(RunEvent):
     """A model or a tool that an agent called gave its answer. Its address is ``step!model.3`` or ``step!tool.id``.
 
@@ -442,14 +425,12 @@ class CallCompleted(RunEvent):
     usage: Usage | None = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class RunPaused(RunEvent):
     """Nothing of the run can go on, and questions are open."""
 
     kind = "run_paused"
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class RunResumed(RunEvent):
     """The run goes on, under a new lease.
 
@@ -463,10 +444,9 @@ class RunResumed(RunEvent):
     kind = "run_resumed"
     origin: Origin = NO_ORIGIN
     retry_failed: bool = False
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = NOTHING
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Chunk(RunEvent):
     """A piece of a step's output, on its way; not journaled.
 
@@ -480,7 +460,6 @@ class Chunk(RunEvent):
     text: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class RunEnded(RunEvent):
     """The run ended.
 

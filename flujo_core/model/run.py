@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from flujo_core.model.agent import Usage
@@ -35,6 +35,7 @@ from flujo_core.model.event import (
     StepStarted,
     VoteCast,
 )
+from flujo_core.model.slotted import Compared
 
 StepStatus: TypeAlias = Literal["running", "paused", "completed", "skipped", "failed", "cancelled"]
 QuestionStatus: TypeAlias = Literal["open", "answered", "lapsed", "withdrawn"]
@@ -42,8 +43,7 @@ QuestionStatus: TypeAlias = Literal["open", "answered", "lapsed", "withdrawn"]
 ONGOING = ("running", "paused")
 
 
-@dataclass(slots=True, repr=False)
-class StepResult:
+class StepResult(Compared):
     """What became of one step.
 
     Attributes:
@@ -70,14 +70,13 @@ class StepResult:
 
     def replace(self, *, output: Any) -> StepResult:
         """A copy with another output, for ``post_step_execution``; it is validated as the step's own was."""
-        return replace(self, output=output)
+        return self.changed(output=output)
 
     def __repr__(self) -> str:
         return f"<StepResult '{self.address}' {self.status}>"
 
 
-@dataclass(slots=True, repr=False)
-class NodeResult:
+class NodeResult(Compared):
     """What became of one node in which others run.
 
     Attributes:
