@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flujo_core.model.draft import State
 from flujo_core.model.flow import FALLBACK
 from flujo_core.model.patch import Patch, apply
+from flujo_core.model.rename import renamed
 
 
 @dataclass(slots=True, repr=False)
@@ -47,6 +49,13 @@ class Contexts:
         for table in (self.scopes, self.opened):
             for known in [one for one in table if one == path or is_below(one, path)]:
                 del table[known]
+
+    def rename(self, renames: Mapping[str, str]) -> None:
+        """Takes in that nodes have other names: by their addresses, as ``walk`` gives them, with the new ones."""
+        self.scopes = {renamed(path, renames): scope for path, scope in self.scopes.items()}
+        self.opened = {
+            renamed(path, renames): [renamed(one, renames) for one in paths] for path, paths in self.opened.items()
+        }
 
     def _around(self, path: str) -> State:
         """The nearest context that contains ``path``."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +36,7 @@ from flujo_core.model.event import (
     StepStarted,
     VoteCast,
 )
+from flujo_core.model.rename import renamed
 from flujo_core.model.slotted import Compared
 
 StepStatus: TypeAlias = Literal["running", "paused", "completed", "skipped", "failed", "cancelled"]
@@ -337,9 +339,24 @@ def _advance_run(state: RunState, event: RunEvent) -> None:
             state.status = "paused"
         case RunResumed():
             state.status, state.ended_at, state.reason, state.error = "running", None, None, None
+            if event.renamed:
+                _rename(state, event.renamed)
         case RunEnded():
             state.status, state.ended_at = event.status, event.at
             state.output, state.reason, state.error = event.output, event.reason, event.error
             for question in state.open_questions:
                 question.status = "withdrawn"
             _cancel(state, event.at)
+
+
+def _rename(state: RunState, renames: Mapping[str, str]) -> None:
+    """Takes in that nodes have other names from here on."""
+    state.contexts.rename(renames)
+    results: list[StepResult | NodeResult] = [*state.steps.values(), *state.nodes.values()]
+    for one in results:
+        one.address = renamed(one.address, renames)
+    state.steps = {one.address: one for one in state.steps.values()}
+    state.nodes = {one.address: one for one in state.nodes.values()}
+    for question in state.questions.values():
+        question.asked = copy(question.asked)
+        question.asked.address = renamed(question.asked.address, renames)
