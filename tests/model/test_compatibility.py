@@ -460,18 +460,19 @@ class Progress:
             self.fixed |= {static + segment for segment, _ in instances}
             return True
         if one.kind in ("loop", "map"):
-            self.fix(one, static)
+            self.fix(one.scopes["[*]"], static + "[*]")
         if one.retries:
             self.open |= {self.statics[address] for address in self.run.steps.keys() - before}
         return False
 
-    def fix(self, one: Facts, static: str) -> None:
-        for segment, nodes in one.scopes.items():
-            self.fixed.add(static + segment)
-            for inner in nodes:
-                self.fix(inner, f"{static}{segment}/{inner.segment}")
-                if inner.kind == "step":
-                    self.open.add(f"{static}{segment}/{inner.segment}")
+    def fix(self, nodes: Edited, static: str) -> None:
+        """Notes that a scope is open in all places."""
+        self.fixed.add(static)
+        for one in nodes:
+            if one.kind == "step":
+                self.open.add(f"{static}/{one.segment}")
+            for segment, inner in one.scopes.items():
+                self.fix(inner, f"{static}/{one.segment}{segment}")
 
 
 def scopes(nodes: Edited, static: str = "") -> Mapping[str, Edited]:
