@@ -268,7 +268,7 @@ BAD: dict[str, type[MemoryStore]] = {
 
 def refusal(store: MemoryStore, **keywords: Any) -> str:
     with pytest.raises(AssertionError) as refused:
-        asyncio.run(assert_store_conforms(lambda: store, **{"runs": 60} | keywords))
+        asyncio.run(assert_store_conforms(lambda: store, runs=60, **keywords))
     return str(refused.value)
 
 

@@ -71,7 +71,8 @@ async def _tried(name: str, make_store: MakeStore, runs: int, patience: float) -
     """What is wrong, or nothing."""
     place = opened(make_store, runs)
     try:
-        await asyncio.wait_for(_CHECKS[name](place), patience)
+        async with asyncio.timeout(patience):
+            await _CHECKS[name](place)
     except AssertionError as error:
         return str(error)
     except TimeoutError:
