@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from functools import partial, reduce
+from importlib.machinery import ModuleSpec
 from operator import rshift
 from pathlib import Path
 from types import ModuleType
@@ -65,6 +66,9 @@ def enough(draft: Draft) -> bool:
     return bool(draft.text)
 
 
+anything: Any = lambda x: [x]  # noqa: E731
+
+
 def only(node: Node[Any, Any]) -> Facts:
     """The facts of a pipeline of one node."""
     (facts,) = Manifest.of(node).nodes
@@ -92,7 +96,7 @@ def test_nodes_in_which_others_run_say_what_is_in_them() -> None:
     fan = only(Parallel("f", a=again, b=again, into=Two).policy(fallback=step(lambda d: Two(a=d, b=d)), retry=Retry(2)))
     assert (fan.kind, [*fan.scopes], fan.apart, fan.retries) == ("parallel", ["[a]", "[b]", "~fallback"], True, True)
     assert fan.gives.startswith("Two ") and not fan.takes
-    each = only(Map("m", again, over=lambda x: [x], key=str))
+    each = only(Map("m", again, over=anything, key=str))
     assert (each.kind, each.asks) == ("map", {"over": "", "key": "builtins:str"})
     route = only(Branch("r", on=enough).case(True, again).default(again))
     assert (route.kind, [*route.scopes], route.apart) == ("branch", ["[True]", "[~default]"], False)
@@ -177,7 +181,9 @@ def test_validators_are_part_of_the_body() -> None:
 
 def test_a_node_of_an_unknown_kind_is_refused() -> None:
     class Odd(Node[Any, Any]):
-        label = "odd"
+        @property
+        def label(self) -> str:
+            return "odd"
 
     with pytest.raises(TypeError, match="'Odd' is no node that a manifest knows"):
         Manifest.of(Odd())
@@ -315,7 +321,7 @@ def test_a_program_is_known_by_the_name_that_it_would_be_imported_by(monkeypatch
     assert module_name("__main__") == "__main__"
     main.__file__ = "/somewhere/app.py"
     assert module_name("__main__") == "app"
-    main.__spec__ = type("Spec", (), {"name": "pack.app"})()
+    main.__spec__ = ModuleSpec("pack.app", None)
     assert module_name("__main__") == "pack.app"
     monkeypatch.delitem(sys.modules, "__mp_main__", raising=False)
     assert module_name("__mp_main__") == "__main__" and module_name(None) == ""
@@ -526,7 +532,21 @@ def test_a_type_without_fields_is_its_name() -> None:
 
 @pytest.mark.parametrize(
     "hint",
-    [Email, list[Email], Email | None, Mood, Point, Pair, Typed, Tree, UserId, Json, Lost, Annotated[int, Gt(1)]],
+    [
+        Email,
+        list[Email],
+        Email | None,
+        Mood,
+        Point,
+        Pair,
+        Typed,
+        Tree,
+        UserId,
+        tuple[UserId, UserId],
+        Json,
+        Lost,
+        Annotated[int, Gt(1)],
+    ],
 )
 def test_a_type_with_fields_has_a_digest_too(hint: Any) -> None:
     name, _, digest = shape_of(hint).rpartition(" ")
