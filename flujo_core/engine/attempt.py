@@ -213,7 +213,7 @@ class Execution:
         attempt, feedback = first, None
         if again is not None and again.attempt >= first:
             attempt, first = again.attempt, max(first, again.since)
-            feedback = None if again.failed is None else again.failed.feedback
+            feedback = again.feedback
         if plan.direct is not None and self.run.journal.store is None and not looked_at:
             try:
                 output = plan.checked(await plan.direct(self.value))
@@ -395,7 +395,7 @@ class Execution:
             calls = None
         else:
             known = again.calls if again is not None and again.attempt == attempt else {}
-            calls = Calls(self.run.journal, self.address, attempt, known)
+            calls = Calls(self.run.journal, self.address, attempt, known, patch_adapter(self.run.context_type))
         if again is not None and again.answered is not None and again.answered.source == "tool":
             asked = again.answered.asked
             if asked.attempt == attempt:

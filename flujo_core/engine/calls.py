@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flujo_core.engine.journal import Journal, now
+from flujo_core.engine.journal import EMPTY, Journal, now
 from flujo_core.model.agent import Call, ToolQuestion
 from flujo_core.model.event import CallCompleted
 from flujo_core.model.flow import encoded_name
 from flujo_core.model.outcome import PauseForHumanInput
+from flujo_core.model.patch import PatchAdapter
 
 
 class Calls:
@@ -20,9 +21,13 @@ class Calls:
         address: The step's address.
         attempt: The attempt's number.
         known: The calls that were finished before the run was resumed, by their names as they stand in addresses.
+        patches: Writes what the calls change in the context.
     """
 
-    def __init__(self, journal: Journal, address: str, attempt: int, known: Mapping[str, Call]) -> None:
+    def __init__(
+        self, journal: Journal, address: str, attempt: int, known: Mapping[str, Call], patches: PatchAdapter
+    ) -> None:
+        self._patches = patches
         self._journal = journal
         self._address = address
         self._attempt = attempt
@@ -36,7 +41,8 @@ class Calls:
         """Journals a call; it is durable when this returns."""
         journal = self._journal
         head = journal.head(f"{self._address}!{encoded_name(call)}", now())
-        journal.stage(CallCompleted(*head, self._attempt, made.digest, None, made.patch, made.usage), made.result)
+        state, patch = self._patches.encoded(made.patch) if made.patch else (EMPTY, made.patch)
+        journal.stage(CallCompleted(*head, self._attempt, made.digest, None, patch, made.usage), made.result, state)
         await journal.flush()
 
 

@@ -68,6 +68,13 @@ class Fork:
         self.outputs.append(None)
         self.crew.start(self._run(index, frame, parts, value))
 
+    async def room(self, scope: str) -> None:
+        """Waits until one more may run. One that has begun before the run was resumed does not wait: it may have ended,
+        while those before it wait at the edge."""
+        edge = self._attempt.frame.run.edge
+        if edge is None or edge.is_passed or not edge.has_begun(self._attempt.path + scope):
+            await self.crew.room()
+
     def changed(self) -> State:
         """What the join changes in the context around.
 
@@ -136,7 +143,7 @@ class ParallelBlock(Block):
         journal = attempt.frame.run.journal
         async with fork.crew.at_work(journal):
             for scope, parts in self._branches.items():
-                await fork.crew.room()
+                await fork.room(scope)
                 if fork.crew.is_broken:
                     break
                 fork.start(scope, parts, owned(value, "its input"))
@@ -265,7 +272,7 @@ class MapBlock(Block):
     async def _start(self, fork: Fork, scopes: tuple[str, ...], items: list[Any]) -> None:
         """Starts the items of a plain source; their keys were recorded before."""
         for scope, item in zip(scopes, items, strict=True):
-            await fork.crew.room()
+            await fork.room(scope)
             if fork.crew.is_broken:
                 break
             self._begin(fork, scope, item)

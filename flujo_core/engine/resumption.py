@@ -32,6 +32,7 @@ class Again(NamedTuple):
         begins: Whether the attempt begins: behind a question of the step itself, nothing of it runs again.
         poisoned: Whether it began too often without coming to anything.
         failed: The attempt before, if it failed, or None.
+        feedback: What a validator said of the attempt before, or None.
         fell: Whether its fallback has begun.
         answered: What it goes on with behind its questions, or None.
         lapsed: What follows of that nobody has answered in time, or None.
@@ -44,6 +45,7 @@ class Again(NamedTuple):
     begins: bool
     poisoned: bool
     failed: AttemptFailed | None
+    feedback: str | None
     fell: bool
     answered: Answered | None
     lapsed: str | None
@@ -65,7 +67,8 @@ async def resumed(run: Run, address: str, known: StepPast | None) -> Again | Non
     if any(one.is_open for one in known.questions.values()):
         raise Paused
     fell = edge.has_begun(address + FALLBACK)
-    await edge.reach()
+    if not fell:  # else what is in the fallback comes to the edge itself
+        await edge.reach()
     if known.address != address:
         run.former[address] = known.address
     failed = known.failed if known.failed is not None and known.failed.attempt >= known.attempt else None
@@ -78,6 +81,8 @@ async def resumed(run: Run, address: str, known: StepPast | None) -> Again | Non
     poisoned = begins and known.deaths >= MAX_RECOVERIES and attempt == known.attempt
     calls = known.calls if attempt == known.attempt else {}
     made = {call: recorded_call(run.journal.run_id, one, run.context_type) for call, one in calls.items()}
+    before = known.failed if known.failed is not None and known.failed.attempt == attempt - 1 else None
+    feedback = None if before is None else before.feedback
     return Again(
-        attempt, known.since, known.started, begins and not poisoned, poisoned, failed, fell, behind, lapsed, made
-    )
+        attempt, known.since, known.started, begins and not poisoned, poisoned, failed, feedback, fell, behind, lapsed, made
+    )  # fmt: skip

@@ -38,6 +38,7 @@ from flujo_core.model.draft import Drafting, State, draft, state_of
 from flujo_core.model.event import NO_ORIGIN, Origin, RunEnded, RunEvent, RunPaused, RunResumed, RunStarted, RunStatus
 from flujo_core.model.flow import Node, everything
 from flujo_core.model.outcome import Stop, Veto
+from flujo_core.model.rename import pattern_of
 from flujo_core.model.result import PipelineResult, RunCancelled, RunFailed, RunRefused
 from flujo_core.model.run import fold
 from flujo_core.model.signature import Resources
