@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -10,6 +9,7 @@ from pydantic_core import from_json, to_json
 
 from flujo_core import errors
 from flujo_core.engine.later import Later
+from flujo_core.engine.migrations import Migrate
 from flujo_core.engine.past import state_of, value_of
 from flujo_core.engine.question import imported
 from flujo_core.errors import IncompatiblePipeline, InvalidValue, StepError
@@ -25,9 +25,6 @@ from flujo_core.store.protocol import Record
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
-
-Migrate = Callable[[Any], Any]
-"""Turns what an earlier version gave, as plain data, into an output of this one."""
 
 
 def output_later(run_id: str, record: Record, hint: Any, migrate: Migrate | None = None) -> Later:
@@ -105,8 +102,10 @@ def failure_of(record: Record) -> StepError:
 def failure_again(error: ErrorInfo, address: str, attempts: int) -> StepError:
     """The failure of a step or node, as it was raised before the run was resumed."""
     found = getattr(errors, error.type, None)
+    kind: type[StepError] = StepError
     known = isinstance(found, type) and issubclass(found, StepError) and found.__init__ is StepError.__init__
-    kind = found if known else StepError
+    if known:
+        kind = found  # type: ignore[assignment]
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     placed = error.message.startswith("step '")
     failure: StepError = kind(error.message if placed else f"step '{address}' failed{tries}: {error}")
@@ -120,7 +119,8 @@ def _cause(error: ErrorInfo) -> BaseException | None:
     for name in error.lineage:
         found = imported(name)
         if found is not None and issubclass(found, Exception):
-            return found.__new__(found)
+            made: BaseException = found.__new__(found)
+            return made
     return None
 
 

@@ -39,7 +39,7 @@ from flujo_core.model.flow import FALLBACK, encoded_name
 from flujo_core.model.inputs import From
 from flujo_core.model.outcome import PauseForHumanInput, Stop
 from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
-from flujo_core.model.policy import NO_POLICY, chance
+from flujo_core.model.policy import chance
 from flujo_core.model.question import check_response
 from flujo_core.model.step import Step
 from flujo_core.model.value import adapter, encoded, flaws
@@ -98,7 +98,8 @@ class Plan:
         self.segment = encoded_name(step.name)
         self.takes = step.takes
         self.gives = step.gives
-        self.direct = direct_call(step) if step.policies == NO_POLICY else None
+        is_plain = not step.policies.guards and not step.policies.validators
+        self.direct = direct_call(step) if is_plain else None
         self.retry = step.policies.retry
         self.limits = step.policies.limits
         self.validators = step.readers

@@ -18,7 +18,7 @@ from flujo_core.model.draft import State
 from flujo_core.model.event import AttemptFailed, NodeCompleted, NodeFailed, NodeKind, NodeStarted, OutputSource
 from flujo_core.model.flow import FALLBACK, Node, encoded_name
 from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
-from flujo_core.model.policy import NO_POLICY, chance
+from flujo_core.model.policy import chance
 from flujo_core.model.value import encoded
 from flujo_core.store.codec import decode
 from flujo_core.store.protocol import Record
@@ -179,7 +179,7 @@ class Block:
         self._gives = node.gives
         self._keeps = keeps
         self._policies = node.policies
-        self._is_plain = node.policies == NO_POLICY
+        self._is_plain = not node.policies.guards
         self._fallback = fallback
         self._cache = cache
 
@@ -268,7 +268,8 @@ class Block:
         event = decode(outcome)
         assert isinstance(event, NodeCompleted)
         if event.source == "cache":
-            output = output_later(outcome.run_id, outcome, self._gives)
+            migrate = run.migrations.of(self._static, outcome.sequence)
+            output = output_later(outcome.run_id, outcome, self._gives, migrate)
         elif event.source == "fallback" and self._fallback is not None:
             run.edge.seal_before(address, past.attempt + 1)
             output = await run_all(self._fallback, frame.forked(address + FALLBACK), value)
@@ -334,7 +335,7 @@ class Block:
             own = owned(value, "its input")
 
     async def _again(self, visit: Visit, past: NodePast) -> tuple[int, StepError | None]:
-        """The number of the attempt that it goes on with; and the failure after which its fallback has begun, or None."""
+        """The number of the attempt that it goes on with; or the failure after which its fallback has begun."""
         edge, failed, retry = visit.frame.run.edge, past.failed, self._policies.retry
         assert edge is not None
         if failed is None or failed.attempt < past.attempt:

@@ -12,8 +12,9 @@ from flujo_core.engine.frame import Frame
 from flujo_core.engine.hooked import hooked
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.later import given
+from flujo_core.engine.past import StepPast
 from flujo_core.engine.question import Asking, Paused, publish
-from flujo_core.engine.resumption import Again, resumed
+from flujo_core.engine.resumption import resumed
 from flujo_core.errors import StepError
 from flujo_core.model.event import StepCompleted, StepFailed, StepStarted
 from flujo_core.model.patch import NO_PATCH, Patch, apply
@@ -53,57 +54,80 @@ class Leaf:
         if frame.is_over():
             raise asyncio.CancelledError  # of a task that has not heeded its cancellation
         run, address = frame.run, frame.prefix + self._segment
-        journal, again = run.journal, None
+        journal = run.journal
         if run.edge is not None:
             known = run.edge.step(address)
-            if known is not None and known.outcome is not None:
-                return self._recorded(frame, known.outcome)
-            value = given(value)
-            again = await resumed(run, address, known)
+            if known is not None:
+                return await self._again(frame, address, value, known)
+            value = given(value)  # before anything goes on: it may not fit any more
+            await run.edge.reach()
         if run.threads:
             await thread_ended(frame, address)
         started = now()
-        if again is None or again.begins:
-            journal.sequence = sequence = journal.sequence + 1
-            attempt = 1 if again is None else again.attempt
-            journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, address, attempt))
-            if journal.live:
-                await journal.flush()
-        try:
-            if again is not None:
-                made, started = await self._go_on(frame, address, value, again), again.started
-                self._commit(frame, address, made, started)
-                output = made.restored
-            elif run.bare and self._direct is not None:
-                try:  # the short way of a step that only calls an async function, in a run kept only in memory
-                    output = self._plan.checked(await self._direct(value))
-                except PASSING:
-                    raise
-                except FAILING as error:
-                    raise failed(error, address) from error
-                journal.stage(_completed(journal, address, started, 1, output, NO_PATCH))
-            else:
-                work = Execution(self._plan, frame, address, value, started)
-                made = await (hooked(work) if run.hooked else work.result())
-                self._commit(frame, address, made, started)
-                output = made.restored
-        except StepError as failure:
-            _record_failure(journal, address, failure, started)
-            journal.withdraw(address)
-            raise
-        except Asking as asking:
-            publish(journal, address, asking, started)
-            await journal.flush(surely=True)
-            raise Paused from None
+        journal.sequence = sequence = journal.sequence + 1
+        journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, address, 1))
+        if journal.live:
+            await journal.flush()
+        if run.bare and self._direct is not None:
+            output = await self._call(journal, address, value, started)
+        else:
+            output = await self._finish(Execution(self._plan, frame, address, value, started))
         if self._keeps:
             frame.keep(self._plan.name, output)
         return output
 
-    async def _go_on(self, frame: Frame, address: str, value: Any, again: Again) -> Yield:
-        """What there is to commit of a step that has begun before."""
-        work = Execution(self._plan, frame, address, value, again.started)
-        work.again = again
-        return await (hooked(work) if frame.run.hooked else work.result())
+    async def _call(self, journal: Journal, address: str, value: Any, started: float) -> Any:
+        """The short way of a step that only calls an async function, in a run that is kept only in memory."""
+        assert self._direct is not None
+        try:
+            output = self._plan.checked(await self._direct(value))
+        except PASSING:
+            raise
+        except FAILING as error:
+            failure = failed(error, address)
+            failure.__cause__ = error
+            _record_failure(journal, address, failure, started)
+            raise failure from error
+        except Asking as asking:
+            publish(journal, address, asking, started)
+            raise Paused from None
+        journal.stage(_completed(journal, address, started, 1, output, NO_PATCH))
+        return output
+
+    async def _finish(self, work: Execution) -> Any:
+        """Does what there is to do, and commits it; or records that it failed, or what it asks."""
+        journal, address = work.run.journal, work.address
+        try:
+            made = await (hooked(work) if work.run.hooked else work.result())
+        except StepError as failure:
+            _record_failure(journal, address, failure, work.started)
+            journal.withdraw(address)
+            raise
+        except Asking as asking:
+            publish(journal, address, asking, work.started)
+            await journal.flush(surely=True)
+            raise Paused from None
+        self._commit(work.frame, address, made, work.started)
+        return made.restored
+
+    async def _again(self, frame: Frame, address: str, value: Any, known: StepPast) -> Any:
+        """Goes on where the step was when the run was left."""
+        if known.outcome is not None:
+            output = self._recorded(frame, known.outcome)
+        else:
+            value = given(value)
+            again = await resumed(frame.run, address, known)
+            await thread_ended(frame, address)
+            journal = frame.run.journal
+            if again.begins:
+                journal.stage(StepStarted(*journal.head(address, now()), again.attempt))
+                await journal.flush()
+            work = Execution(self._plan, frame, address, value, again.started)
+            work.again = again
+            output = await self._finish(work)
+        if self._keeps:
+            frame.keep(self._plan.name, output)
+        return output
 
     def _recorded(self, frame: Frame, record: Record) -> Any:
         """What the journal has of a step that was committed, or has failed: nothing is called.
@@ -120,10 +144,8 @@ class Leaf:
         patch = recorded_patch(record.run_id, record, run.context_type)
         if patch:
             apply(frame.state, patch)
-        output = output_later(record.run_id, record, self._plan.gives, run.migrations.get(self._static))
-        if self._keeps:
-            frame.keep(self._plan.name, output)
-        return output
+        migrate = run.migrations.of(self._static, record.sequence)
+        return output_later(record.run_id, record, self._plan.gives, migrate)
 
     def _commit(self, frame: Frame, address: str, made: Yield, started: float) -> None:
         journal = frame.run.journal

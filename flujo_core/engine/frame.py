@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flujo_core.engine.journal import Journal
 from flujo_core.engine.later import Later, given
+from flujo_core.engine.migrations import Migrations
 from flujo_core.engine.past import Edge
 from flujo_core.errors import InvalidValue
 from flujo_core.hooks.dispatch import Hooks
@@ -46,7 +47,7 @@ class Run(Protocol):
         input: The run's input, where a step names it.
         edge: What is recorded of a resumed run, and where its parts wait for each other; None in a run that begins.
         former: The addresses that steps had when they first began, by those that they have now, if others.
-        migrations: What turns a recorded output into one of the present version, by the static addresses of nodes.
+        migrations: What turns recorded outputs into ones of the present versions.
     """
 
     journal: Journal
@@ -64,7 +65,7 @@ class Run(Protocol):
     input: Any
     edge: Edge | None
     former: dict[str, str]
-    migrations: Mapping[str, Callable[[Any], Any]]
+    migrations: Migrations
 
 
 class Closing(Protocol):

@@ -71,7 +71,7 @@ def said(mail: Mail) -> Said:
     return Said(answer, **from_json(facts))
 
 
-def chosen(ballots: Mapping[int, Ballot], closed: Mapping[str, str], token: str | None, run_id: str) -> Ballot:
+def chosen(ballots: Mapping[int, Ballot], closed: Mapping[str | None, str], token: str | None, run_id: str) -> Ballot:
     """The question that an answer is for.
 
     Args:

@@ -67,8 +67,8 @@ class Journal:
 
     __slots__ = (
         "_behind", "_failure", "_lock", "_records", "_taken", "_unheard", "asked", "durability", "earlier", "events",
-        "is_called_off", "is_held", "lease", "listener", "listeners", "live", "run_id", "sequence", "store", "take_along", "taken",
-        "tenant", "tokens", "written",
+        "is_called_off", "is_held", "lease", "listener", "listeners", "live", "run_id", "sequence", "store",
+        "take_along", "taken", "tenant", "tokens", "written",
     )  # fmt: skip
 
     def __init__(

@@ -254,7 +254,8 @@ class Past:
             self.steps = {renamed(address, event.renamed): one for address, one in self.steps.items()}
             self.nodes = {renamed(address, event.renamed): one for address, one in self.nodes.items()}
         if event.retry_failed:
-            for one in [*self.steps.values(), *self.nodes.values()]:
+            parts: list[StepPast | NodePast] = [*self.steps.values(), *self.nodes.values()]
+            for one in parts:
                 one.begin_anew()
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from flujo_core.engine.again import Migrate
 from flujo_core.engine.inbox import Said, check_ballot, chosen, post_answer, post_cancel, post_token, take_in
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.lease import acquired, keeper
+from flujo_core.engine.migrations import NO_MIGRATIONS, Era, Migrations
 from flujo_core.engine.question import answer_type, imported
 from flujo_core.engine.run import LiveRun, Program, brought_to_end, input_digest, past_of, stored_result
 from flujo_core.engine.survey import Survey
@@ -117,7 +117,7 @@ class Resumption:
             if len(records) > len(known):
                 comparison = self.compared(records, survey)
             run = self._live(journal, records)
-            run.migrations = self._migrations(comparison)
+            run.migrations = self._migrations(survey, comparison, len(records))
             handed_over = True
             return await brought_to_end(
                 self._program, run, lambda: self._begin(run, records, survey, comparison, retry_failed)
@@ -222,15 +222,12 @@ class Resumption:
             what = "for another tenant" if records[0].tenant != tenant else "with another input"
             raise RunExists(f"run '{self._run_id}' is in the store already, begun {what}; give the new run another id")
 
-    def _migrations(self, comparison: Comparison) -> dict[str, Migrate]:
-        """What turns recorded outputs into ones of the present versions, by the static addresses of nodes."""
-        known = self._program.nodes
-        found = {}
-        for address, version in comparison.migrated.items():
-            migrate = known[address].policies.migrations.get(version)
-            if migrate is not None:
-                found[address] = migrate
-        return found
+    def _migrations(self, survey: Survey, comparison: Comparison, last: int) -> Migrations:
+        """What turns recorded outputs into ones of the present versions."""
+        manifest = self._program.origin.manifest
+        if all(era.manifest == manifest for era in survey.eras):
+            return NO_MIGRATIONS
+        return Migrations([*survey.eras, Era(last + 1, manifest, comparison.renames)], self._program.nodes)
 
     async def _has_news(self, survey: Survey) -> bool:
         """Whether a run that waits has anything to go on with: mail, or a question whose time is over."""

@@ -52,8 +52,8 @@ class Again(NamedTuple):
     calls: Mapping[str, Call]
 
 
-async def resumed(run: Run, address: str, known: StepPast | None) -> Again | None:
-    """Waits at the edge; gives where the leaf goes on, or None if it has not begun before.
+async def resumed(run: Run, address: str, known: StepPast) -> Again:
+    """Waits at the edge; gives where the leaf goes on.
 
     Raises:
         Paused: It waits for an answer.
@@ -61,9 +61,6 @@ async def resumed(run: Run, address: str, known: StepPast | None) -> Again | Non
     """
     edge = run.edge
     assert edge is not None
-    if known is None:
-        await edge.reach()
-        return None
     if any(one.is_open for one in known.questions.values()):
         raise Paused
     fell = edge.has_begun(address + FALLBACK)
@@ -83,6 +80,7 @@ async def resumed(run: Run, address: str, known: StepPast | None) -> Again | Non
     made = {call: recorded_call(run.journal.run_id, one, run.context_type) for call, one in calls.items()}
     before = known.failed if known.failed is not None and known.failed.attempt == attempt - 1 else None
     feedback = None if before is None else before.feedback
+    begins = begins and not poisoned
     return Again(
-        attempt, known.since, known.started, begins and not poisoned, poisoned, failed, feedback, fell, behind, lapsed, made
+        attempt, known.since, known.started, begins, poisoned, failed, feedback, fell, behind, lapsed, made
     )  # fmt: skip

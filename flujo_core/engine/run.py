@@ -14,13 +14,14 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from flujo_core.backend.task import uninterrupted
-from flujo_core.engine.again import Migrate, started_state, value_later
+from flujo_core.engine.again import started_state, value_later
 from flujo_core.engine.failure import PASSING, Stopped, told
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
 from flujo_core.engine.inbox import take_in
 from flujo_core.engine.journal import EMPTY, NULL, Journal, now
 from flujo_core.engine.later import given
 from flujo_core.engine.lease import keeper
+from flujo_core.engine.migrations import NO_MIGRATIONS
 from flujo_core.engine.past import Edge, Past, value_of
 from flujo_core.engine.question import Paused
 from flujo_core.engine.story import Story
@@ -175,16 +176,14 @@ UNWATCHED = Watch(None, 0)
 
 UNGUARDED = nullcontext()
 
-NO_MIGRATIONS: Mapping[str, Migrate] = {}
-
 
 class LiveRun:
     """One run while it goes on."""
 
     __slots__ = (
         "bare", "cache", "cancelled", "context_type", "edge", "former", "hooked", "hooks", "input", "journal",
-        "migrations", "models", "pipeline", "program", "resources", "start", "state", "streams_text", "threads", "watch",
-        "watched",
+        "migrations", "models", "pipeline", "program", "resources", "start", "state", "streams_text", "threads",
+        "watch", "watched",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
@@ -205,7 +204,7 @@ class LiveRun:
         self.threads: dict[str, asyncio.Future[Any]] = {}
         self.edge: Edge | None = None
         self.former: dict[str, str] = {}
-        self.migrations: Mapping[str, Migrate] = NO_MIGRATIONS
+        self.migrations = NO_MIGRATIONS
         self.cancelled = False
         self.program = program
         self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.on_runs else UNWATCHED

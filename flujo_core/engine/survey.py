@@ -1,10 +1,11 @@
-"""What a journal says of its run as a whole, without its parts: where it is, what it waits for, what it was begun with."""
+"""What a journal says of its run as a whole: where it is, what it waits for, what it was begun with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from flujo_core.engine.inbox import Ballot
+from flujo_core.engine.migrations import Era
 from flujo_core.model.event import (
     NO_ORIGIN,
     ErrorInfo,
@@ -45,6 +46,7 @@ class Survey:
         pipeline: The pipeline's name.
         tenant: Whose run it is, or None.
         origin: What it was begun with, or resumed with last.
+        eras: The parts of the journal that were written with one pipeline each, in order.
         ballots: The questions that are open, by the sequences of the events that asked.
         closed: What became of the others, by the hashes of their tokens.
         error: Why it failed or was refused, or None.
@@ -55,6 +57,7 @@ class Survey:
         self.pipeline = ""
         self.tenant = records[0].tenant
         self.origin: Origin = NO_ORIGIN
+        self.eras: list[Era] = []
         self.ballots: dict[int, Ballot] = {}
         self.closed: dict[str | None, str] = {}
         self.error: ErrorInfo | None = None
@@ -69,9 +72,11 @@ class Survey:
         match event:
             case RunStarted():
                 self.pipeline, self.origin = event.pipeline, event.origin
+                self.eras.append(Era(event.sequence, event.origin.manifest, {}))
             case RunResumed():
                 if event.origin.manifest:
                     self.origin = event.origin
+                    self.eras.append(Era(event.sequence, event.origin.manifest, event.renamed))
                 for ballot in self.ballots.values() if event.renamed else ():
                     ballot.asked.address = renamed(ballot.asked.address, event.renamed)
             case RunEnded():

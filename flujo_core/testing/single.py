@@ -9,7 +9,7 @@ from flujo_core.config import PluginSettings
 from flujo_core.engine.compile import compiled
 from flujo_core.engine.frame import Frame, Parts, run_all
 from flujo_core.engine.journal import Journal
-from flujo_core.engine.run import Program, execute
+from flujo_core.engine.run import Beginning, Program, execute
 from flujo_core.errors import DefinitionError, did_you_mean
 from flujo_core.flujo import new_run_id
 from flujo_core.hooks.host import Host
@@ -67,6 +67,7 @@ async def run_step(
         models=host,
         cache=MemoryCache(),
         takes=step.takes,
+        beginning=Beginning(step, step, {}),
     )
     result = await execute(program, Journal(new_run_id(), None, None, None), input, given)
     if context is not None:
