@@ -23,6 +23,7 @@ from flujo_core.model.signature import Resources, Signature
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import context_of
 from flujo_core.store.protocol import Store
+from flujo_core.testing.answers import Answers
 from flujo_core.testing.fake import Fake
 from flujo_core.testing.plugin_harness import RunOptions
 from flujo_core.testing.virtual_time import VirtualTime, virtual_time
@@ -58,6 +59,7 @@ class Harness(Generic[I, O]):
         self._store = store
         self._plugins = plugins
         self._fakes: list[tuple[Node[Any, Any], Fake[Any, Any]]] = []
+        self._answers = Answers()
         self.result: PipelineResult[O, Any] | None = None
 
     def fake(self, step: Node[A, B]) -> Fake[A, B]:
@@ -72,6 +74,21 @@ class Harness(Generic[I, O]):
         fake: Fake[A, B] = Fake(step.label)
         self._fakes.append((step, fake))
         return fake
+
+    def answer(self, step: Node[Any, B], answer: B, /, *more: B, approver: str | None = None) -> None:
+        """Answers what a ``HumanInput``, or a step that pauses, asks: with these answers, one a question, and with the
+        last one from then on. A run that asks anything else ends the call as a paused one does, with its questions.
+
+        Args:
+            step: What asks.
+            answer: The answer.
+            more: The answers to what it asks after that: in a loop or a map, or of the others of a quorum.
+            approver: Who answers; whoever may, unless given.
+
+        Raises:
+            DefinitionError: The pipeline has no such step.
+        """
+        self._answers.add([*self._places(step)], (answer, *more), approver)
 
     def output_of(self, step: Node[Any, B]) -> B:
         """What a step, or another node, gave last in the last run.
@@ -114,11 +131,14 @@ class Harness(Generic[I, O]):
         return self._clock.elapsed
 
     async def run_async(self, input: I, /, **options: Unpack[RunOptions]) -> PipelineResult[O, Any]:
-        """Runs the pipeline once.
+        """Runs the pipeline once, and answers what it asks.
 
         Args:
             input: Its input.
             options: ``context``, ``run_id``, ``tenant``.
+
+        Returns:
+            The result of a run that completed or was stopped; or is paused, at what ``answer`` was not told of.
 
         Raises:
             RunFailed: The run failed; the harness has its ``result`` all the same.
@@ -133,7 +153,7 @@ class Harness(Generic[I, O]):
         )
         async with flujo:
             try:
-                self.result = await flujo.run_async(input, **options)
+                self.result = await self._answers.to(flujo, await flujo.run_async(input, **options))
             except RunFailed as failure:
                 self.result = failure.result
                 raise
