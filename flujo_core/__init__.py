@@ -98,10 +98,11 @@ if TYPE_CHECKING:
     from flujo_core.model.result import NoOutput, PipelineResult, RunCancelled, RunFailed, RunRefused
     from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult
     from flujo_core.model.signature import Resources, RunInfo
+    from flujo_core.model.state import PipelineState
     from flujo_core.model.step import Step, step
     from flujo_core.store.cache import CacheStore, MemoryCache
     from flujo_core.store.memory import MemoryStore
-    from flujo_core.store.protocol import Record, RunSummary, Store, StoreFactory
+    from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store, StoreFactory
     from flujo_core.store.sqlite import SQLiteStore
 
 _WHERE = {
@@ -142,10 +143,11 @@ _WHERE = {
     "model.result": ("NoOutput", "PipelineResult", "RunCancelled", "RunFailed", "RunRefused"),
     "model.run": ("NodeResult", "QuestionState", "RunState", "StepResult"),
     "model.signature": ("Resources", "RunInfo"),
+    "model.state": ("PipelineState",),
     "model.step": ("Step", "step"),
     "store.cache": ("CacheStore", "MemoryCache"),
     "store.memory": ("MemoryStore",),
-    "store.protocol": ("Record", "RunSummary", "Store", "StoreFactory"),
+    "store.protocol": ("Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory"),
     "store.sqlite": ("SQLiteStore",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
@@ -155,16 +157,16 @@ __all__ = [
     "AttemptFailed", "AuthorizationRequest", "Branch", "BranchDecided", "BranchesFailed", "Cache", "CacheStore",
     "CallCompleted", "Check", "Chunk", "ConfigurationError", "ContextConflict", "Decision", "Default",
     "DefinitionError", "EdgeError", "ErrorInfo", "Flujo", "FlujoError", "From", "HumanInput", "IncompatiblePipeline",
-    "InvalidValue", "ItemTaken", "LeaseLost", "Loop", "LoopDecided", "LoopExhausted", "MailWaiting", "Map",
-    "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
+    "InvalidValue", "ItemTaken", "Lease", "LeaseLost", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting",
+    "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
     "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
-    "NodeStarted", "NotAnApprover", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput", "Pipeline",
-    "PipelineContext", "PipelineResult", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned",
-    "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState",
-    "QuestionTerms", "QuestionWithdrawn", "Record", "Registry", "Resources", "Retry", "RunBusy", "RunCancelled",
-    "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed",
-    "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "SealBroken", "Settings",
-    "SignatureError", "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
+    "NodeStarted", "NotAnApprover", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput",
+    "Pipeline", "PipelineContext", "PipelineResult", "PipelineState", "Plugin", "PluginError", "PluginLoadError",
+    "PluginSettings", "Poisoned", "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed",
+    "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Record", "Registry", "Resources", "Retry", "RunBusy",
+    "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused",
+    "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "SealBroken",
+    "Settings", "SignatureError", "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
     "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
     "StoreFactory", "StoreFull", "StoreRefused", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage",
     "Validator", "Veto", "VoteCast", "diagram", "hookimpl", "step", "walk",
