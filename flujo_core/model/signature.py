@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Never, get_args, get_origin, get_type_hints
 
 from flujo_core.errors import SignatureError
-from flujo_core.model.check import bare, members, union
+from flujo_core.model.check import bare, fits, members, type_name, union
 from flujo_core.model.draft import ContextBase
 from flujo_core.model.inputs import From, NamedInput
 from flujo_core.model.outcome import PauseForHumanInput, Stop
@@ -106,9 +106,11 @@ def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, 
             raise SignatureError(f"step '{name}' takes its {kind} twice, as '{injected[kind].name}' and as '{p.name}'")
         injected[kind] = p
     context, resources = (injected[k].name if k in injected else None for k in ("context", "resources"))
+    gives = without_outcomes(hints.get("return", Any))
+    _check_answers(hints.get("return", Any), gives, name)
     return Signature(
         takes=hints.get(first.name, Any) if first else object,
-        gives=without_outcomes(hints.get("return", Any)),
+        gives=gives,
         has_input=first is not None,
         is_async=is_async(function),
         context=bare(hints[context]) if context else None,
@@ -131,6 +133,16 @@ def without_outcomes(hint: Any) -> Any:
         return hint
     kept = kept or tuple(answer for part in found for answer in _pause_of(part) or ())
     return union(kept) if kept else Never
+
+
+def _check_answers(hint: Any, gives: Any, name: str) -> None:
+    """Checks that the answers of the pauses that a return type lists can be the step's output."""
+    for answer in (answer for part in members(hint) for answer in _pause_of(part) or ()):
+        if not fits(answer, gives):
+            raise SignatureError(
+                f"step '{name}' asks a person for '{type_name(answer)}', and gives '{type_name(gives)}'; the answer"
+                " becomes its output: add its type to what the step gives"
+            )
 
 
 def _pause_of(hint: Any) -> tuple[Any, ...] | None:
