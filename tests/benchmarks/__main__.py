@@ -8,9 +8,11 @@ import sys
 
 import concurrency
 import discovery
+import durable
 import flow
 import hooks
 import imports
+import resume
 import steps
 
 GROUPS = {
@@ -20,6 +22,8 @@ GROUPS = {
     "flow": flow.measure,
     "concurrency": concurrency.measure,
     "hooks": hooks.measure,
+    "durable": durable.measure,
+    "resume": resume.measure,
 }
 
 
