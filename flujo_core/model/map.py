@@ -120,7 +120,7 @@ class Map(Node[In, Out]):
         return made
 
     def _check_body(self) -> None:
-        given = Any if self.over is None else _items_of(self.over.gives)
+        given = Any if self.over is None else items_of(self.over.gives)
         for entry in self.body.entries:
             if not fits(given, entry.takes):
                 raise EdgeError(
@@ -134,7 +134,7 @@ class Map(Node[In, Out]):
             )
 
 
-def _items_of(hint: Any) -> Any:
+def items_of(hint: Any) -> Any:
     """The type of what an iterable of this type gives."""
     plain = bare(hint)
     for kind in (AsyncIterable, Iterable):

@@ -28,7 +28,7 @@ from flujo_core.model.flow import (
 )
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 from flujo_core.model.loop import Loop
-from flujo_core.model.map import Map
+from flujo_core.model.map import Map, items_of
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_policies
 
@@ -214,7 +214,7 @@ def _remedy(step: Step[Any, Any], wanted: NamedInput) -> str:
 def _entering(node: Node[Any, Any], scope: Scope, given: Any) -> Any:
     """The type of what a scope of a node is given; of a loop, as the first iteration is and as the others are."""
     if isinstance(node, Map) and scope.segment != FALLBACK:
-        return node.item
+        return items_of(given if node.over is None else node.over.gives) if bare(node.item) is Any else node.item
     if isinstance(node, Loop) and scope.segment != FALLBACK:
         return given if given == node.gives else Any
     return given
