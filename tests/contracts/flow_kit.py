@@ -6,22 +6,23 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple
 
+from passing_store import Passing
+
 from flujo_core import (
     Flujo,
-    MemoryStore,
     Merge,
     PipelineContext,
     PluginSettings,
     Record,
     RunFailed,
     RunState,
-    RunSummary,
     Settings,
     Store,
     step,
 )
 from flujo_core.model.run import fold
 from flujo_core.store.codec import decode
+from flujo_core.store.protocol import Lease
 
 ALONE = Settings(PluginSettings(allow=()))
 
@@ -40,32 +41,23 @@ class State(PipelineContext):
     notes: list[str] = []
 
 
-class Watched:
+class Watched(Passing):
     """A store that keeps what each append held, in order, and lets others run before and after it keeps it."""
 
     def __init__(self, kept: Store | None = None, *, turns: int = 1) -> None:
-        self.kept: Store = MemoryStore() if kept is None else kept
+        super().__init__(kept)
         self.turns = turns
         self.batches: list[list[Any]] = []
 
-    async def append(self, records: Sequence[Record], /) -> None:
+    async def append(
+        self, records: Sequence[Record], lease: Lease, /, *, taken: int | None = None, release: bool = False
+    ) -> None:
         for _ in range(self.turns):
             await asyncio.sleep(0)
-        await self.kept.append(records)
+        await self.kept.append(records, lease, taken=taken, release=release)
         self.batches.append([decode(record) for record in records])
         for _ in range(self.turns):
             await asyncio.sleep(0)
-
-    async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
-        return await self.kept.read(run_id, after=after)
-
-    async def runs(
-        self, *, limit: int = 50, before: RunSummary | None = None, tenant: str | None = None
-    ) -> Sequence[RunSummary]:
-        return await self.kept.runs(limit=limit, before=before, tenant=tenant)
-
-    async def close(self) -> None:
-        await self.kept.close()
 
     @property
     def events(self) -> list[Any]:

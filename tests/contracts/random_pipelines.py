@@ -186,10 +186,11 @@ def _map(plan: Each, takes: Any, world: World) -> Map[Any, Any]:
     def over(value: Any, after: str | None = None) -> Any:
         if plan.raises and weight(value) % plan.raises == 0:
             raise Boom("over")
-        return source(plan.items(value)) if plan.source == "async" else plan.items(value)
+        return source(plan.items(value), after) if plan.source == "async" else plan.items(value)
 
-    async def source(items: list[Any]) -> AsyncIterator[Any]:
-        for number, one in enumerate(items):
+    async def source(items: list[Any], after: str | None) -> AsyncIterator[Any]:
+        keys = [plan.key(one) if plan.keyed else str(number) for number, one in enumerate(items)]
+        for number, one in [*enumerate(items)][keys.index(after) + 1 if after is not None else 0 :]:
             for _ in range(number % 3):
                 await world.nap()
             yield one

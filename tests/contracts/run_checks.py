@@ -7,53 +7,44 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from passing_store import Passing
 from random_pipelines import World
 from reference_interpreter import Again, Choice, Each, Expected, Fan, Leaf, Plans, without_attempts
 
 from flujo_core import (
-    MemoryStore,
     NodeCompleted,
     NodeFailed,
     NodeStarted,
     PipelineResult,
     Record,
     RunEvent,
-    RunSummary,
     StepCompleted,
     StepError,
     StepFailed,
     StepStarted,
 )
 from flujo_core.model.run import RunState
+from flujo_core.store.protocol import Lease
 
 
-class TracedStore:
+class TracedStore(Passing):
     """Keeps records in memory, some turns of the loop after it was asked to, and traces when they are durable."""
 
     def __init__(self, world: World, seed: int) -> None:
-        self.kept = MemoryStore()
+        super().__init__()
         self._world = world
         self._random = Random(seed)
 
-    async def append(self, records: Sequence[Record], /) -> None:
+    async def append(
+        self, records: Sequence[Record], lease: Lease, /, *, taken: int | None = None, release: bool = False
+    ) -> None:
         for _ in range(self._random.randrange(4)):
             await asyncio.sleep(0)
-        await self.kept.append(records)
+        await self.kept.append(records, lease, taken=taken, release=release)
         for record in records:
             self._world.trace.append(("durable", record.address, record.kind))
         for _ in range(self._random.randrange(4)):
             await asyncio.sleep(0)
-
-    async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
-        return await self.kept.read(run_id, after=after)
-
-    async def runs(
-        self, *, limit: int = 50, before: RunSummary | None = None, tenant: str | None = None
-    ) -> Sequence[RunSummary]:
-        return await self.kept.runs(limit=limit, before=before, tenant=tenant)
-
-    async def close(self) -> None:
-        await self.kept.close()
 
 
 def events_of(result: PipelineResult[Any, Any]) -> list[RunEvent]:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from plugin_kit import alone
 from random_pipelines import Leaks, Shared, Wishes, World, built, pipelines, settled
-from reference_interpreter import ALWAYS, Expected, Failure, Leaf, Plans, all_plans, expected, without_attempts
+from reference_interpreter import ALWAYS, Expected, Failure, Leaf, Plans, all_plans, expected
 from run_checks import check_end, check_events, check_steps, plain
 
 from flujo_core import FlujoError, MemoryStore, Plugin, RunFailed, StepCall, StepError, StepResult, UnknownRun
@@ -68,8 +68,9 @@ class Gates(Plugin):
 class Disturbed:
     """One run, in as many "processes" as it takes."""
 
-    def __init__(self, pipeline: Any, value: int, world: World, seed: int, gates: Gates | None) -> None:
-        self.pipeline, self.value, self.world = pipeline, value, world
+    def __init__(self, plans: Plans, value: int, world: World, seed: int, gates: Gates | None) -> None:
+        self.pipeline, self.value, self.world = built(plans, world), value, world
+        self.is_tried_again = is_tried_again(plans)
         self.random = Random(seed)
         self.plugins = [gates] if gates else []
         self.kept = MemoryStore()
@@ -77,7 +78,7 @@ class Disturbed:
         self.stages = 0
 
     async def through(self, deaths: int) -> tuple[Any, BaseException | None]:
-        """Dies so often, if there are so many writes, and then goes on to its end."""
+        """Dies so often (twice at most: a third begin without an outcome is the last), and goes on to its end."""
         for _ in range(deaths):
             dying = Dying(self.kept, self.random.randint(1, 25), keeps=self.random.random() < 0.7)
             with suppress(FlujoError):
@@ -90,9 +91,7 @@ class Disturbed:
     async def look(self) -> None:
         """Notes what is durable: it must not begin again."""
         records = await self.kept.read("r")
-        self.over = {without_attempts(one.address) for one in records if one.kind == "step_completed"} - {
-            without_attempts(one.address) for one in records if one.kind == "step_started" and "#" in one.address
-        }
+        self.over = {one.address for one in records if one.kind == "step_completed"}
         self.world.clear()
 
     async def stage(self, store: Any) -> tuple[Any, BaseException | None]:
@@ -125,6 +124,11 @@ class Disturbed:
         return await flujo.resume_async("r")
 
 
+def is_tried_again(plans: Plans) -> bool:
+    """Whether a node is tried again, so that what is in it runs several times at one address of ``RunInfo``."""
+    return any(plan.attempts > 1 and not isinstance(plan, Leaf) for plan in all_plans(plans))
+
+
 def checked_end(wanted: Expected, result: Any, error: BaseException | None) -> None:
     """As ``check_end``; of an error that was journaled, its type is left, and of a foreign one that it was one."""
     if wanted.failures and (error is None or (type(error) is StepError and error.__cause__ is None)):
@@ -145,18 +149,22 @@ def checked(wanted: Expected, run: Disturbed, deaths: int) -> None:
     events: Any = [decode(record) for record in asyncio.run(run.kept.read("r"))]
     check_steps(wanted, fold(events))
     assert [one.sequence for one in events] == [*range(1, len(events) + 1)]
+    over: set[str] = set()
+    for one in events:
+        assert one.kind != "step_started" or one.address not in over, f"committed, and begun again: {one}"
+        over |= {one.address} if one.kind == "step_completed" else set()
     began = {one[1] for one in run.world.trace if one[0] == "begin"}
-    assert not began & run.over, f"committed, and begun again: {began & run.over}"
+    assert run.is_tried_again or not began & run.over, f"committed, and run again: {began & run.over}"
     assert not leaks
 
 
 @settings(SLOW, max_examples=150)
-@given(pipelines(WISHES).map(steady), st.integers(0, 30), st.integers(0, 10**6), st.integers(1, 3))
+@given(pipelines(WISHES).map(steady), st.integers(0, 30), st.integers(0, 10**6), st.integers(1, 2))
 def test_a_run_that_crashes_anywhere_comes_to_what_it_would_have_come_to(
     plans: Plans, value: int, seed: int, deaths: int
 ) -> None:
     world = World()
-    checked(expected(plans, value), Disturbed(built(plans, world), value, world, seed, None), deaths)
+    checked(expected(plans, value), Disturbed(plans, value, world, seed, None), deaths)
 
 
 @settings(SLOW, max_examples=100)
@@ -165,20 +173,19 @@ def test_a_run_that_pauses_anywhere_comes_to_what_it_would_have_come_to(
     plans: Plans, value: int, seed: int, share: int
 ) -> None:
     world = World()
-    run = Disturbed(built(plans, world), value, world, seed, Gates(seed, share))
+    run = Disturbed(plans, value, world, seed, Gates(seed, share))
     checked(expected(plans, value), run, 0)
     times = Counter(one[1:] for one in world.trace if one[0] == "begin")
-    is_tried_again = any(plan.attempts > 1 and not isinstance(plan, Leaf) for plan in all_plans(plans))
-    assert is_tried_again or set(times.values()) <= {1}, "a body ran again though nothing had crashed"
+    assert is_tried_again(plans) or set(times.values()) <= {1}, "a body ran again though nothing had crashed"
 
 
 @settings(SLOW, max_examples=100)
-@given(pipelines(WISHES).map(steady), st.integers(0, 30), st.integers(0, 10**6), st.integers(2, 5), st.integers(1, 3))
+@given(pipelines(WISHES).map(steady), st.integers(0, 30), st.integers(0, 10**6), st.integers(2, 5), st.integers(1, 2))
 def test_a_run_that_crashes_and_pauses_comes_to_what_it_would_have_come_to(
     plans: Plans, value: int, seed: int, share: int, deaths: int
 ) -> None:
     world = World()
-    run = Disturbed(built(plans, world), value, world, seed, Gates(seed, share))
+    run = Disturbed(plans, value, world, seed, Gates(seed, share))
     checked(expected(plans, value), run, deaths)
 
 
@@ -188,6 +195,7 @@ def test_without_a_store_a_run_goes_on_from_its_state_as_json(plans: Plans, valu
     world, random, wanted = World(), Random(seed), expected(plans, value)
 
     async def main() -> tuple[Any, BaseException | None]:
+        tokens: dict[str, str] = {}
         try:
             result = await alone(built(plans, world), Gates(seed, share), context=Shared).run_async(value)
             for _ in range(200):
@@ -195,7 +203,8 @@ def test_without_a_store_a_run_goes_on_from_its_state_as_json(plans: Plans, valu
                     return result, None
                 state = PipelineState.model_validate_json(result.state.model_dump_json())
                 flujo = alone(built(plans, world), Gates(seed, share), context=Shared)
-                result = await flujo.resume_async(state, 1, token=random.choice(result.questions).token)
+                tokens |= {one.address: one.token for one in result.questions if one.token}
+                result = await flujo.resume_async(state, 1, token=tokens[random.choice(result.questions).address])
         except RunFailed as failed:
             return failed.result, failed.__cause__
         raise AssertionError("the run paused 200 times")
@@ -210,7 +219,7 @@ def test_without_a_store_a_run_goes_on_from_its_state_as_json(plans: Plans, valu
 @given(pipelines(WISHES).map(steady), st.integers(0, 30))
 def test_a_run_that_has_ended_is_told_again_and_nothing_runs(plans: Plans, value: int) -> None:
     world, wanted = World(), expected(plans, value)
-    run = Disturbed(built(plans, world), value, world, 0, None)
+    run = Disturbed(plans, value, world, 0, None)
     checked(wanted, run, 0)
     before = list(asyncio.run(run.kept.read("r")))
     check_events([decode(record) for record in before])

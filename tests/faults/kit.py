@@ -87,7 +87,7 @@ class Watched:
             await asyncio.sleep(0)
             die()
         found = await writing
-        if at == "after":
+        if at == "after" and found is not False:  # mail that came too late is no write
             die()
         return found
 

@@ -83,7 +83,8 @@ class Run:
     @property
     def questions(self) -> list[Record]:
         """The records of the questions that are open."""
-        closed = {record.question for record in self.journal}
+        ended = max((record.sequence for record in self.journal if record.kind == "run_ended"), default=0)
+        closed = {record.question for record in self.journal} | set(range(ended))
         return [record for record in self.journal if record.kind == ASKED and record.sequence not in closed]
 
     def question(self, sequence: int) -> Record | None:

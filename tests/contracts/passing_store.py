@@ -1,0 +1,74 @@
+"""A store that passes everything on to another one: for tests that watch what a run writes, or get in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from flujo_core import MemoryStore, Record, RunSummary, Store
+from flujo_core.model.event import RunStatus
+from flujo_core.store.protocol import Lease, Mail, OpenQuestion
+
+T = TypeVar("T")
+
+
+class Passing:
+    """A store that passes everything on to another, and calls ``around`` for what writes."""
+
+    def __init__(self, kept: Store | None = None) -> None:
+        self.kept: Store = MemoryStore() if kept is None else kept
+
+    async def around(self, name: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return await call()
+
+    async def append(
+        self, records: Sequence[Record], lease: Lease, /, *, taken: int | None = None, release: bool = False
+    ) -> None:
+        await self.around("append", lambda: self.kept.append(records, lease, taken=taken, release=release))
+
+    async def acquire(self, run_id: str, holder: str, ttl: float, /, *, instead_of: int | None = None) -> Lease:
+        return await self.around("acquire", lambda: self.kept.acquire(run_id, holder, ttl, instead_of=instead_of))
+
+    async def renew(self, lease: Lease, /) -> None:
+        await self.around("renew", lambda: self.kept.renew(lease))
+
+    async def release(self, lease: Lease, /) -> None:
+        await self.around("release", lambda: self.kept.release(lease))
+
+    async def post(self, mail: Mail, /, *, seen: int) -> bool:
+        return await self.around("post", lambda: self.kept.post(mail, seen=seen))
+
+    async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
+        return await self.kept.read(run_id, after=after)
+
+    async def run(self, run_id: str, /) -> RunSummary | None:
+        return await self.kept.run(run_id)
+
+    async def runs(
+        self,
+        *,
+        limit: int = 50,
+        before: RunSummary | None = None,
+        tenant: str | None = None,
+        status: RunStatus | None = None,
+    ) -> Sequence[RunSummary]:
+        return await self.kept.runs(limit=limit, before=before, tenant=tenant, status=status)
+
+    async def questions(
+        self,
+        *,
+        limit: int = 50,
+        after: OpenQuestion | None = None,
+        tenant: str | None = None,
+        run_id: str | None = None,
+    ) -> Sequence[OpenQuestion]:
+        return await self.kept.questions(limit=limit, after=after, tenant=tenant, run_id=run_id)
+
+    async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
+        return await self.kept.mail(run_id, after=after)
+
+    async def time(self) -> float:
+        return await self.kept.time()
+
+    async def close(self) -> None:
+        await self.kept.close()
