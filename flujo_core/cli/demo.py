@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flujo_core.cli.report import Report
 from flujo_core.cli.run import AsJson, StoreUrl, read_text, run_and_report
 from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.demo import LOCAL_MODEL
@@ -34,7 +35,7 @@ def demo(
     flujo: Flujo[str, Any, Case] = Flujo(build(model), context=Case, store=own.writable_store(store), settings=settings)
     if not as_json:
         _announce(document, model, FITS)
-    run_and_report(flujo, document, store, as_json)
+    run_and_report(flujo, document, Report(store, as_json))
 
 
 def _announce(document: str, model: str, fits: int) -> None:

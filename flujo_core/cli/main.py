@@ -1,7 +1,7 @@
 """``flujo``: the commands put together, and what an error becomes: one sentence on stderr, and an exit code.
 
-0: done. 1: the run failed. 2: the command or the configuration is wrong. 3: a plugin or a policy refused.
-130: interrupted.
+0: done. 1: the run failed. 2: the command or the configuration is wrong. 3: a plugin or a policy refused. 4: the run
+cannot go on now. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from flujo_core.cli import demo, diagram, plugins, run, runs, store
+from flujo_core.cli import compat, demo, diagram, pending, plugins, recover, resume, run, runs, store
 from flujo_core.cli.contributed import PluginCommands
 from flujo_core.cli.session import Session, session
 from flujo_core.errors import (
+    AnswerError,
     ConfigurationError,
     DefinitionError,
     FlujoError,
+    IncompatiblePipeline,
     InvalidValue,
     PluginError,
+    RunBusy,
     RunExists,
     StoreRefused,
     UnknownRun,
@@ -32,14 +35,23 @@ from flujo_core.model.outcome import Veto
 from flujo_core.model.result import RunRefused
 
 INTERRUPTED = 130
+WRONG = (
+    AnswerError, ConfigurationError, DefinitionError, IncompatiblePipeline, RunExists, StoreRefused, UnknownRun,
+)  # fmt: skip
+"""What says that the command, the pipeline or the configuration is wrong."""
 
 app = typer.Typer(
     name="flujo", cls=PluginCommands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
+app.command("resume")(resume.resume)
+app.command("cancel")(resume.cancel)
 app.command("check")(run.check)
 app.command("diagram")(diagram.diagram)
+runs.app.command("pending")(pending.pending)
+runs.app.command("recover")(recover.recover)
+runs.app.command("compat")(compat.compat)
 app.add_typer(runs.app, name="runs")
 app.add_typer(store.app, name="store")
 app.add_typer(plugins.app, name="plugins")
@@ -112,9 +124,9 @@ def _sentence(error: Exception) -> str:
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, RunRefused | PluginError | Veto):
         return 3
-    if isinstance(error, ConfigurationError | DefinitionError | UnknownRun | RunExists | StoreRefused):
-        return 2
-    if type(error) is InvalidValue:  # the input of a run that did not begin
+    if isinstance(error, RunBusy):
+        return resume.WAITS
+    if isinstance(error, WRONG) or type(error) is InvalidValue:  # the input of a run that did not begin, or an answer
         return 2
     below = error.__cause__
     return 2 if below is not None and _is_set_up(below) else 1

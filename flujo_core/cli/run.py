@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import signal
 import sys
-from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import ValidationError
 from rich.console import Console
 
+from flujo_core.cli.conversation import Conversation, agrees, is_terminal
+from flujo_core.cli.interrupt import within
 from flujo_core.cli.progress import Progress
+from flujo_core.cli.report import Report
 from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.cli.target import load_target
-from flujo_core.cli.text import cost, tokens, usage_facts
 from flujo_core.errors import ConfigurationError, InvalidValue
 from flujo_core.flujo import Flujo, new_run_id
 from flujo_core.model.check import type_name
-from flujo_core.model.duration import span
 from flujo_core.model.flow import Node, walk
 from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.surroundings import context_of
 from flujo_core.model.value import adapter, flaws
 from flujo_core.model.wiring import wire
-
-T = TypeVar("T")
-
-PATIENCE = 5.0
-"""Seconds after an interrupt during which another one is ignored."""
 
 Target = Annotated[str, typer.Argument(help="The pipeline: 'module:attr' or 'path/to/file.py:attr'.")]
 Input = Annotated[
@@ -57,13 +48,29 @@ def run(
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Runs a pipeline, journals the run, and prints its output."""
+    """Runs a pipeline, journals the run, and prints its output; if it waits for a person, what it asks."""
     pipeline = load_target(target)
     own = session(context)
     settings = own.settings()
     flujo = Flujo(pipeline, context=context_of(pipeline), store=own.writable_store(store), settings=settings)
     value = _parsed(_given(input, input_file), flujo.takes)
-    run_and_report(flujo, value, store, as_json, run_id=run_id, tenant=tenant)
+    report = Report(store, as_json, target)
+    result = run_and_report(flujo, value, report, run_id=run_id, tenant=tenant)
+    if result.status == "paused" and is_terminal() and not as_json and agrees("answer now?"):
+        converse(flujo, report, result)
+
+
+def converse(flujo: Flujo[Any, Any, Any], report: Report, result: PipelineResult[Any, Any]) -> None:
+    """Asks whoever is at the terminal what a run waits for.
+
+    Raises:
+        RunFailed: The run failed; what it came to was printed.
+    """
+    try:
+        Conversation(flujo, report).hold(result.run_id, result)
+    except RunFailed as error:
+        report.print(error.result)
+        raise
 
 
 def check(context: typer.Context, target: Target) -> None:
@@ -83,52 +90,38 @@ def checked(context: typer.Context, target: str) -> Node[Any, Any]:
     return Flujo(pipeline, context=kind, store="memory://", settings=settings).pipeline
 
 
-def run_and_report(flujo: Flujo[Any, Any, Any], value: Any, store: str, as_json: bool, **keywords: Any) -> None:
-    """Runs a pipeline and prints what came of it: the output on stdout, the rest on stderr.
+def run_and_report(
+    flujo: Flujo[Any, Any, Any], value: Any, report: Report, **keywords: Any
+) -> PipelineResult[Any, Any]:
+    """Runs a pipeline and prints what came of it.
 
     Args:
         flujo: What to run.
         value: The input.
-        store: The URL of its store, to say how to see the run again.
-        as_json: Print one JSON object instead, and no progress.
+        report: Prints the result.
         keywords: The run's id and tenant.
 
     Raises:
         RunFailed: The run failed; what it came to was printed.
     """
     keywords["run_id"] = run_id = keywords.get("run_id") or new_run_id()
-    try:
-        asyncio.run(_interruptible(_run_and_show(flujo, value, store, as_json, **keywords)))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo(f"run {run_id} is cancelled; see it again: flujo runs show {run_id}{_store_option(store)}", err=True)
-        raise KeyboardInterrupt from None
-    except RunFailed as error:
-        _report(error.result, store, as_json)
-        raise
 
-
-async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Does ``work``; the first interrupt cancels it, and further ones are ignored while its end is being recorded."""
-    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
-
-    def interrupt() -> None:
-        task.cancel()
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        loop.call_later(PATIENCE, signal.signal, signal.SIGINT, signal.default_int_handler)
-
-    with suppress(NotImplementedError):  # this platform has asyncio's own answer to an interrupt
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-    return await task
-
-
-async def _run_and_show(flujo: Flujo[Any, Any, Any], value: Any, store: str, as_json: bool, **keywords: Any) -> None:
-    async with flujo:  # a plugin that does not shut down well takes nothing away from what is printed within
-        if as_json:
+    async def shown() -> PipelineResult[Any, Any]:
+        if report.as_json:
             result = await flujo.run_async(value, **keywords)
         else:
             result = await _run_with_progress(flujo, value, **keywords)
-        _report(result, store, as_json)
+        report.print(result)
+        return result
+
+    try:
+        return within(flujo, shown)
+    except KeyboardInterrupt:
+        report.say(f"run {run_id} is cancelled; see it again: {report.see(run_id)}")
+        raise
+    except RunFailed as error:
+        report.print(error.result)
+        raise
 
 
 async def _run_with_progress(flujo: Flujo[Any, Any, Any], value: Any, **keywords: Any) -> PipelineResult[Any, Any]:
@@ -137,36 +130,6 @@ async def _run_with_progress(flujo: Flujo[Any, Any, Any], value: Any, **keywords
             async for event in events:
                 progress.show(event)
         return events.result
-
-
-def _report(result: PipelineResult[Any, Any], store: str, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(_summary(result)))
-        return
-    if result.status == "completed":
-        typer.echo(_shown(result.output))
-    usage = result.usage
-    took = span(result.end.at - result.steps[0].started_at) if result.steps else ""
-    facts = [f"run {result.run_id}", result.status, result.reason or "", took, tokens(usage), cost(usage)]
-    typer.echo(", ".join(fact for fact in facts if fact), err=True)
-    typer.echo(f"see it again: flujo runs show {result.run_id}{_store_option(store)}", err=True)
-
-
-def _summary(result: PipelineResult[Any, Any]) -> dict[str, Any]:
-    """A result as a JSON object."""
-    return {
-        "run_id": result.run_id,
-        "status": result.status,
-        "output": _plain(result.output) if result.status == "completed" else None,
-        "reason": result.reason,
-        "error": None if result.error is None else str(result.error),
-        "usage": usage_facts(result.usage),
-    }
-
-
-def _store_option(store: str) -> str:
-    """What a command needs to find that store: nothing for the default one."""
-    return "" if store == DEFAULT_STORE else f" --store {store}"
 
 
 def read_text(file: str) -> str:
@@ -210,14 +173,3 @@ def _parsed(text: str | None, takes: Any) -> Any:
         raise InvalidValue(
             f"the input is not JSON of a '{type_name(takes)}', which the pipeline takes: {flaws(error, takes)}"
         ) from error
-
-
-def _shown(output: Any) -> str:
-    return output if isinstance(output, str) else json.dumps(_plain(output), indent=2, ensure_ascii=False)
-
-
-def _plain(output: Any) -> Any:
-    try:
-        return TypeAdapter(type(output)).dump_python(output, mode="json")
-    except PydanticSerializationError:
-        return f"<{type(output).__name__}>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime
+from time import time
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +15,11 @@ from rich.tree import Tree
 
 from flujo_core.cli.run import AsJson, StoreUrl
 from flujo_core.cli.session import DEFAULT_STORE, Session, session
-from flujo_core.cli.text import MARKS, STYLES, cost, moment, tokens, usage_facts
+from flujo_core.cli.text import MARKS, STYLES, cost, iso, moment, tokens, usage_facts
+from flujo_core.engine.lease import is_dead
 from flujo_core.errors import StoreError, UnknownRun
 from flujo_core.model.duration import span
-from flujo_core.model.run import NodeResult, RunState, StepResult, fold
+from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult, fold
 from flujo_core.store.codec import decode
 from flujo_core.store.protocol import RunSummary, Store
 
@@ -46,9 +47,8 @@ def list_runs(
     console = _console()
     for run in found:
         line = Text.assemble((f"{MARKS[run.status]} {run.status:<10}", STYLES[run.status]), f" {run.run_id}  ")
-        console.print(
-            line.append(f"{moment(run.started_at)}  {span(run.updated_at - run.started_at):>10}"), soft_wrap=True
-        )
+        line.append(f"{moment(run.started_at)}  {span(run.updated_at - run.started_at):>10}")
+        console.print(line.append("  crashed" if _is_crashed(run) else ""), soft_wrap=True)
     if not found:
         typer.echo("no runs")
 
@@ -122,6 +122,8 @@ def _tree(state: RunState, values: bool) -> Tree:
     scopes = {"": tree}
     for step in state.steps.values():
         _scope(scopes, step.address.rpartition("/")[0]).add(_line(step, values))
+    for question in state.questions.values():
+        tree.add(_asked(question, values))
     if values:
         tree.add(Text(f"input {_json(state.input)}"))
         tree.add(Text(f"output {_json(state.output)}"))
@@ -145,15 +147,38 @@ def _line(step: StepResult, values: bool) -> Text:
     return line.append(f"\n    {_json(step.output)}") if values and step.status == "completed" else line
 
 
+def _asked(one: QuestionState, values: bool) -> Text:
+    """What was asked, in a line; two with its text and answer."""
+    terms, answer = one.asked.terms, one.answer
+    facts = [f"asked {moment(one.asked.at)} UTC"]
+    if one.status == "open":
+        facts += [f"until {moment(terms.expires_at)} UTC"] if terms.expires_at is not None else []
+        facts += [f"{len(one.votes)} of {terms.quorum} votes"] if terms.quorum > 1 else []
+    elif answer is not None:
+        facts.append(f"after {span(answer.at - one.asked.at)}")
+        facts += [f"by {answer.approver}"] if answer.approver else []
+    line = Text(f"? {one.asked.address}  {one.status}, {', '.join(facts)}")
+    if not values:
+        return line
+    return line.append(f"\n    {one.asked.text}" + ("" if answer is None else f"\n    {_json(answer.answer)}"))
+
+
 def _summary(run: RunSummary) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "status": run.status,
         "tenant": run.tenant,
-        "started_at": _iso(run.started_at),
-        "updated_at": _iso(run.updated_at),
+        "started_at": iso(run.started_at),
+        "updated_at": iso(run.updated_at),
         "records": run.records,
+        "epoch": run.epoch,
+        "crashed": _is_crashed(run),
     }
+
+
+def _is_crashed(run: RunSummary) -> bool:
+    """Whether nobody goes on with a run that runs: its process is gone, or was of another machine, and is silent."""
+    return run.status == "running" and (run.held_until <= time() or is_dead(run.holder))
 
 
 def _details(state: RunState, values: bool) -> dict[str, Any]:
@@ -162,13 +187,14 @@ def _details(state: RunState, values: bool) -> dict[str, Any]:
         "status": state.status,
         "tenant": state.tenant,
         "pipeline": state.pipeline,
-        "started_at": _iso(state.started_at),
-        "ended_at": None if state.ended_at is None else _iso(state.ended_at),
+        "started_at": iso(state.started_at),
+        "ended_at": iso(state.ended_at),
         "error": None if state.error is None else str(state.error),
         "reason": state.reason,
         "usage": usage_facts(state.usage),
         "steps": [_step(step, values) for step in state.steps.values()],
         "nodes": [_node(node) for node in state.nodes.values()],
+        "questions": [_question(one, values) for one in state.questions.values()],
     }
     return details | {"input": state.input, "output": state.output} if values else details
 
@@ -179,10 +205,27 @@ def _node(node: NodeResult) -> dict[str, Any]:
         "node": node.node,
         "status": node.status,
         "attempts": node.attempts,
-        "started_at": _iso(node.started_at),
+        "started_at": iso(node.started_at),
         "duration": node.duration,
         "error": None if node.error is None else str(node.error),
     }
+
+
+def _question(one: QuestionState, values: bool) -> dict[str, Any]:
+    answer = one.answer
+    details = {
+        "address": one.asked.address,
+        "status": one.status,
+        "asked_at": iso(one.asked.at),
+        "expires_at": iso(one.asked.terms.expires_at),
+        "approvers": list(one.asked.terms.approvers),
+        "quorum": one.asked.terms.quorum,
+        "votes": len(one.votes),
+        "answered_at": None if answer is None else iso(answer.at),
+        "approver": None if answer is None else answer.approver,
+    }
+    said = {"text": one.asked.text, "answer": None if answer is None else answer.answer}
+    return details | said if values else details
 
 
 def _step(step: StepResult, values: bool) -> dict[str, Any]:
@@ -190,16 +233,12 @@ def _step(step: StepResult, values: bool) -> dict[str, Any]:
         "address": step.address,
         "status": step.status,
         "attempts": step.attempts,
-        "started_at": _iso(step.started_at),
+        "started_at": iso(step.started_at),
         "duration": step.duration,
         "usage": None if step.usage is None else usage_facts(step.usage),
         "error": None if step.error is None else str(step.error),
     }
     return details | {"output": step.output} if values else details
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _json(value: Any) -> str:

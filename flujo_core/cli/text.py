@@ -25,6 +25,11 @@ def moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def iso(at: float | None) -> str | None:
+    """A time for programs: ISO 8601, to the millisecond, in UTC."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
 def tokens(usage: Usage | None) -> str:
     """What an agent read and wrote: ``412 → 96 tokens``."""
     return f"{usage.input_tokens} → {usage.output_tokens} tokens" if usage and usage.requests else ""
