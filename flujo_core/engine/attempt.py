@@ -20,7 +20,7 @@ from flujo_core.engine.decide import decide
 from flujo_core.engine.failure import FAILING, PASSING, Stopped, failed, fallen, told
 from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
-from flujo_core.engine.question import Answered, Asking, answer_type
+from flujo_core.engine.question import Answered, Asking, answer_type, kept
 from flujo_core.engine.resumption import MAX_RECOVERIES, Again
 from flujo_core.errors import (
     IncompatiblePipeline,
@@ -138,17 +138,18 @@ class Execution:
         address: Its address.
         value: Its input.
         started: When it began, in seconds since the epoch.
+        given: Its input as it came, which hooks may have changed.
         again: Where it goes on, if it has begun before.
     """
 
-    __slots__ = ("address", "again", "frame", "plan", "run", "started", "value")
+    __slots__ = ("address", "again", "frame", "given", "plan", "run", "started", "value")
 
     def __init__(self, plan: Plan, frame: Frame, address: str, value: Any, started: float) -> None:
         self.plan = plan
         self.frame = frame
         self.run = frame.run
         self.address = address
-        self.value = value
+        self.value = self.given = value
         self.started = started
         self.again: Again | None = None
 
@@ -480,6 +481,8 @@ class Execution:
             patch = self._patch(looked_at) if looked_at else NO_PATCH
             if patch:
                 asking.data, asking.patch = patch_adapter(self.run.context_type).encoded(patch)
+            if self.value is not self.given:
+                asking.state["input"] = kept(self.value, self.plan.takes)
         except FAILING as error:
             raise self.failure(error, asking.attempt) from error
         return asking

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, reduce
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from flujo_core.engine.again import value_later
 from flujo_core.engine.attempt import Execution, Yield
 from flujo_core.engine.failure import PASSING, Stopped
 from flujo_core.engine.journal import now
-from flujo_core.engine.question import Answered, Asking, answer_of
+from flujo_core.engine.question import Answered, Asking, answer_of, kept
 from flujo_core.errors import IncompatiblePipeline, InvalidValue, StepError, StepTimeout
 from flujo_core.hooks.call import AuthorizationRequest, StepCall
 from flujo_core.hooks.dispatch import Gate
@@ -24,7 +24,7 @@ from flujo_core.model.draft import Drafting, State, take
 from flujo_core.model.event import QuestionKind, StepStarted
 from flujo_core.model.outcome import Skip, Stop
 from flujo_core.model.run import StepResult, StepStatus
-from flujo_core.model.value import concrete, encoded, validated
+from flujo_core.model.value import concrete, validated
 
 NOTHING: State = {}
 """What was looked at where nothing was; never changed."""
@@ -45,7 +45,7 @@ async def hooked(work: Execution) -> Yield:
     # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
     facts = (journal.run_id, journal.tenant, work.address, plan.name, work.value, plan.model, drafting, None)
     call: StepCall = tuple.__new__(StepCall, facts)
-    if work.again is not None and (work.again.answered is not None or not work.again.begins):
+    if work.again is not None and work.again.is_behind:
         return await behind_question(work, call)
     if run.hooks.authorize is not None:
         who = (journal.run_id, journal.tenant, run.pipeline, work.address, plan.model)
@@ -60,8 +60,7 @@ async def behind_question(work: Execution, call: StepCall) -> Yield:
         return await _posted(work, call, made, 0)
     assert work.again is not None
     behind = work.again.answered
-    if behind is None:
-        return await _posted(work, call, await _attempted(work, call, NOTHING), 0)
+    assert behind is not None
     looked_at, state = work.changed_before(behind), behind.asked.state
     if "input" in state:
         work.value = _restored(work, state["input"], work.plan.takes)
@@ -90,7 +89,9 @@ async def _from_pre(
     if isinstance(before, Stop):
         raise Stopped(before)
     if isinstance(before, Gate):
-        raise _gate(work, "pre", before, looked_at, call, before.value.step_input)
+        if before.value.step_input is not work.value:
+            work.value = _changed_input(work, before.value.step_input)
+        raise _gate(work, "pre", before, looked_at)
     if isinstance(before, Skip):
         made = work.remade(before.output, looked_at, 0, None)
     else:
@@ -122,21 +123,13 @@ async def _posted(work: Execution, call: StepCall, made: Yield, first: int, answ
     if isinstance(after, Gate):
         if after.value is not result or changed:
             made = work.remade(after.value.output, made.touched | changed, made.attempt, made.usage, made.source)
-        raise _gate(work, "post", after, made.touched, call, call.step_input, made)
+        raise _gate(work, "post", after, made.touched, made)
     if after is result and not changed:
         return made
     return work.remade(after.output, made.touched | changed, made.attempt, made.usage, made.source)
 
 
-def _gate(
-    work: Execution,
-    source: QuestionKind,
-    gate: Gate,
-    looked_at: State,
-    call: StepCall,
-    value: Any,
-    made: Yield | None = None,
-) -> Asking:
+def _gate(work: Execution, source: QuestionKind, gate: Gate, looked_at: State, made: Yield | None = None) -> Asking:
     """The question of a hook, with what is to go on behind it.
 
     Raises:
@@ -144,11 +137,9 @@ def _gate(
     """
     asking = Asking(source, {"": gate.pause}, 0 if made is None else made.attempt)
     asking.by = gate.plugin
-    if value is not work.value or made is not None:
-        asking.state["input"] = _kept(work, _changed_input(work, value), work.plan.takes)
     if made is not None:
         asking.usage = made.usage
-        asking.state |= {"attempt": made.attempt, "source": made.source}
+        asking.state = {"attempt": made.attempt, "source": made.source}
         asking.state["output"] = _kept(work, made.output, work.plan.gives)
     return work.asking(asking, looked_at)
 
@@ -160,7 +151,7 @@ def _kept(work: Execution, value: Any, hint: Any) -> Any:
         StepError: It cannot.
     """
     try:
-        return from_json(encoded(value, concrete(hint), "what a hook has asked about")[0])
+        return kept(value, hint)
     except InvalidValue as wrong:
         raise work.failure(wrong, 0) from wrong
 

@@ -17,7 +17,7 @@ from flujo_core.model.event import QuestionAsked, QuestionKind, QuestionTerms
 from flujo_core.model.outcome import Default, PauseForHumanInput
 from flujo_core.model.patch import NO_PATCH, Patch
 from flujo_core.model.question import response_name, response_of, schema_of
-from flujo_core.model.value import adapter, encoded, validated
+from flujo_core.model.value import adapter, concrete, encoded, validated
 
 if TYPE_CHECKING:
     from flujo_core.engine.past import QuestionPast
@@ -107,6 +107,15 @@ def answer_type(run_id: str, gives: Any, asked: QuestionAsked) -> Any:
     except LookupError as error:
         what = f"'{asked.address}' has asked for '{asked.response}', which its output type does not take any more"
         raise IncompatiblePipeline(run_id, [f"{what}; keep that among its types"]) from error
+
+
+def kept(value: Any, hint: Any) -> Any:
+    """A value as JSON can hold it.
+
+    Raises:
+        InvalidValue: It cannot be written, or another one would come back.
+    """
+    return from_json(encoded(value, concrete(hint), "what is to go on behind the question")[0])
 
 
 def imported(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -93,7 +93,7 @@ class Resumption:
             return stored_result(self._program, records)
         comparison = self.compared(records, survey)
         if answer is not None:
-            await self._answer(answer, survey)
+            await self._answer(answer, comparison.renames)
         elif survey.status == "paused" and not await self._has_news(survey):
             return stored_result(self._program, records)
         try:
@@ -145,6 +145,7 @@ class Resumption:
     ) -> Any:
         """Records that the run goes on, and what its inbox has; gives its input."""
         journal, program = run.journal, self._program
+        survey.rename(comparison.renames)
         journal.asked = {sequence: one.asked.address for sequence, one in survey.ballots.items()}
         changed = comparison.renames or survey.origin.manifest != program.origin.manifest
         origin = replace(program.origin, input_digest=survey.origin.input_digest) if changed else NO_ORIGIN
@@ -238,7 +239,7 @@ class Resumption:
         ends = [one.asked.terms.expires_at for one in survey.ballots.values() if one.asked.terms.expires_at is not None]
         return bool(ends) and min(ends) <= await self._store.time()
 
-    async def _answer(self, answer: Answer, survey: Survey) -> None:
+    async def _answer(self, answer: Answer, names: Mapping[str, str]) -> None:
         """Posts an answer, in one compare-and-swap.
 
         Raises:
@@ -249,6 +250,7 @@ class Resumption:
         verified: bool | None = None
         while True:
             seen, current = await self._with_mail()
+            current.rename(names)
             ballot = chosen(current.ballots, current.closed, answer.token, self._run_id)
             check_ballot(ballot, answer.approver)
             data, _ = validated_answer(

@@ -51,6 +51,11 @@ class Again(NamedTuple):
     lapsed: str | None
     calls: Mapping[str, Call]
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether what comes before the attempts is not called again: it has asked, or it has failed already."""
+        return self.answered is not None or self.lapsed is not None or self.poisoned
+
 
 async def resumed(run: Run, address: str, known: StepPast) -> Again:
     """Waits at the edge; gives where the leaf goes on.
@@ -61,9 +66,12 @@ async def resumed(run: Run, address: str, known: StepPast) -> Again:
     """
     edge = run.edge
     assert edge is not None
+    behind = answered(known.questions)
+    if behind is not None and behind.source in ("step", "post"):  # its attempts, and its fallback, are over
+        edge.seal(address)
     if any(one.is_open for one in known.questions.values()):
         raise Paused
-    fell = edge.has_begun(address + FALLBACK)
+    fell = (behind is None or behind.source == "pre") and edge.has_begun(address + FALLBACK)
     if not fell:  # else what is in the fallback comes to the edge itself
         await edge.reach()
     if known.address != address:
@@ -72,7 +80,6 @@ async def resumed(run: Run, address: str, known: StepPast) -> Again:
     attempt = max(known.attempt + (failed is not None), known.since, 1)
     if failed is not None and not fell and (seconds := failed.retry_at - now()) > 0:
         await asyncio.sleep(seconds)
-    behind = answered(known.questions)
     lapsed = next((one.lapsed for one in known.questions.values() if one.lapsed is not None), None)
     begins = lapsed is None and not fell and (behind is None or behind.source in ("pre", "tool"))
     poisoned = begins and known.deaths >= MAX_RECOVERIES and attempt == known.attempt

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from flujo_core.backend.task import uninterrupted
-from flujo_core.engine.again import started_state, value_later
+from flujo_core.engine.again import failure_again, started_state, value_later
 from flujo_core.engine.failure import PASSING, Stopped, told
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
 from flujo_core.engine.inbox import take_in
@@ -651,7 +651,9 @@ def stored_result(program: Program, records: Sequence[Record], *, running: bool 
         last = RunResumed(last.run_id, last.tenant, last.sequence, last.at, "")
     result: PipelineResult[Any, Any] = PipelineResult(events, last, [kind, state, None])
     if result.status in FAILURES:
-        raise FAILURES[result.status](f"run '{result.run_id}' {WAS[result.status]}{_because(result.error)}", result)
+        cause = None if result.error is None else failure_again(result.error, "", 1)
+        why = f"run '{result.run_id}' {WAS[result.status]}{_because(result.error)}"
+        raise FAILURES[result.status](why, result) from (cause if result.status == "failed" else None)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flujo_core.engine.inbox import Ballot
 from flujo_core.engine.migrations import Era
@@ -77,8 +77,7 @@ class Survey:
                 if event.origin.manifest:
                     self.origin = event.origin
                     self.eras.append(Era(event.sequence, event.origin.manifest, event.renamed))
-                for ballot in self.ballots.values() if event.renamed else ():
-                    ballot.asked.address = renamed(ballot.asked.address, event.renamed)
+                self.rename(event.renamed)
             case RunEnded():
                 self.error = event.error
             case QuestionAsked():
@@ -92,6 +91,11 @@ class Survey:
                 ballot = self.ballots.pop(event.question)
                 what = {"question_answered": "answered", "question_lapsed": "lapsed"}.get(event.kind, "withdrawn")
                 self.closed[ballot.token_hash] = what
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives the open questions the addresses that nodes have now which have other names."""
+        for ballot in self.ballots.values() if names else ():
+            ballot.asked.address = renamed(ballot.asked.address, names)
 
     def with_mail(self, mail: Sequence[Mail]) -> Survey:
         """This one, with what the inbox says of its open questions, which the journal has not taken in."""

@@ -24,6 +24,7 @@ from run_checks import check_end, check_events, check_steps, plain
 
 from flujo_core import FlujoError, MemoryStore, Plugin, RunFailed, StepCall, StepError, StepResult, UnknownRun
 from flujo_core.errors import AlreadyAnswered
+from flujo_core.model.event import NodeStarted
 from flujo_core.model.outcome import PauseForHumanInput
 from flujo_core.model.run import fold
 from flujo_core.model.state import PipelineState
@@ -195,6 +196,7 @@ def test_without_a_store_a_run_goes_on_from_its_state_as_json(plans: Plans, valu
     world, random, wanted = World(), Random(seed), expected(plans, value)
 
     async def main() -> tuple[Any, BaseException | None]:
+        tokens: dict[str, str] = {}
         tokens: dict[str, str] = {}
         try:
             result = await alone(built(plans, world), Gates(seed, share), context=Shared).run_async(value)
