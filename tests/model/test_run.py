@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,14 @@ from flujo_core import (
     NoOutput,
     PipelineContext,
     PipelineResult,
+    QuestionAnswered,
+    QuestionAsked,
+    QuestionLapsed,
+    QuestionTerms,
+    QuestionWithdrawn,
     RunEnded,
+    RunPaused,
+    RunResumed,
     RunStarted,
     RunState,
     Skip,
@@ -21,7 +29,9 @@ from flujo_core import (
     StepFailed,
     StepStarted,
     Stop,
+    TokenReissued,
     Usage,
+    VoteCast,
 )
 from flujo_core.model.patch import Set
 from flujo_core.model.run import fold, total
@@ -109,12 +119,120 @@ def test_usage_is_summed_and_its_cost_known_only_if_all_are() -> None:
 
 
 def test_a_result_has_an_output_only_if_it_completed() -> None:
-    done = PipelineResult([STARTED], RunEnded("r", "t", 2, 15.0, "", "completed", 5), PipelineContext())
+    context = [PipelineContext, {}, None]
+    done: PipelineResult[Any, Any] = PipelineResult([STARTED], RunEnded("r", "t", 2, 15.0, "", "completed", 5), context)
     assert done.output == 5 and done.replace(output=6).output == 6 and done.output == 5
     for status in ("stopped", "failed", "refused", "cancelled"):
         ended = RunEnded("r", "t", 2, 15.0, "", status)
         with pytest.raises(NoOutput, match=rf"'r'.*'{status}'"):
-            _ = PipelineResult([STARTED], ended, PipelineContext()).output
+            _ = PipelineResult([STARTED], ended, context).output
+
+
+def asked(sequence: int, address: str = "a", usage: Usage | None = None) -> QuestionAsked:
+    terms = QuestionTerms(("ops", "cfo"), 2, 99.0)
+    return QuestionAsked(
+        "r", "t", sequence, 12.0, address, 1, "step", "really?", "bool", {"type": "boolean"}, terms, {}, {},
+        usage=usage, token_hash="hash",
+    )  # fmt: skip
+
+
+def answered(sequence: int, question: int) -> QuestionAnswered:
+    return QuestionAnswered("r", "t", sequence, 13.0, "a", question, True, "ops", False)
+
+
+PAUSED = [STARTED, FIRST, asked(3), RunPaused("r", "t", 4, 12.5, "")]
+
+
+def test_a_step_that_asks_is_paused_and_so_is_the_run() -> None:
+    state = fold(PAUSED)
+    assert (state.status, state.steps["a"].status, state.ended_at) == ("paused", "paused", None)
+    assert [one.asked.sequence for one in state.open_questions] == [3]
+    assert fold([STARTED, asked(2)]).steps["a"].status == "paused"  # of a hook before the first attempt
+
+
+def test_a_resumed_run_is_running_and_its_step_once_it_has_its_answer() -> None:
+    state = fold([*PAUSED, RunResumed("r", "t", 5, 13.0, "")])
+    assert (state.status, state.steps["a"].status) == ("running", "paused")
+    state = fold([*PAUSED, RunResumed("r", "t", 5, 13.0, ""), answered(6, 3)])
+    assert state.steps["a"].status == "running" and not state.open_questions
+    question = state.questions[3]
+    assert question.status == "answered" and question.answer is not None and question.answer.answer is True
+
+
+def test_a_step_with_two_questions_waits_for_both() -> None:
+    events = [STARTED, FIRST, asked(3, "a!tool.x"), asked(4, "a!tool.y"), answered(5, 4)]
+    assert fold(events).steps["a"].status == "paused" and len(fold(events).open_questions) == 1
+    assert fold([*events, answered(6, 3)]).steps["a"].status == "running"
+    assert fold(events).steps.keys() == {"a"}
+
+
+def test_votes_are_counted_and_a_new_token_changes_nothing() -> None:
+    votes = [VoteCast("r", "t", 5, 13.0, "a", 3, True, one, False) for one in ("ops", "cfo")]
+    state = fold([*PAUSED, *votes, TokenReissued("r", "t", 7, 13.0, "a", 3, "other")])
+    assert [vote.approver for vote in state.questions[3].votes] == ["ops", "cfo"]
+    assert state.steps["a"].status == "paused" and state.questions[3].status == "open"
+
+
+def test_a_question_that_nobody_answered_in_time_is_over() -> None:
+    state = fold([*PAUSED, QuestionLapsed("r", "t", 5, 99.0, "a", 3, "fail")])
+    assert state.questions[3].status == "lapsed" and not state.open_questions and state.steps["a"].status == "running"
+
+
+def test_a_step_whose_question_is_withdrawn_was_cancelled() -> None:
+    state = fold([*PAUSED, QuestionWithdrawn("r", "t", 5, 20.0, "a", 3)])
+    assert (state.questions[3].status, state.steps["a"].status, state.steps["a"].duration) == (
+        "withdrawn", "cancelled", 9.0,
+    )  # fmt: skip
+
+
+def test_the_end_of_a_run_withdraws_what_is_open_and_cancels_what_waits() -> None:
+    state = fold([*PAUSED, RunEnded("r", "t", 5, 20.0, "", "cancelled")])
+    assert (state.status, state.questions[3].status, state.steps["a"].status) == (
+        "cancelled", "withdrawn", "cancelled",
+    )  # fmt: skip
+
+
+def test_a_run_that_failed_and_is_tried_again_has_no_error() -> None:
+    failed = [STARTED, FIRST, StepFailed("r", "t", 3, 12.0, "a", 1, ERROR, 1.0)]
+    ended = RunEnded("r", "t", 4, 13.0, "", "failed", error=ERROR)
+    again = [RunResumed("r", "t", 5, 14.0, "", retry_failed=True), StepStarted("r", "t", 6, 14.0, "a", 2)]
+    state = fold([*failed, ended, *again])
+    assert (state.status, state.error, state.ended_at) == ("running", None, None)
+    assert (state.steps["a"].status, state.steps["a"].error, state.steps["a"].duration) == ("running", None, None)
+
+
+def test_what_was_used_before_a_question_and_after_it_is_summed() -> None:
+    usage = Usage(1, 1, 1, 1, Decimal(1))
+    events = [STARTED, FIRST, asked(3, usage=usage), answered(4, 3), DONE]
+    assert fold(events[:3]).usage == usage and fold(events).usage == Usage(2, 3, 4, 5, Decimal("1.5"))
+
+
+def test_a_result_of_a_paused_run_has_its_questions() -> None:
+    vote = VoteCast("r", "t", 4, 12.2, "a", 3, True, "ops", False)
+    events = [STARTED, FIRST, asked(3), vote]
+    result: PipelineResult[Any, Any] = PipelineResult(
+        events, RunPaused("r", "t", 5, 12.5, ""), [PipelineContext, {}, None], {3: "token"}
+    )
+    (question,) = result.questions
+    assert (question.run_id, question.tenant, question.address, question.text) == ("r", "t", "a", "really?")
+    assert (question.token, question.json_schema, question.asked_at) == ("token", {"type": "boolean"}, 12.0)
+    assert (question.expires_at, question.approvers, question.quorum, question.votes) == (99.0, ("ops", "cfo"), 2, 1)
+    assert result.status == "paused" and len(result.events) == 5 and result.error is None
+    with pytest.raises(NoOutput, match="its status is 'paused'"):
+        _ = result.output
+    with pytest.raises(NoOutput, match="has not ended"):
+        _ = result.end
+    without: PipelineResult[Any, Any] = PipelineResult(
+        events, RunPaused("r", "t", 5, 12.5, ""), [PipelineContext, {}, None]
+    )
+    assert without.questions[0].token is None
+
+
+def test_a_result_of_a_run_that_others_go_on_with_is_running() -> None:
+    result: PipelineResult[Any, Any] = PipelineResult(
+        PAUSED[:-1], RunResumed("r", "t", 5, 13.0, ""), [PipelineContext, {}, None]
+    )
+    assert result.status == "running" and result.questions[0].address == "a"
 
 
 def test_reprs_show_no_value() -> None:
