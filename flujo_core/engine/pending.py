@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from flujo_core.engine.lease import is_dead
 from flujo_core.engine.survey import Survey
+from flujo_core.log import warning
 from flujo_core.model.question import Question
 from flujo_core.model.result import question_of
 from flujo_core.model.run import QuestionState
@@ -48,8 +49,12 @@ async def recoverable(store: Store, pipeline: str, tenant: str | None) -> Sequen
         async for run in _runs(store, tenant, status):
             is_free = run.held_until <= time or is_dead(run.holder)
             waits = status == "paused" and run.mail <= run.taken and run.run_id not in late
-            if is_free and not waits and await _pipeline(store, run.run_id) == pipeline:
+            if not is_free or waits:
+                continue
+            if (of := await _pipeline(store, run.run_id)) == pipeline:
                 found.append(run)
+            else:  # a pipeline without a name is called after its steps, and has another name when these change
+                warning("run.of_another_pipeline", run_id=run.run_id, pipeline=of)
     return [one.run_id for one in sorted(found, key=lambda one: one.started_at)]
 
 
