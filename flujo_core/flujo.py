@@ -22,8 +22,9 @@ from flujo_core.engine.journal import Durability, Journal
 from flujo_core.engine.lease import first_lease
 from flujo_core.engine.pending import pending, recoverable
 from flujo_core.engine.portable import SealKey, check_seal, portable, stored
+from flujo_core.engine.program import Beginning, Program
 from flujo_core.engine.resume import Answer, Resumption
-from flujo_core.engine.run import Beginning, Program, execute
+from flujo_core.engine.run import execute
 from flujo_core.engine.stream import CAPACITY, Events, RunStream, streamed
 from flujo_core.errors import (
     ConfigurationError,

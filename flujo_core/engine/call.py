@@ -10,7 +10,7 @@ from flujo_core.engine.attempt import Execution, Plan, Yield, thread_ended
 from flujo_core.engine.failure import FAILING, PASSING, failed, told
 from flujo_core.engine.frame import Frame
 from flujo_core.engine.hooked import hooked
-from flujo_core.engine.journal import Journal, now
+from flujo_core.engine.journal import NULL, Journal, now
 from flujo_core.engine.later import given
 from flujo_core.engine.past import StepPast
 from flujo_core.engine.question import Asking, Paused, publish
@@ -18,6 +18,7 @@ from flujo_core.engine.resumption import resumed
 from flujo_core.errors import StepError
 from flujo_core.model.event import StepCompleted, StepFailed, StepStarted
 from flujo_core.model.patch import NO_PATCH, Patch, apply
+from flujo_core.model.value import encoded
 from flujo_core.store.protocol import Record
 
 
@@ -68,7 +69,7 @@ class Leaf:
         journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, address, 1))
         if journal.live:
             await journal.flush()
-        if run.bare and self._direct is not None:
+        if self._direct is not None and not run.hooked:
             output = await self._call(journal, address, value, started)
         else:
             output = await self._finish(Execution(self._plan, frame, address, value, started))
@@ -77,10 +78,13 @@ class Leaf:
         return output
 
     async def _call(self, journal: Journal, address: str, value: Any, started: float) -> Any:
-        """The short way of a step that only calls an async function, in a run that is kept only in memory."""
+        """The short way of a step that only calls an async function, where no hooks have a say."""
         assert self._direct is not None
+        data = NULL
         try:
-            output = self._plan.checked(await self._direct(value))
+            output = restored = self._plan.checked(await self._direct(value))
+            if journal.store is not None:
+                data, restored = encoded(output, self._plan.gives, "its output")
         except PASSING:
             raise
         except FAILING as error:
@@ -90,9 +94,11 @@ class Leaf:
             raise failure from error
         except Asking as asking:
             publish(journal, address, asking, started)
+            if journal.live:
+                await journal.flush(surely=True)
             raise Paused from None
-        journal.stage(_completed(journal, address, started, 1, output, NO_PATCH))
-        return output
+        journal.stage(_completed(journal, address, started, 1, output, NO_PATCH), data)
+        return restored
 
     async def _finish(self, work: Execution) -> Any:
         """Does what there is to do, and commits it; or records that it failed, or what it asks."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from flujo_core.engine.run import Program
+from flujo_core.engine.program import Program
 from flujo_core.errors import PluginError
 from flujo_core.hooks.call import AppInfo
 from flujo_core.hooks.host import Host

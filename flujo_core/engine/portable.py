@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import to_json
 
-from flujo_core.engine.run import Program
+from flujo_core.engine.program import Program
 from flujo_core.errors import SealBroken, StaleState, StateError, UnknownRun
 from flujo_core.model.event import (
     ItemTaken,

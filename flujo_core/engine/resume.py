@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from flujo_core.engine.ending import stored_result
 from flujo_core.engine.inbox import Said, check_ballot, chosen, post_answer, post_cancel, post_token, take_in
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.lease import acquired, keeper
+from flujo_core.engine.live import LiveRun
 from flujo_core.engine.migrations import NO_MIGRATIONS, Era, Migrations
+from flujo_core.engine.program import Program
 from flujo_core.engine.question import answer_type, imported
-from flujo_core.engine.run import LiveRun, Program, brought_to_end, input_digest, past_of, stored_result
+from flujo_core.engine.run import brought_to_end, past_of
+from flujo_core.engine.start import input_digest
 from flujo_core.engine.survey import Survey
 from flujo_core.errors import AlreadyAnswered, IncompatiblePipeline, RunBusy, RunExists, UnknownQuestion, UnknownRun
 from flujo_core.hooks.call import AuthorizationRequest, RunStart

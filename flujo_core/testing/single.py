@@ -9,7 +9,8 @@ from flujo_core.config import PluginSettings
 from flujo_core.engine.compile import compiled
 from flujo_core.engine.frame import Frame, Parts, run_all
 from flujo_core.engine.journal import Journal
-from flujo_core.engine.run import Beginning, Program, execute
+from flujo_core.engine.program import Beginning, Program
+from flujo_core.engine.run import execute
 from flujo_core.errors import DefinitionError, did_you_mean
 from flujo_core.flujo import new_run_id
 from flujo_core.hooks.host import Host

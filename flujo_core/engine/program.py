@@ -1,0 +1,143 @@
+"""A pipeline, ready to run, with all that its runs have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from flujo_core.engine.frame import Parts
+from flujo_core.errors import InvalidValue
+from flujo_core.hooks.dispatch import Hooks
+from flujo_core.model.agent import ModelSource
+from flujo_core.model.check import type_name
+from flujo_core.model.event import Origin
+from flujo_core.model.flow import Node, everything
+from flujo_core.model.rename import pattern_of
+from flujo_core.model.signature import Resources
+from flujo_core.model.value import adapter, concrete, flaws
+from flujo_core.store.cache import CacheStore
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
+
+
+class Beginning:
+    """What is kept with each run, made when the first one needs it.
+
+    Args:
+        pipeline: The pipeline.
+        authored: The same as its author wrote it, with the names of what plugins have registered.
+        required: The versions of the plugins that must be there, by the names of their distributions.
+    """
+
+    def __init__(self, pipeline: Node[Any, Any], authored: Node[Any, Any], required: Mapping[str, str]) -> None:
+        self._pipeline = pipeline
+        self._authored = authored
+        self._required = required
+
+    @cached_property
+    def origin(self) -> Origin:
+        """It, as the journal has it."""
+        from flujo_core.model.manifest import Manifest  # noqa: PLC0415 - only runs that can be resumed need it
+
+        return Origin(Manifest.of(self._pipeline, self._authored).to_json(), self._required)
+
+
+class Program:
+    """A pipeline, ready to run, with all that its runs have in common.
+
+    Args:
+        pipeline: The pipeline.
+        parts: Its nodes, ready to run.
+        hooks: The plugins' hooks.
+        context_type: The class of the context.
+        resources: What steps get as their resources.
+        models: Where plugins' models are found.
+        cache: Where cached outputs are.
+        takes: The type of its input.
+        keeps_input: Whether a step names the input of the run.
+        beginning: What is kept with a run, to be compared when it is resumed.
+
+    Attributes:
+        label: The pipeline's name.
+        gives: The type of its output.
+        on_steps: Whether any hook is called at each step.
+        on_runs: Whether any hook is called in a run.
+    """
+
+    def __init__(
+        self,
+        pipeline: Node[Any, Any],
+        parts: Parts,
+        hooks: Hooks,
+        *,
+        context_type: type[PipelineContext],
+        resources: Resources | None,
+        models: ModelSource,
+        cache: CacheStore,
+        takes: Any,
+        keeps_input: bool = False,
+        beginning: Beginning,
+    ) -> None:
+        self._beginning = beginning
+        self.pipeline = pipeline
+        self.parts = parts
+        self.hooks = hooks
+        self.context_type = context_type
+        self.resources = resources
+        self.models = models
+        self.cache = cache
+        self.keeps_input = keeps_input
+        self.label = pipeline.label
+        self.takes = concrete(takes)
+        self.gives = pipeline.gives
+        self.on_steps = hooks.on_steps
+        self.on_runs = hooks.on_runs
+        self.validate = adapter(self.takes).validator.validate_python
+
+    @cached_property
+    def nodes(self) -> dict[str, Node[Any, Any]]:
+        """Its nodes, by their addresses as ``walk`` gives them."""
+        return dict(everything(self.pipeline))
+
+    def node_of(self, address: str) -> Node[Any, Any]:
+        """A node, by its address in a run.
+
+        Raises:
+            LookupError: There is no such node.
+        """
+        if address in self.nodes:
+            return self.nodes[address]
+        for static, node in self.nodes.items():
+            if re.fullmatch(pattern_of(static), address):
+                return node
+        raise LookupError(address)
+
+    def gives_of(self, address: str) -> Any:
+        """The output type of a node, by its address in a run.
+
+        Raises:
+            LookupError: There is no such node.
+        """
+        return self.node_of(address).gives
+
+    @property
+    def origin(self) -> Origin:
+        """What is kept with a run, to be compared when it is resumed."""
+        return self._beginning.origin
+
+    def input(self, value: Any) -> Any:
+        """An input, validated.
+
+        Raises:
+            InvalidValue: It does not fit.
+        """
+        try:
+            return self.validate(value)
+        except ValidationError as error:
+            what = f"the input of pipeline '{self.label}' is not a '{type_name(self.takes)}'"
+            raise InvalidValue(f"{what}: {flaws(error, self.takes)}") from error
