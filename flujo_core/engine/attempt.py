@@ -6,13 +6,13 @@ import asyncio
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from flujo_core.engine.action import Turn, action_of, direct_call, plain_address
+from flujo_core.engine.action import Turn, plain_address
 from flujo_core.engine.again import changed_by, failure_again, patch_of
 from flujo_core.engine.cached import Entry, NodeCache
 from flujo_core.engine.calls import Calls, pause_of
@@ -20,6 +20,7 @@ from flujo_core.engine.decide import decide
 from flujo_core.engine.failure import FAILING, PASSING, Stopped, failed, fallen, told
 from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
+from flujo_core.engine.plan import Plan, Yield
 from flujo_core.engine.question import Answered, Asking, answer_type, kept
 from flujo_core.engine.resumption import MAX_RECOVERIES, Again
 from flujo_core.errors import (
@@ -36,97 +37,10 @@ from flujo_core.model.check import type_name
 from flujo_core.model.draft import State, draft, touched
 from flujo_core.model.event import AttemptFailed, OutputSource, StepStarted
 from flujo_core.model.flow import FALLBACK, encoded_name
-from flujo_core.model.inputs import From
-from flujo_core.model.outcome import PauseForHumanInput, Stop
+from flujo_core.model.outcome import Stop
 from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
 from flujo_core.model.policy import chance
-from flujo_core.model.question import check_response
-from flujo_core.model.step import Step
 from flujo_core.model.value import adapter, encoded, flaws
-from flujo_core.model.wiring import Source
-
-
-class Yield(NamedTuple):
-    """What a leaf has to commit.
-
-    Attributes:
-        output: The output, validated.
-        restored: The output as it comes back from the journal: what the next step gets.
-        patch: What changes in the context, as it comes back from the journal.
-        touched: The context's fields that were looked at.
-        attempt: The number of the attempt that gave it; 0 if there was none.
-        usage: What the agent used, or None.
-        value: The output as bytes, where there is a store.
-        state: The patch as bytes, where there is a store.
-        source: What the output is of.
-    """
-
-    output: Any
-    restored: Any
-    patch: Patch
-    touched: State
-    attempt: int
-    usage: Usage | None
-    value: bytes = NULL
-    state: bytes = EMPTY
-    source: OutputSource = "node"
-
-
-class Plan:
-    """What can be worked out of a leaf before it runs.
-
-    Args:
-        step: The step; an agent that it names is resolved.
-        sources: Where its named inputs come from.
-        fallback: What runs when it has failed for good, or None.
-        cache: Its cache, or None.
-    """
-
-    __slots__ = (
-        "action", "cache", "direct", "fallback", "gives", "limits", "model", "name", "retry", "segment", "takes",
-        "validate", "validators",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        step: Step[Any, Any],
-        sources: Mapping[From, Source],
-        fallback: Parts | None = None,
-        cache: NodeCache | None = None,
-    ) -> None:
-        self.name = step.name
-        self.segment = encoded_name(step.name)
-        self.takes = step.takes
-        self.gives = step.gives
-        is_plain = not step.policies.guards and not step.policies.validators
-        self.direct = direct_call(step) if is_plain else None
-        self.retry = step.policies.retry
-        self.limits = step.policies.limits
-        self.validators = step.readers
-        self.fallback = fallback
-        self.cache = cache
-        self.validate = adapter(step.gives).validator.validate_python
-        self.action = action_of(step, sources)
-        self.model = self.action.model
-
-    def checked(self, output: Any) -> Any:
-        """An output, validated.
-
-        Raises:
-            Stopped: It is a Stop.
-            Asking: It is a question.
-            InvalidValue: It does not fit.
-        """
-        if isinstance(output, Stop):
-            raise Stopped(output)
-        if isinstance(output, PauseForHumanInput):
-            check_response(output.response_model, self.gives, f"step '{self.name}'")
-            raise Asking("step", {"": output})
-        try:
-            return self.validate(output)
-        except ValidationError as error:
-            found = flaws(error, self.gives)
-            raise InvalidValue(f"its output is not a '{type_name(self.gives)}': {found}") from error
 
 
 class Execution:

@@ -6,13 +6,14 @@ import asyncio
 from typing import Any
 
 from flujo_core.engine.again import failure_of, output_later, recorded_patch
-from flujo_core.engine.attempt import Execution, Plan, Yield, thread_ended
+from flujo_core.engine.attempt import Execution, thread_ended
 from flujo_core.engine.failure import FAILING, PASSING, failed, told
 from flujo_core.engine.frame import Frame
 from flujo_core.engine.hooked import hooked
 from flujo_core.engine.journal import NULL, Journal, now
 from flujo_core.engine.later import given
 from flujo_core.engine.past import StepPast
+from flujo_core.engine.plan import Plan, Yield
 from flujo_core.engine.question import Asking, Paused, publish
 from flujo_core.engine.resumption import resumed
 from flujo_core.errors import StepError

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flujo_core.engine.attempt import Plan
 from flujo_core.engine.block import Block
 from flujo_core.engine.cached import NodeCache
 from flujo_core.engine.call import Leaf
 from flujo_core.engine.fork import MapBlock, ParallelBlock
 from flujo_core.engine.frame import Part, Parts
+from flujo_core.engine.plan import Plan
 from flujo_core.engine.sequence import BranchBlock, LoopBlock, PipelineBlock
 from flujo_core.errors import DefinitionError
 from flujo_core.model.branch import Branch

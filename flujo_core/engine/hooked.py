@@ -11,9 +11,10 @@ from typing import Any
 from pydantic_core import to_json
 
 from flujo_core.engine.again import value_later
-from flujo_core.engine.attempt import Execution, Yield
+from flujo_core.engine.attempt import Execution
 from flujo_core.engine.failure import PASSING, Stopped
 from flujo_core.engine.journal import now
+from flujo_core.engine.plan import Yield
 from flujo_core.engine.question import Answered, Asking, answer_of, kept
 from flujo_core.errors import IncompatiblePipeline, InvalidValue, StepError, StepTimeout
 from flujo_core.hooks.call import AuthorizationRequest, StepCall
