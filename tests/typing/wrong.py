@@ -13,11 +13,14 @@ from pydantic_ai import Agent
 from flujo_core import (
     Branch,
     Cache,
+    Default,
     Flujo,
     From,
+    HumanInput,
     Loop,
     Map,
     Parallel,
+    PauseForHumanInput,
     Pipeline,
     PipelineContext,
     Plugin,
@@ -188,6 +191,30 @@ def policies_of_nodes() -> None:
     Cache(ttl="an hour")  # type: ignore[arg-type]
     From(5)  # type: ignore[arg-type]
     From(number, path=5)  # type: ignore[arg-type]
+
+
+def questions() -> None:
+    HumanInput("which", str, ask="which?") >> text  # type: ignore[operator]
+    HumanInput("ok", bool)  # type: ignore[call-arg]
+    HumanInput("ok", bool, ask="ok?", retry=2)  # type: ignore[call-arg]
+    HumanInput("ok", bool, ask="ok?", on_expiry="skip")  # type: ignore[arg-type]
+    HumanInput("ok", bool, ask="ok?", on_expiry=Default)  # type: ignore[arg-type]
+    HumanInput("ok", bool, ask="ok?", expires_in=3)  # type: ignore[arg-type]
+    HumanInput("ok", bool, ask="ok?", approvers=5)  # type: ignore[arg-type]
+    PauseForHumanInput("ok?")  # type: ignore[call-arg]
+
+
+@step
+async def asks(number: int) -> int | PauseForHumanInput[int]:
+    return PauseForHumanInput("how many?", str)  # type: ignore[arg-type]
+
+
+async def answering() -> None:
+    ok = HumanInput("ok", bool, ask="ok?")
+    async with harness(number >> ok) as h:
+        h.answer(ok)  # type: ignore[call-arg]
+    result = await Flujo(number >> ok).run_async("5")
+    print(result.questions.text)  # type: ignore[attr-defined]
 
 
 async def testing() -> None:
