@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from time import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
 
 from pydantic import ValidationError
 from typing_extensions import TypeVar
@@ -22,7 +22,7 @@ from flujo_core.engine.journal import Durability, Journal
 from flujo_core.engine.lease import first_lease
 from flujo_core.engine.pending import pending, recoverable
 from flujo_core.engine.portable import SealKey, check_seal, portable, stored
-from flujo_core.engine.program import Beginning, Program
+from flujo_core.engine.program import Beginning, Program, Recovery
 from flujo_core.engine.resume import Answer, Resumption
 from flujo_core.engine.run import execute
 from flujo_core.engine.stream import CAPACITY, Events, RunStream, streamed
@@ -41,6 +41,7 @@ from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
 from flujo_core.log import warning
 from flujo_core.model.compatibility import Comparison
+from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Veto
 from flujo_core.model.question import Question
@@ -80,6 +81,10 @@ class Flujo(Generic[In, Out, Ctx]):
             ends.
         seal_key: What ``PipelineState`` is sealed with, and must be sealed with to be resumed from: bytes, or a
             function that gives them. None: ``FLUJO_SEAL_KEY``, or no seal.
+        on_body_change: Whether a run goes on, with a warning in the log, when the body of a step has changed that is
+            under way or may run again.
+        max_recoveries: How often an attempt of a step may begin without coming to anything, as its process died,
+            before the step fails as ``Poisoned``.
         cache: Where the outputs of nodes that have a ``Cache`` are kept; None: in memory, the 1024 that were used last.
         plugins: Plugins beside the installed ones.
         on_pipeline_start: Called as the hook of that name is; so are the next three.
@@ -103,6 +108,8 @@ class Flujo(Generic[In, Out, Ctx]):
         store: str | Store | None = ...,
         durability: Durability = ...,
         seal_key: SealKey | None = ...,
+        on_body_change: Literal["warn", "refuse"] = ...,
+        max_recoveries: int = ...,
         cache: CacheStore | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
@@ -120,6 +127,8 @@ class Flujo(Generic[In, Out, Ctx]):
         store: str | Store | None = ...,
         durability: Durability = ...,
         seal_key: SealKey | None = ...,
+        on_body_change: Literal["warn", "refuse"] = ...,
+        max_recoveries: int = ...,
         cache: CacheStore | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
@@ -137,6 +146,8 @@ class Flujo(Generic[In, Out, Ctx]):
         store: str | Store | None = None,
         durability: Durability = "step",
         seal_key: SealKey | None = None,
+        on_body_change: Literal["warn", "refuse"] = "warn",
+        max_recoveries: int = 3,
         cache: CacheStore | None = None,
         plugins: Sequence[Plugin] = (),
         on_pipeline_start: OnPipelineStart | None = None,
@@ -154,6 +165,7 @@ class Flujo(Generic[In, Out, Ctx]):
         self._is_durable = store is not None
         self._durability: Durability = durability
         self._seal_key = seal_key
+        self._recovery = Recovery(on_body_change == "refuse", max_recoveries)
         self._cache = MemoryCache() if cache is None else cache
         self._settings = settings or load_settings()
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
@@ -180,6 +192,7 @@ class Flujo(Generic[In, Out, Ctx]):
             takes=wiring.takes(pipeline),
             keeps_input="" in wiring.inputs,
             beginning=Beginning(pipeline, self._given, host.required),
+            recovery=self._recovery,
         )
         return Epoch(program, host)
 
@@ -485,6 +498,18 @@ class Flujo(Generic[In, Out, Ctx]):
                 yield failed.result
             except (RunBusy, IncompatiblePipeline) as error:
                 warning("run.not_recovered", run_id=run_id, failure=str(error))
+
+    async def events_async(self, run_id: str, /, *, after: int = 0) -> Sequence[RunEvent]:
+        """The events of a run, as its journal has them: for whoever must not miss one.
+
+        Args:
+            run_id: The run.
+            after: The sequence of the last event that is known; 0: none.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        return await self._resumed(self._kept, run_id, lambda one: one.events(after))
 
     async def compat_async(self, run_id: str, /) -> Comparison:
         """What a run would meet if it went on with this pipeline; nothing is run, nothing written.

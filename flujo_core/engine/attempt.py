@@ -22,7 +22,7 @@ from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
 from flujo_core.engine.plan import Plan, Yield
 from flujo_core.engine.question import Answered, Asking, answer_type, kept
-from flujo_core.engine.resumption import MAX_RECOVERIES, Again
+from flujo_core.engine.resumption import Again
 from flujo_core.errors import (
     IncompatiblePipeline,
     InvalidValue,
@@ -361,7 +361,7 @@ class Execution:
         again = self.again
         assert again is not None
         if again.poisoned:
-            what = f"its process has died {MAX_RECOVERIES} times while it ran; look at what it does, then retry it"
+            what = f"its process has died {self.run.max_recoveries} times while it ran; look at what it does, then retry it"
             raise self.failure(Poisoned(what), again.attempt)
         if again.lapsed == "stop":
             raise Stopped(Stop(f"nobody answered the question of step '{self.address}' in time"))

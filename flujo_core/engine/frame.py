@@ -45,6 +45,7 @@ class Run(Protocol):
         streams_text: Whether the pieces of an agent's text are wanted as they come.
         threads: The threads that attempts which were cancelled or timed out have left at work, by address.
         input: The run's input, where a step names it.
+        max_recoveries: How often an attempt of a step may begin without coming to anything.
         edge: What is recorded of a resumed run, and where its parts wait for each other; None in a run that begins.
         former: The addresses that steps had when they first began, by those that they have now, if others.
         migrations: What turns recorded outputs into ones of the present versions.
@@ -63,6 +64,7 @@ class Run(Protocol):
     streams_text: bool
     threads: dict[str, asyncio.Future[Any]]
     input: Any
+    max_recoveries: int
     edge: Edge | None
     former: dict[str, str]
     migrations: Migrations

@@ -29,7 +29,7 @@ class LiveRun:
 
     __slots__ = (
         "bare", "cache", "cancelled", "context_type", "edge", "former", "hooked", "hooks", "input", "journal",
-        "migrations", "models", "pipeline", "program", "resources", "start", "state", "streams_text", "threads",
+        "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "start", "state", "streams_text", "threads",
         "watch", "watched",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class LiveRun:
         self.migrations = NO_MIGRATIONS
         self.cancelled = False
         self.program = program
+        self.max_recoveries = program.recovery.most
         self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.on_runs else UNWATCHED
 
     def begin(self, start: RunStart) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -47,6 +47,18 @@ class Beginning:
         return Origin(Manifest.of(self._pipeline, self._authored).to_json(), self._required)
 
 
+class Recovery(NamedTuple):
+    """How runs are gone on with that were left.
+
+    Attributes:
+        refuses_body_changes: Whether a changed body of a step that may run again stands against going on.
+        most: How often an attempt of a step may begin without coming to anything.
+    """
+
+    refuses_body_changes: bool = False
+    most: int = 3
+
+
 class Program:
     """A pipeline, ready to run, with all that its runs have in common.
 
@@ -61,6 +73,7 @@ class Program:
         takes: The type of its input.
         keeps_input: Whether a step names the input of the run.
         beginning: What is kept with a run, to be compared when it is resumed.
+        recovery: How runs are gone on with that were left.
 
     Attributes:
         label: The pipeline's name.
@@ -82,7 +95,9 @@ class Program:
         takes: Any,
         keeps_input: bool = False,
         beginning: Beginning,
+        recovery: Recovery = Recovery(),  # noqa: B008 - it cannot change
     ) -> None:
+        self.recovery = recovery
         self._beginning = beginning
         self.pipeline = pipeline
         self.parts = parts

@@ -16,6 +16,7 @@ from flujo_core.engine.program import Program
 from flujo_core.engine.question import answer_type, imported
 from flujo_core.engine.run import brought_to_end, past_of
 from flujo_core.engine.start import input_digest
+from flujo_core.engine.story import Story
 from flujo_core.engine.survey import Survey
 from flujo_core.errors import AlreadyAnswered, IncompatiblePipeline, RunBusy, RunExists, UnknownQuestion, UnknownRun
 from flujo_core.hooks.call import AuthorizationRequest, RunStart
@@ -23,7 +24,7 @@ from flujo_core.hooks.watchdog import Watch
 from flujo_core.log import warning
 from flujo_core.model.agent import ToolApproval
 from flujo_core.model.compatibility import Comparison, compare
-from flujo_core.model.event import NO_ORIGIN, QuestionAsked, RunResumed
+from flujo_core.model.event import NO_ORIGIN, QuestionAsked, RunEvent, RunResumed
 from flujo_core.model.manifest import Manifest
 from flujo_core.model.question import Question, response_name, validated_answer
 from flujo_core.model.result import PipelineResult, RunCancelled, RunFailed, question_of
@@ -190,8 +191,18 @@ class Resumption:
             found = Comparison()
         else:
             old, new = Manifest.from_json(origin.manifest), Manifest.from_json(program.origin.manifest)
-            found = compare(old, new, fold(map(decode, records)))
+            found = compare(
+                old, new, fold(map(decode, records)), refuse_body_changes=program.recovery.refuses_body_changes
+            )
         return found._replace(differences=(*found.differences, *lost)) if lost else found  # type: ignore[arg-type]
+
+    async def events(self, after: int) -> Sequence[RunEvent]:
+        """The run's events after one.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        return list(Story(await self.records(), (), self._program.gives_of))[after:]
 
     async def would_meet(self) -> Comparison:
         """What the run would meet in this program if it went on."""

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from flujo_core.model.agent import Call
 
-MAX_RECOVERIES = 3
-"""How often an attempt of a step may begin without coming to anything."""
-
 
 class Again(NamedTuple):
     """Where a leaf goes on that has begun before.
@@ -82,7 +79,7 @@ async def resumed(run: Run, address: str, known: StepPast) -> Again:
         await asyncio.sleep(seconds)
     lapsed = next((one.lapsed for one in known.questions.values() if one.lapsed is not None), None)
     begins = lapsed is None and not fell and (behind is None or behind.source in ("pre", "tool"))
-    poisoned = begins and known.deaths >= MAX_RECOVERIES and attempt == known.attempt
+    poisoned = begins and known.deaths >= run.max_recoveries and attempt == known.attempt
     calls = known.calls if attempt == known.attempt else {}
     made = {call: recorded_call(run.journal.run_id, one, run.context_type) for call, one in calls.items()}
     before = known.failed if known.failed is not None and known.failed.attempt == attempt - 1 else None
