@@ -361,7 +361,8 @@ class Execution:
         again = self.again
         assert again is not None
         if again.poisoned:
-            what = f"its process has died {self.run.max_recoveries} times while it ran; look at what it does, then retry it"
+            times = self.run.max_recoveries
+            what = f"its process has died {times} times while it ran; look at what it does, then retry it"
             raise self.failure(Poisoned(what), again.attempt)
         if again.lapsed == "stop":
             raise Stopped(Stop(f"nobody answered the question of step '{self.address}' in time"))

@@ -29,8 +29,8 @@ class LiveRun:
 
     __slots__ = (
         "bare", "cache", "cancelled", "context_type", "edge", "former", "hooked", "hooks", "input", "journal",
-        "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "start", "state", "streams_text", "threads",
-        "watch", "watched",
+        "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "start", "state", "streams_text",
+        "threads", "watch", "watched",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
