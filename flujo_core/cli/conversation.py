@@ -8,7 +8,7 @@ from typing import Any
 from flujo_core.cli.answer import NO, YES, Field, Form, WrongAnswer
 from flujo_core.cli.interrupt import within
 from flujo_core.cli.report import Report, lines_of
-from flujo_core.errors import AlreadyAnswered, InvalidValue
+from flujo_core.errors import AlreadyAnswered, InvalidValue, RunBusy, UnknownQuestion
 from flujo_core.flujo import Flujo
 from flujo_core.model.question import Question
 from flujo_core.model.result import PipelineResult
@@ -88,18 +88,32 @@ class Conversation:
             EOFError: The person has left.
         """
         seen: set[Key] = set()
-        if result is not None:
-            self._note(result)
+        self._note(result)
         while question := next((one for one in self._open(run_id, address) if _key(one) not in seen), None):
             seen.add(_key(question))
             self._report.say("\n".join(lines_of(question._replace(token=None))))
             try:
                 result = self.answer(question)
             except AlreadyAnswered as error:
-                self._report.say(f"{error}")
-            else:
-                self._note(result)
+                self._report.say(str(error))
+                result = self._as_it_is(run_id)
+            self._note(result)
         return result
+
+    def _as_it_is(self, run_id: str) -> PipelineResult[Any, Any] | None:
+        """What a run that somebody else has answered has come to; None: they go on with it."""
+
+        async def told() -> PipelineResult[Any, Any]:
+            result = await self._flujo.resume_async(run_id)
+            if result.status != "paused":
+                self._report.print(result)
+            return result
+
+        try:
+            return within(self._flujo, told)
+        except RunBusy as busy:
+            self._report.say(str(busy))
+            return None
 
     def answer(self, question: Question) -> PipelineResult[Any, Any]:
         """Asks for the answer until it is one, and gives it.
@@ -132,10 +146,7 @@ class Conversation:
             token = self._tokens.get(_key(question))
             is_alone = len(await self._flujo.pending_async(run_id=question.run_id)) == 1
             if token is None and not (question.quorum > 1 and is_alone and value is not None):
-                fresh = await self._flujo.reissue_async(question.run_id, question.address)
-                if _key(fresh) != _key(question):
-                    raise AlreadyAnswered(f"the question of '{question.address}' is not open any more")
-                token = self._tokens[_key(question)] = fresh.token or ""
+                token = self._tokens[_key(question)] = await self._new_token(question)
             result = await self._flujo.resume_async(question.run_id, value, token=token, approver=approver)
             if result.status != "paused":
                 self._report.print(result)
@@ -143,13 +154,29 @@ class Conversation:
 
         return within(self._flujo, given)
 
+    async def _new_token(self, question: Question) -> str:
+        """A token of exactly this question.
+
+        Raises:
+            AlreadyAnswered: It is not open any more.
+        """
+        gone = f"the question of '{question.address}' is not open any more"
+        try:
+            fresh = await self._flujo.reissue_async(question.run_id, question.address)
+        except UnknownQuestion:
+            raise AlreadyAnswered(gone) from None
+        if _key(fresh) != _key(question) or fresh.token is None:
+            raise AlreadyAnswered(gone)
+        return fresh.token
+
     def _open(self, run_id: str, address: str | None) -> list[Question]:
         found = within(self._flujo, lambda: self._flujo.pending_async(run_id=run_id))
         return [one for one in found if address in (None, one.address)]
 
-    def _note(self, result: PipelineResult[Any, Any]) -> None:
+    def _note(self, result: PipelineResult[Any, Any] | None) -> None:
         """Keeps the tokens that this process has got for this person."""
-        self._tokens |= {_key(one): one.token for one in result.questions if one.token is not None}
+        questions = () if result is None else result.questions
+        self._tokens |= {_key(one): one.token for one in questions if one.token is not None}
 
 
 def _key(question: Question) -> Key:
