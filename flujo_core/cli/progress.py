@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from flujo_core.cli.text import MARKS, STYLES, tokens
+from flujo_core.hooks.spec import Plugin
 from flujo_core.model.duration import span
 from flujo_core.model.event import AttemptFailed, Chunk, NodeFailed, RunEvent, StepCompleted, StepFailed, StepStarted
 from flujo_core.model.run import StepStatus
@@ -59,6 +60,18 @@ class Progress:
     def _line(self, status: StepStatus, address: str, rest: str) -> None:
         line = Text.assemble((f"  {MARKS[status]} ", STYLES[status]), f"{address:<20} {rest}".rstrip())
         self._console.print(line, soft_wrap=True)
+
+
+class Shown(Plugin):
+    """Shows the events of runs that go on, a line a step: a run that is resumed has no stream."""
+
+    name = "flujo-progress"
+
+    def __init__(self) -> None:
+        self._progress = Progress(Console(stderr=True, highlight=False))
+
+    async def on_event(self, event: RunEvent, /) -> None:
+        self._progress.show(event)
 
 
 class _Running:

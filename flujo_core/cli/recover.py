@@ -45,7 +45,7 @@ def recover(
     as_json: AsJson = False,
 ) -> None:
     """Goes on with each run of a pipeline whose process is gone, or that has mail, or whose question's time is over."""
-    found = earlier(session(context), target, store)
+    found = earlier(session(context), target, store, shows=not as_json)
     done: list[Recovered] = []
 
     async def all_of_them() -> None:

@@ -10,6 +10,7 @@ import typer
 from flujo_core.cli.answer import Form, Schema, WrongAnswer
 from flujo_core.cli.conversation import Conversation, is_terminal
 from flujo_core.cli.interrupt import within
+from flujo_core.cli.progress import Shown
 from flujo_core.cli.report import Report
 from flujo_core.cli.run import AsJson, StoreUrl, Target
 from flujo_core.cli.session import DEFAULT_STORE, Session, session
@@ -73,7 +74,8 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Goes on with a run: with an answer to what it waits for, or where it was when its process died."""
-    flujo, report = earlier(session(context), target, store, run_id).flujo, Report(store, as_json, target)
+    flujo = earlier(session(context), target, store, run_id, shows=not as_json).flujo
+    report = Report(store, as_json, target)
     conversation = Conversation(flujo, report, approver)
     try:
         if answer is not None:
@@ -89,7 +91,8 @@ def cancel(
     context: typer.Context, run_id: RunId, target: Target, store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False
 ) -> None:
     """Cancels a run, wherever it goes on; one that has ended stays as it is."""
-    flujo, report = earlier(session(context), target, store, run_id).flujo, Report(store, as_json, target)
+    flujo = earlier(session(context), target, store, run_id, shows=not as_json).flujo
+    report = Report(store, as_json, target)
 
     async def cancelled() -> None:
         report.print(await flujo.cancel_async(run_id))
@@ -97,7 +100,7 @@ def cancel(
     within(flujo, cancelled)
 
 
-def earlier(own: Session, target: str, url: str, run_id: str | None = None) -> Earlier:
+def earlier(own: Session, target: str, url: str, run_id: str | None = None, *, shows: bool = False) -> Earlier:
     """What goes on with runs that are in a store already.
 
     Args:
@@ -105,6 +108,7 @@ def earlier(own: Session, target: str, url: str, run_id: str | None = None) -> E
         target: The pipeline.
         url: The store's URL.
         run_id: The run that it is made for, if it is for one.
+        shows: Whether the steps that end are shown, on stderr.
 
     Raises:
         UnknownRun: There is no such store.
@@ -113,7 +117,11 @@ def earlier(own: Session, target: str, url: str, run_id: str | None = None) -> E
     if store is None:
         what = "there is no run" if run_id is None else f"there is no run '{run_id}'"
         raise UnknownRun(f"{what}: the store {url} does not exist yet")
-    return Earlier(Flujo(pipeline, context=context_of(pipeline), store=store, settings=own.settings()), store)
+    plugins = [Shown()] if shows else []
+    flujo: Flujo[Any, Any, Any] = Flujo(
+        pipeline, context=context_of(pipeline), store=store, settings=own.settings(), plugins=plugins
+    )
+    return Earlier(flujo, store)
 
 
 def _answer(

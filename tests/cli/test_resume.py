@@ -72,6 +72,7 @@ def test_an_answer_from_the_command_line(capsys: pytest.CaptureFixture[str], fol
     assert resume("one", "letter", "--answer", GOOD) == 0
     printed = capsys.readouterr()
     assert printed.out == f"{PRINTED}\n" and "run one, completed" in printed.err
+    assert "✓ letters/send" in printed.err and "letters/read" not in printed.err  # which ran before
     assert (folder / "read.txt").read_text() == "read\n"  # once
 
 
