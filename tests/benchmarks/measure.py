@@ -57,7 +57,8 @@ async def compare(
     """
     loops = [await _loops(side, clock) for side in (ours, baseline)]
     rounds = [
-        [await _seconds(side, n, clock) / per for side, n in zip((ours, baseline), loops, strict=True)] for _ in range(ROUNDS)
+        [await _seconds(side, n, clock) / per for side, n in zip((ours, baseline), loops, strict=True)]
+        for _ in range(ROUNDS)
     ]
     return Ratio(what, median(r[0] for r in rounds), median(r[1] for r in rounds), limit)
 
