@@ -2,8 +2,8 @@
 
 For a look by hand: ``driver.py WHAT NAME COUNT SEED FOLDER``, where the folder is there and empty.
 
-``boundaries`` kills a scenario before, while and after each of its writes; ``random`` at random instants; ``double``
-kills the one who resumes, too.
+``boundaries`` kills a scenario before and after each of its writes, and in the midst of some; ``random`` at random
+instants; ``double`` kills the one who resumes, too.
 """
 
 from __future__ import annotations
@@ -11,22 +11,33 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
 import races
 from checks import problems
-from kit import Kill, Trial, When, tried
+from kit import Kill, Scenario, Trial, When, tried
 from scenarios import SCENARIOS
 
 from flujo_core import MemoryStore
+
+HANDS = 3
+"""In how many processes trials are made."""
+
+AHEAD = (
+    "anyio._backends._asyncio", "flujo_core.agents.durable", "flujo_core.agents.deferred",
+    "flujo_core.agents.pydantic_ai", "flujo_core.agents.tool_drafts", "genai_prices.data",
+)  # fmt: skip
+"""What a run of an agent imports, which cannot be run here: it has threads."""
 
 WHENS: tuple[When, ...] = get_args(When)
 
@@ -37,7 +48,7 @@ def kills(mode: str, name: str, count: int, seed: int, folder: Path) -> dict[str
     Args:
         mode: Where it is killed.
         name: The scenario.
-        count: How many times, where that is not given by the number of writes.
+        count: How many times; at the boundaries: each how manyth write is killed in its midst, too.
         seed: Of what is random.
         folder: An empty folder.
     """
@@ -48,27 +59,58 @@ def kills(mode: str, name: str, count: int, seed: int, folder: Path) -> dict[str
         return report | {"problems": [f"left alone: {one}" for one in whole.trouble] or ["left alone: no outcome"]}
     report |= {"writes": whole.writes, "outcome": whole.outcome["status"]}
     report["problems"] += [f"left alone: {one}" for one in problems(whole, whole)]
-    for number, plans in enumerate(_plans(mode, whole, count, random)):
-        trial = tried(scenario, made(folder / str(number)), plans)
-        report["trials"] += 1
-        report["kills"] += trial.kills
-        report["late"] += trial.kills < len(plans)
-        found = list(problems(whole, trial))
-        report["problems"] += [f"trial {number}, killed at {plans}: {one}" for one in found]
-        if mode == "boundaries" and trial.kills != 1:
-            report["problems"].append(f"trial {number}: nothing was killed at {plans}")
-        if len(report["problems"]) > 20:
-            break
+    plans = [*enumerate(_plans(mode, whole, count, random))]
+    share = -(-count // HANDS) if mode == "random" else len(plans)
+
+    def hand(index: int) -> dict[str, Any]:
+        return several(scenario, whole, plans[index::HANDS], folder, share)
+
+    for part in at_once(folder, hand):
+        for key, value in part.items():
+            report[key] += value
     return report
+
+
+def several(scenario: Scenario, whole: Trial, plans: Sequence[Any], folder: Path, most: int) -> dict[str, Any]:
+    """Makes some of the trials, until so many have been killed; gives its part of the report."""
+    part: dict[str, Any] = {"trials": 0, "kills": 0, "late": 0, "problems": []}
+    for number, kills in plans:
+        if part["trials"] - part["late"] >= most or len(part["problems"]) > 20:
+            break
+        trial = tried(scenario, made(folder / str(number)), kills)
+        part["trials"] += 1
+        part["kills"] += trial.kills
+        part["late"] += trial.kills < len(kills)
+        part["problems"] += [f"trial {number}, killed at {kills}: {one}" for one in problems(whole, trial)]
+    return part
+
+
+def at_once(folder: Path, work: Callable[[int], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Does work in several processes, as half of the time is spent waiting for the disk; gives what each gave."""
+    children = []
+    for index in range(HANDS):
+        if (pid := os.fork()) == 0:
+            code = 1
+            try:
+                (folder / f"part-{index}.json").write_text(json.dumps(work(index)))
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    for index, pid in enumerate(children):
+        _, status = os.waitpid(pid, 0)
+        if status:
+            raise ChildProcessError(f"one of those who make the trials ended with {status}")
+        yield json.loads((folder / f"part-{index}.json").read_text())
 
 
 def _plans(mode: str, whole: Trial, count: int, random: Random) -> Iterator[list[Any]]:
     match mode:
         case "boundaries":
             for number in range(1, whole.writes + 1):
-                yield from ([Kill(number, when)] for when in WHENS)
+                yield from ([Kill(number, when)] for when in WHENS if when != "while" or number % count == 0)
         case "random":
-            for _ in range(count):
+            for _ in range(3 * count):  # some come too late
                 yield [random.uniform(0.0, whole.seconds)]
         case "double":
             for _ in range(count):
@@ -89,6 +131,9 @@ def warm() -> None:
 
     In memory, and without steps that run in threads: this process has one thread.
     """
+    for name in AHEAD:
+        with suppress(ImportError):
+            import_module(name)
     for name in ("pause", "retry with plugins"):
         with suppress(Exception):  # what is wrong is found again, and reported
             asyncio.run(SCENARIOS[name].flujo(MemoryStore()).run_async(SCENARIOS[name].input))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import time
 import traceback
@@ -335,24 +336,29 @@ class Child:
         Raises:
             TimeoutError: It does not end; it was killed.
         """
-        end = time.monotonic() + patience
-        while self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > end:
-                self.kill()
-                os.waitpid(self.pid, 0)
-                raise TimeoutError("a process hung")
-            else:
-                time.sleep(0.001)
+        if self.code is None:
+            self._wait(patience)
+        assert self.code is not None
         return self.code
 
+    def _wait(self, patience: float) -> None:
+        watched, hung = os.pidfd_open(self.pid), False
+        try:
+            poll = select.poll()
+            poll.register(watched, select.POLLIN)
+            if not poll.poll(patience * 1000):
+                hung = True
+                self.kill()
+        finally:
+            os.close(watched)
+        self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if hung:
+            raise TimeoutError("a process hung")
+
     def has_ended(self) -> bool:
-        with suppress(TimeoutError):
-            pid, status = (0, 0) if self.code is not None else os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
         return self.code is not None
 
 

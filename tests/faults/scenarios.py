@@ -297,7 +297,7 @@ class Deps:
 def agent() -> Any:
     """An agent whose tools change the context; its model is a function of the messages."""
 
-    def reply(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    async def reply(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         number = 1 + sum(isinstance(message, ModelResponse) for message in messages)
         note("call", f"ask!model.{number}")
         if number > 3:
