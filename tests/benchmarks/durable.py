@@ -131,7 +131,7 @@ async def _appended() -> list[Sequence[Record]]:
 
 
 async def _rows(run_id: str, records: Sequence[Record]) -> list[Row]:
-    """What is to be inserted: as plain code would, it calls the steps, validates what they give, and makes JSON of it."""
+    """What is to be inserted; as plain code would, it calls the steps, validates what they give, makes JSON of it."""
     for one in records:
         if one.kind == StepCompleted.kind:
             to_json(VALIDATE(await same("a")))
