@@ -259,12 +259,12 @@ class Loading:
                 one.fail("invalid", f"{what}; a name is a text without '/'", _mend(one))
 
     def _api(self) -> None:
-        from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only who has plugins needs it
-
         for one in self.passed():
             wanted: object = one.loaded.api
             if wanted == Plugin.api:
                 continue
+            from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - dear to import
+
             try:
                 known = SpecifierSet(wanted if isinstance(wanted, str) else "?")
             except InvalidSpecifier:
@@ -276,7 +276,7 @@ class Loading:
 
     def _methods(self) -> None:
         for one in self.passed():
-            if (reason := next(flaws(one.loaded), None)) is not None:
+            if one.origin != KERNEL and (reason := next(flaws(one.loaded), None)) is not None:
                 one.fail("invalid", reason, _mend(one))
 
     def _names(self) -> None:

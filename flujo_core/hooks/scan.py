@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -41,6 +43,8 @@ class Installed(NamedTuple):
 @cache
 def scan() -> tuple[Installed, ...]:
     """Every plugin that an installed distribution offers, by distribution and name; read once in a process."""
+    if _are_none():
+        return ()
     from importlib_metadata import entry_points  # noqa: PLC0415 - only a Flujo needs it, `import flujo_core` does not
 
     try:
@@ -50,6 +54,47 @@ def scan() -> tuple[Installed, ...]:
     return tuple(
         sorted((_installed(point, cast("Distribution", point.dist)) for point in points), key=lambda one: one[:3])
     )
+
+
+def _are_none() -> bool:
+    """Whether it is seen at once that no distribution has plugins: where they are listed, nobody names the group.
+
+    It saves the import of what reads metadata, which takes longer than that. What is not a plain folder of installed
+    distributions is left to that.
+    """
+    if any(hasattr(finder, "find_distributions") and not _reads_folders(finder) for finder in sys.meta_path):
+        return False
+    try:
+        return not any(_lists_plugins(place or os.curdir) for place in sys.path if os.path.exists(place or os.curdir))
+    except OSError:
+        return False
+
+
+def _reads_folders(finder: object) -> bool:
+    """Whether a finder looks for distributions where Python itself does."""
+    kind = finder if isinstance(finder, type) else type(finder)
+    return kind.__module__.startswith(("_frozen_importlib", "importlib_metadata"))
+
+
+def _lists_plugins(place: str) -> bool:
+    """Whether a distribution in a folder may have plugins.
+
+    Raises:
+        OSError: It is no folder, or a file in it cannot be read.
+    """
+    group = GROUP.encode()
+    for name in os.listdir(place):
+        kind = name.lower().rpartition(".")[2]
+        if kind == "egg":
+            return True
+        if kind in ("dist-info", "egg-info"):
+            try:
+                with open(os.path.join(place, name, "entry_points.txt"), "rb") as file:
+                    if group in file.read():
+                        return True
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+    return False
 
 
 def _one_by_one() -> list[Installed]:

@@ -31,10 +31,8 @@ def digest(parts: Iterable[str]) -> str:
     """A short digest of some texts."""
     import hashlib  # noqa: PLC0415 - few runs are resumed, and few nodes have a cache
 
-    made = hashlib.sha256()
-    for part in parts:
-        made.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return made.hexdigest()[:LENGTH]
+    told = "".join(f"{part}\0" for part in parts)
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:LENGTH]
 
 
 def shown(value: object) -> str:
@@ -92,10 +90,12 @@ def _told(function: Any, seen: set[int]) -> Iterator[str]:
 
 def _from_around(function: FunctionType) -> Iterator[Any]:
     """What a function has from the functions around it, but for what it sets itself."""
+    if not function.__closure__:
+        return
     code = function.__code__
     own = {*code.co_varnames, *code.co_cellvars}
     sets = {arg - len(own) for op, arg in _instructions(code) if op == opmap["STORE_DEREF"]}
-    for index, cell in enumerate(function.__closure__ or ()):
+    for index, cell in enumerate(function.__closure__):
         if index not in sets and cell != CellType():
             yield cell.cell_contents
 

@@ -19,6 +19,8 @@ def shape_of(hint: Any) -> str:
 
     A model's docstring, the descriptions and the defaults of its fields are no part of it.
     """
+    if type(hint) is type and hint.__module__ == "builtins":  # as most are, and nothing is to be known of them
+        return "None" if hint is type(None) else hint.__name__
     told = [*_told(hint, set())]
     return f"{_name(hint)} {digest(told)}" if told else _name(hint)
 
@@ -45,7 +47,8 @@ def _told(hint: Any, seen: set[Any]) -> Iterator[str]:
 
 def _name(hint: Any) -> str:
     """How a type is written; what is of a program is as if that were imported."""
-    return type_name(hint).replace("__main__.", f"{module_name('__main__')}.")
+    name = type_name(hint)
+    return name.replace("__main__.", f"{module_name('__main__')}.") if "__main__." in name else name
 
 
 def _members(kind: type) -> Iterator[tuple[str, Any]]:

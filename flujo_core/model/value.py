@@ -16,7 +16,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import is_typeddict
 
 from flujo_core.errors import DefinitionError, InvalidValue
@@ -91,6 +91,11 @@ def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
     Raises:
         InvalidValue: It cannot be written, or another value would come back.
     """
+    if hint is str and type(value) is str:  # as most are; nothing else can come back of it
+        try:
+            return to_json(value), value
+        except PydanticSerializationError as error:
+            raise InvalidValue(f"{what} cannot be written to the journal as 'str'") from error
     kind = adapter(hint)
     try:
         data = kind.dump_json(value, round_trip=True, warnings="none")  # a warning would show the value

@@ -14,13 +14,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import time
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from flujo_core.model.event import RunStatus
 from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary
 from flujo_core.store.sqlite_file import Synchronous
 from flujo_core.store.sqlite_tables import Tables
-from flujo_core.store.sqlite_writer import Job, Waiter, Work, Writer
+from flujo_core.store.sqlite_writer import Job, Waiter, Writer
 
 T = TypeVar("T")
 
@@ -98,13 +98,18 @@ class SQLiteStore:
                 self._finalizer.detach()
             if jobs is None:
                 return
-            closed = _give(jobs, None)
+            loop = asyncio.get_running_loop()
+            closed = loop.create_future()
+            jobs.put(Job(None, False, Waiter(loop, closed)))
         await closed
 
     async def _do(self, work: Callable[[Tables], T], *, writes: bool = False) -> T:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        job = Job(work, writes, Waiter(loop, done))
         with self._lock:  # so that no job comes behind the one that ends the writer
-            done = _give(self._started(), work, writes)
-        return cast(T, await done)
+            (self._jobs or self._started()).put(job)  # which is done even if nobody waits for it any more
+        return await done
 
     def _started(self) -> queue.SimpleQueue[Job]:
         if self._jobs is None:
@@ -113,11 +118,3 @@ class SQLiteStore:
             threading.Thread(target=writer.serve, name="flujo-sqlite", daemon=True).start()
             self._finalizer = weakref.finalize(self, self._jobs.put, Job(None))
         return self._jobs
-
-
-def _give(jobs: queue.SimpleQueue[Job], work: Work | None, writes: bool = False) -> asyncio.Future[Any]:
-    """Gives the writer a job, which is done even if nobody waits for it any more."""
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-    jobs.put(Job(work, writes, Waiter(loop, future)))
-    return future
