@@ -82,6 +82,9 @@ def resume(
             _answer(flujo, report, conversation, run_id, answer, Said(token, address, approver))
         else:
             _go_on(flujo, report, conversation, run_id, address, retry_failed)
+    except KeyboardInterrupt:
+        report.say(f"see what became of it: {report.see(run_id)}")
+        raise
     except RunFailed as error:
         report.print(error.result)
         raise

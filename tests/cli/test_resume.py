@@ -291,6 +291,7 @@ def test_an_interrupt_at_the_prompt_leaves_the_run_waiting(capsys: pytest.Captur
     terminal.process.send_signal(2)
     code, rest = terminal.end()
     assert code == 130 and "interrupted" in rest and "Traceback" not in rest
+    assert "see what became of it: flujo runs show one" in rest
     assert resume("one", "letter", "--answer", GOOD) == 0
 
 
