@@ -165,6 +165,11 @@ class Journal:
         self._failure = self._failure or error
 
     @property
+    def staged(self) -> Sequence[Record]:
+        """The records that are staged and not appended."""
+        return self._records
+
+    @property
     def had_taken(self) -> int:
         """The number of the last mail that the store knows to be taken in."""
         return self._taken

@@ -27,7 +27,7 @@ from flujo_core.model.compatibility import Comparison, compare
 from flujo_core.model.event import NO_ORIGIN, QuestionAsked, RunEvent, RunResumed
 from flujo_core.model.manifest import Manifest
 from flujo_core.model.question import Question, response_name, validated_answer
-from flujo_core.model.result import PipelineResult, RunCancelled, RunFailed, question_of
+from flujo_core.model.result import PipelineResult, RunFailed, question_of
 from flujo_core.model.run import QuestionState, fold
 from flujo_core.model.value import encoded
 from flujo_core.store.codec import decode
@@ -66,17 +66,18 @@ class Resumption:
         self._store = store
         self._run_id = run_id
         self._open_journal = open_journal
+        self._read: tuple[Record, ...] = ()
 
     async def records(self) -> Sequence[Record]:
-        """The run's records.
+        """The run's records; those that were read before are not read again.
 
         Raises:
             UnknownRun: There is no such run.
         """
-        found = await self._store.read(self._run_id)
-        if not found:
+        self._read = (*self._read, *await self._store.read(self._run_id, after=len(self._read)))
+        if not self._read:
             raise UnknownRun(f"there is no run '{self._run_id}' in the store")
-        return found
+        return self._read
 
     async def go_on(self, answer: Answer | None = None, *, retry_failed: bool = False) -> PipelineResult[Any, Any]:
         """Answers, if there is an answer, and goes on if there is anything to go on with.
@@ -115,7 +116,7 @@ class Resumption:
         """Goes on with the lease; gives it back where there is nothing to go on with after all."""
         handed_over = False
         try:
-            records = [*known, *await self._store.read(self._run_id, after=len(known))]
+            records = await self.records()
             survey = Survey(records)
             if survey.is_over and not (retry_failed and survey.status == "failed"):
                 return stored_result(self._program, records)
@@ -148,7 +149,7 @@ class Resumption:
     async def _begin(
         self, run: LiveRun, records: Sequence[Record], survey: Survey, comparison: Comparison, retry_failed: bool
     ) -> Any:
-        """Records that the run goes on, and what its inbox has; gives its input."""
+        """Stages that the run goes on, and what its inbox has; gives its input."""
         journal, program = run.journal, self._program
         survey.rename(comparison.renames)
         journal.asked = {sequence: one.asked.address for sequence, one in survey.ballots.items()}
@@ -160,9 +161,9 @@ class Resumption:
         assert summary is not None
         journal.taken = journal.had_taken = summary.taken
         mail = await self._store.mail(self._run_id, after=summary.taken)
-        run.cancelled = take_in(journal, survey.ballots, mail, await self._store.time()).cancelled
-        await journal.flush(surely=True)
-        value = past_of(program, run, await self._store.read(self._run_id))
+        taken = take_in(journal, survey.ballots, mail, await self._store.time())
+        run.cancelled = taken.cancelled and not survey.is_over  # who cancels what has ended changes nothing
+        value = past_of(program, run, [*records, *journal.staged])  # not appended before the past was taken in
         await run.begin_resumed(program, value)
         return value
 
@@ -212,18 +213,20 @@ class Resumption:
 
     async def cancel(self) -> PipelineResult[Any, Any]:
         """Posts that the run is to be cancelled; ends it, if nobody else goes on with it."""
-        await self.records()
+        records = await self.records()
+        try:
+            if Survey(records).is_over:
+                return stored_result(self._program, records)
+        except RunFailed as failed:
+            return failed.result
         await post_cancel(self._store, self._run_id)
         await keeper().look(self._run_id)
         try:
             return await self.go_on()
-        except RunCancelled as cancelled:
-            return cancelled.result
-        except (RunFailed, RunBusy):
-            try:
-                return stored_result(self._program, await self.records(), running=True)
-            except RunFailed as failed:
-                return failed.result
+        except RunFailed as failed:
+            return failed.result
+        except RunBusy:
+            return stored_result(self._program, await self.records(), running=True)
 
     async def check_input(self, value: Any, tenant: str | None) -> None:
         """Checks that the run was begun with this input.
