@@ -210,7 +210,7 @@ class MapBlock(Block):
     async def _go_on(self, attempt: Attempt, past: AttemptPast, fork: Fork, value: Any) -> None:
         """Starts the items that are recorded; then, of an async source, those that come after them."""
         run_id = attempt.frame.run.journal.run_id
-        if past.scopes or not self._is_async():
+        if past.scopes or not self._is_async(attempt, past, value):
             items = [self._item_later(attempt, past.scopes, scope, value) for scope in past.scopes]
             if not attempt.is_over and not past.scopes:
                 self._items_by_scope(attempt, (), value)
@@ -229,9 +229,13 @@ class MapBlock(Block):
             items_after = decide(self._over, value, attempt.frame, more=last)
             await self._take(attempt, fork, items_after, set(past.items))
 
-    def _is_async(self) -> bool:
-        """Whether its items come from an async source, as that says."""
-        return self._over is not None and self._over.gives_async
+    def _is_async(self, attempt: Attempt, past: AttemptPast, value: Any) -> bool:
+        """Whether its items come from an async source: as that says, or as items were taken, or as it turns out."""
+        if self._over is None:
+            return False
+        if self._over.gives_async or past.items:
+            return True
+        return not attempt.is_over and isinstance(decide(self._over, value, attempt.frame), AsyncIterable)
 
     def _item_later(self, attempt: Attempt, scopes: tuple[str, ...], scope: str, value: Any) -> Later:
         """The item of a scope that is recorded, taken from the source again when it is needed."""

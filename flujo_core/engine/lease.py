@@ -155,22 +155,29 @@ class Keeper:
             for journal in list(self._tasks):
                 await self._look(journal)
 
+    def _keeps(self, journal: Journal) -> bool:
+        """Whether there is a lease to lose: nothing may be in the store yet, or the run has paused or ended."""
+        return journal.is_held and journal in self._tasks
+
     async def _look(self, journal: Journal) -> None:
         """Renews a lease that has not been written for long; cancels a run that has lost it, or is to be cancelled."""
         store, lease = journal.store, journal.lease
         assert store is not None
+        if not self._keeps(journal):
+            return
         try:
             if now() - journal.written > lease.ttl / 3:
                 await store.renew(lease)
                 journal.written = now()
             wanted = any(one.kind == "cancel" for one in await store.mail(journal.run_id, after=journal.taken))
         except LeaseLost as lost:
-            journal.lose(lost)
+            if self._keeps(journal):  # else it was given back meanwhile
+                journal.lose(lost)
             wanted = True
         except StoreError as error:
             warning("lease.not_renewed", run_id=journal.run_id, failure=str(error))
             return
-        if wanted and journal in self._tasks:
+        if wanted and self._keeps(journal):
             journal.is_called_off = True
             self._tasks[journal].cancel()
 

@@ -22,10 +22,12 @@ from flujo_core.model.event import (
     LoopDecided,
     NodeCompleted,
     NodeFailed,
+    NodeKind,
     NodeStarted,
     QuestionAnswered,
     QuestionAsked,
     QuestionLapsed,
+    QuestionWithdrawn,
     RunResumed,
     StepCompleted,
     StepFailed,
@@ -83,7 +85,8 @@ class StepPast:
     def begin_anew(self) -> None:
         """Takes in that what has failed is tried again."""
         self.deaths = 0
-        if self.outcome is not None and self.outcome.kind == StepFailed.kind:
+        has_failed = self.outcome is not None and self.outcome.kind == StepFailed.kind
+        if has_failed or any(one.is_withdrawn for one in self.questions.values()):
             self.outcome, self.since, self.questions = None, self.attempt + 1, {}
 
     def ask(self, event: QuestionAsked, record: Record) -> QuestionPast:
@@ -109,15 +112,17 @@ class QuestionPast:
         patch: What the step had changed, as JSON.
         answer: Its answer, as JSON, or None.
         lapsed: What follows of that nobody has answered in time, or None.
+        is_withdrawn: Whether nobody can answer it any more, as what asked it has ended.
     """
 
-    __slots__ = ("answer", "asked", "lapsed", "patch")
+    __slots__ = ("answer", "asked", "is_withdrawn", "lapsed", "patch")
 
     def __init__(self, asked: QuestionAsked, patch: bytes) -> None:
         self.asked = asked
         self.patch = patch
         self.answer: bytes | None = None
         self.lapsed: ExpiryAction | None = None
+        self.is_withdrawn = False
 
     @property
     def is_open(self) -> bool:
@@ -135,13 +140,19 @@ class AttemptPast:
         case: The case that a branch took, or None.
     """
 
-    __slots__ = ("case", "items", "iterations", "scopes")
+    __slots__ = ("_node", "case", "items", "iterations", "scopes")
 
-    def __init__(self, scopes: tuple[str, ...]) -> None:
+    def __init__(self, node: NodeKind, scopes: tuple[str, ...]) -> None:
+        self._node = node
         self.scopes = scopes
         self.items: dict[str, bytes] = {}
         self.iterations: dict[int, bool] = {}
         self.case: str | None = None
+
+    @property
+    def is_empty_map(self) -> bool:
+        """Whether it is of a map, and no item of it is known."""
+        return self._node == "map" and not self.scopes and not self.items
 
     def decide(self, event: LoopDecided | BranchDecided | ItemTaken, record: Record) -> None:
         """Takes in a decision."""
@@ -179,12 +190,15 @@ class NodePast:
     def begin(self, event: NodeStarted) -> None:
         """Takes in that an attempt began."""
         self.attempt = event.attempt
-        self.attempts[event.attempt] = AttemptPast(event.scopes)
+        self.attempts[event.attempt] = AttemptPast(event.node, event.scopes)
 
     def begin_anew(self) -> None:
         """Takes in that what has failed is tried again: the attempt that was the last one goes on."""
         if self.outcome is not None and self.outcome.kind == NodeFailed.kind:
-            self.outcome, self.since = None, self.attempt
+            self.outcome, self.since = None, max(self.attempt, 1)
+            last = self.attempts.get(self.attempt)
+            if last is not None and last.is_empty_map:  # its source or its keys have failed, and nothing is in it
+                del self.attempts[self.attempt]
 
 
 class Past:
@@ -228,6 +242,8 @@ class Past:
                 self._asked[event.question].answer = value_of(record)
             case QuestionLapsed():
                 self._asked[event.question].lapsed = event.action
+            case QuestionWithdrawn():
+                self._asked[event.question].is_withdrawn = True
             case RunResumed():
                 self._resume(event)
 

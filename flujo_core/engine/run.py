@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.again import started_state, value_later
-from flujo_core.engine.ending import FAILURES, WAS, Ending, _because, end_hooks, end_of, ended_by, replaced, result_of
+from flujo_core.engine.ending import (
+    FAILURES,
+    WAS,
+    Ending,
+    _because,
+    end_hooks,
+    end_of,
+    ended_by,
+    replaced,
+    result_of,
+    stored_result,
+)
 from flujo_core.engine.frame import Frame, owned, run_all
 from flujo_core.engine.inbox import take_in
 from flujo_core.engine.journal import NULL, Journal, now
@@ -182,6 +193,8 @@ async def _called_off(program: Program, run: LiveRun) -> PipelineResult[Any, Any
     task.uncancel()
     if run.journal.failure is not None:
         raise run.journal.failure from None
+    if not run.journal.is_held and run.journal.store is not None:  # it had paused or ended before
+        return stored_result(program, await run.journal.store.read(run.journal.run_id))
     await take_mail(run)
     run.cancelled = True
     return await _record_end(program, run, Ending("cancelled"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flujo_core.model.draft import State
 from flujo_core.model.flow import FALLBACK
@@ -19,11 +20,15 @@ class Contexts:
         run: The values of the fields of the run's context.
         scopes: Those of the open scopes that have a context of their own, by path: ``fan[left]``.
         opened: The paths of the scopes that each node has opened, by the node's path.
+        failed: The scopes that were open in what has failed for good.
+        failed_opened: What nodes had opened there.
     """
 
     run: State = field(default_factory=dict)
     scopes: dict[str, State] = field(default_factory=dict)
     opened: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, State] = field(default_factory=dict)
+    failed_opened: dict[str, list[str]] = field(default_factory=dict)
 
     def open(self, address: str, attempt: int, scope: str) -> None:
         """Gives a scope of a node a context of its own; an empty ``scope`` is the whole attempt."""
@@ -44,18 +49,32 @@ class Contexts:
         for path in self.opened.pop(attempt_path(address, attempt), ()):
             self.scopes.pop(path, None)
 
-    def drop(self, path: str) -> None:
-        """Forgets every context in what has failed."""
-        for table in (self.scopes, self.opened):
+    def drop(self, path: str, *, for_good: bool = False) -> None:
+        """Takes away every context in what has failed; where that is for good, they may come back."""
+        tables: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+            (self.scopes, self.failed), (self.opened, self.failed_opened)
+        )  # fmt: skip
+        for table, failed in tables:
             for known in [one for one in table if one == path or is_below(one, path)]:
-                del table[known]
+                found = table.pop(known)
+                if for_good:
+                    failed[known] = found
+
+    def bring_back(self) -> None:
+        """Takes in that what has failed for good is tried again: it goes on with the contexts that it had."""
+        self.scopes |= self.failed
+        self.opened |= self.failed_opened
+        self.failed, self.failed_opened = {}, {}
 
     def rename(self, renames: Mapping[str, str]) -> None:
         """Takes in that nodes have other names: by their addresses, as ``walk`` gives them, with the new ones."""
-        self.scopes = {renamed(path, renames): scope for path, scope in self.scopes.items()}
-        self.opened = {
-            renamed(path, renames): [renamed(one, renames) for one in paths] for path, paths in self.opened.items()
-        }
+        self.scopes, self.failed = (
+            {renamed(path, renames): scope for path, scope in table.items()} for table in (self.scopes, self.failed)
+        )
+        self.opened, self.failed_opened = (
+            {renamed(path, renames): [renamed(one, renames) for one in paths] for path, paths in table.items()}
+            for table in (self.opened, self.failed_opened)
+        )
 
     def _around(self, path: str) -> State:
         """The nearest context that contains ``path``."""

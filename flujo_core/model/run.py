@@ -246,7 +246,7 @@ def _advance_step(state: RunState, event: StepStarted | AttemptFailed | StepComp
             state.contexts.change(event.address, event.patch)
         case StepFailed():
             step.status, step.duration, step.error = "failed", event.duration, event.error
-            state.contexts.drop(event.address)
+            state.contexts.drop(event.address, for_good=True)
     if not isinstance(event, StepStarted):
         _use(step, event.usage)
 
@@ -277,12 +277,12 @@ def _advance_node(state: RunState, event: NodeStarted | NodeCompleted | NodeFail
             state.contexts.change(event.address, event.patch)
         case _:
             node.status, node.duration, node.error = "failed", event.duration, event.error
-            _end_below(state, event.address, event.attempt, event.at)
+            _end_below(state, event.address, event.attempt, event.at, for_good=True)
 
 
-def _end_below(state: RunState, address: str, attempt: int, at: float) -> None:
-    """Ends what was going on in an attempt that has failed, and drops its contexts."""
-    state.contexts.drop(attempt_path(address, attempt))
+def _end_below(state: RunState, address: str, attempt: int, at: float, *, for_good: bool = False) -> None:
+    """Ends what was going on in an attempt that has failed, and takes its contexts away."""
+    state.contexts.drop(attempt_path(address, attempt), for_good=for_good)
     _cancel(state, at, below=attempt_path(address, attempt))
 
 
@@ -341,6 +341,8 @@ def _advance_run(state: RunState, event: RunEvent) -> None:
             state.status, state.ended_at, state.reason, state.error = "running", None, None, None
             if event.renamed:
                 _rename(state, event.renamed)
+            if event.retry_failed:
+                state.contexts.bring_back()
         case RunEnded():
             state.status, state.ended_at = event.status, event.at
             state.output, state.reason, state.error = event.output, event.reason, event.error
