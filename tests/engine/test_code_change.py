@@ -535,3 +535,10 @@ KINDS = [
 @pytest.mark.parametrize(("plan", "edit", "iteration"), [one[1:] for one in KINDS], ids=[one[0] for one in KINDS])
 def test_an_edit_that(plan: Plan, edit: Edit, iteration: int) -> None:
     asyncio.run(under_a_paused_run(plan, [edit], iteration))
+
+
+def test_code_that_is_refused_leaves_the_run_to_the_code_as_it_was() -> None:
+    """Whatever else of it would fit: a new name, for one."""
+    plan = replace(SIMPLE, taken=())
+    asyncio.run(under_a_paused_run(plan, [Edit("retype", 1, "int"), Edit("was", 20)], 0))
+    asyncio.run(under_a_paused_run(SIMPLE, [Edit("retype", 1, "int"), Edit("was", 20)], 0))
