@@ -16,7 +16,7 @@ from flujo_core.engine.failure import PASSING, Stopped
 from flujo_core.engine.journal import now
 from flujo_core.engine.plan import Yield
 from flujo_core.engine.question import Answered, Asking, answer_of, kept
-from flujo_core.errors import IncompatiblePipeline, InvalidValue, StepError, StepTimeout
+from flujo_core.errors import FlujoError, IncompatiblePipeline, InvalidValue, StepError, StepTimeout
 from flujo_core.hooks.call import AuthorizationRequest, StepCall
 from flujo_core.hooks.dispatch import Gate
 from flujo_core.hooks.onion import AroundStep
@@ -136,7 +136,11 @@ def _gate(work: Execution, source: QuestionKind, gate: Gate, looked_at: State, m
     Raises:
         StepError: What hooks have made of the input, or of the context, does not fit.
     """
-    asking = Asking(source, {"": gate.pause}, 0 if made is None else made.attempt)
+    attempt = 0 if made is None else made.attempt
+    try:
+        asking = Asking(source, {"": gate.pause}, attempt)
+    except FlujoError as error:
+        raise work.failure(error, attempt) from error
     asking.by = gate.plugin
     if made is not None:
         asking.usage = made.usage

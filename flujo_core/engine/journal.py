@@ -91,7 +91,7 @@ class Journal:
         self._unheard: list[JournaledEvent] = NONE if listener is None else []
         self._lock: asyncio.Lock | None = None
         self._failure: StoreError | None = None
-        self.durability = durability
+        self.durability: Durability = durability
         self.lease: Lease = NO_LEASE
         self.taken = 0
         self._taken = 0

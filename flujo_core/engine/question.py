@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 from flujo_core.engine.journal import EMPTY, Journal, now
 from flujo_core.errors import IncompatiblePipeline
 from flujo_core.model.agent import Usage
-from flujo_core.model.event import QuestionAsked, QuestionKind, QuestionTerms
+from flujo_core.model.event import ExpiryAction, QuestionAsked, QuestionKind, QuestionTerms
 from flujo_core.model.outcome import Default, PauseForHumanInput
 from flujo_core.model.patch import NO_PATCH, Patch
 from flujo_core.model.question import response_name, response_of, schema_of
@@ -32,6 +32,10 @@ class Paused(BaseException):
 class Asking(BaseException):
     """Unwinds a leaf that asks, up to where its questions are journaled.
 
+    Raises:
+        InvalidValue: The default answer to a question does not fit its type.
+        DefinitionError: JSON has no such answers.
+
     Attributes:
         source: Who asks.
         questions: What is asked, by the agent's call that asks, ``tool.x``; by the empty text, if it is no call.
@@ -47,6 +51,9 @@ class Asking(BaseException):
         self, source: QuestionKind, questions: Mapping[str, PauseForHumanInput[Any]], attempt: int = 0
     ) -> None:
         super().__init__()
+        for pause in questions.values():  # what cannot be published fails what asks
+            schema_of(pause.response_model)
+            terms_of(pause, 0.0)
         self.source: QuestionKind = source
         self.questions = questions
         self.attempt = attempt
@@ -160,7 +167,8 @@ def terms_of(pause: PauseForHumanInput[Any], at: float) -> QuestionTerms:
         value = validated(pause.on_expiry.value, pause.response_model, "the default answer")
         data, _ = encoded(value, pause.response_model, "the default answer")
         return QuestionTerms(tuple(pause.approvers), pause.quorum, until, "default", from_json(data))
-    return QuestionTerms(tuple(pause.approvers), pause.quorum, until, pause.on_expiry)
+    action: ExpiryAction = "stop" if pause.on_expiry == "stop" else "fail"
+    return QuestionTerms(tuple(pause.approvers), pause.quorum, until, action)
 
 
 def new_token() -> str:

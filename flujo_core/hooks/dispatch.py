@@ -50,6 +50,7 @@ class PreHook(Protocol):
         self, watch: Watch, call: StepCall, first: int = 0, reply: Any = None, /
     ) -> StepCall | Stop | Skip[Any] | Gate:
         """Calls the plugins from one on; that one is given the reply to what it has asked."""
+        ...
 
 
 class PostHook(Protocol):
@@ -59,6 +60,7 @@ class PostHook(Protocol):
         self, watch: Watch, call: StepCall, result: StepResult, first: int = 0, reply: Any = None, /
     ) -> StepResult | Stop | Gate:
         """Calls the plugins from one on; that one is given the reply to what it has asked."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from flujo_core.model.draft import State
 from flujo_core.model.flow import FALLBACK
 from flujo_core.model.patch import Patch, apply
 from flujo_core.model.rename import renamed
+from flujo_core.model.slotted import Compared
 
 
-@dataclass(slots=True, repr=False)
-class Contexts:
+class Contexts(Compared):
     """The context of a run, and those of the scopes in it that have one of their own.
 
     Attributes:
@@ -51,9 +51,8 @@ class Contexts:
 
     def drop(self, path: str, *, for_good: bool = False) -> None:
         """Takes away every context in what has failed; where that is for good, they may come back."""
-        tables: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
-            (self.scopes, self.failed), (self.opened, self.failed_opened)
-        )  # fmt: skip
+        scopes: tuple[dict[str, Any], dict[str, Any]] = (self.scopes, self.failed)
+        tables = (scopes, (self.opened, self.failed_opened))
         for table, failed in tables:
             for known in [one for one in table if one == path or is_below(one, path)]:
                 found = table.pop(known)

@@ -24,7 +24,6 @@ from run_checks import check_end, check_events, check_steps, plain
 
 from flujo_core import FlujoError, MemoryStore, Plugin, RunFailed, StepCall, StepError, StepResult, UnknownRun
 from flujo_core.errors import AlreadyAnswered
-from flujo_core.model.event import NodeStarted
 from flujo_core.model.outcome import PauseForHumanInput
 from flujo_core.model.run import fold
 from flujo_core.model.state import PipelineState
