@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic_core import to_json
 
 from flujo_core.engine.program import Program
-from flujo_core.errors import SealBroken, StaleState, StateError, UnknownRun
+from flujo_core.errors import SealBroken, StaleState, StateError, StoreError, UnknownRun
 from flujo_core.model.event import (
     ItemTaken,
     JournaledEvent,
@@ -103,7 +103,7 @@ async def stored(state: PipelineState, store: Store | None) -> Store:
         records = [_from_row(state, row) for row in state.records]
         lease = Lease(state.run_id, records[-1].epoch, "", 0.0)
         await made.append([one._replace(epoch=lease.epoch) for one in records], lease, release=True)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, StoreError) as error:
         raise StateError(f"the state of run '{state.run_id}' is damaged") from error
     return made
 
