@@ -290,6 +290,8 @@ async def each_way(place: str, declared: Any, value: Any) -> str:
     except (RunFailed, InvalidValue):  # of the run's input: there was no run
         assert not seen, "it was seen, and refused afterwards"
         return "refused"
+    except PydanticUserError:  # the context's class is built when it is first used
+        return "no such context"
     (live,) = seen
     for at in range(1, count.writes):
         seen.clear()
