@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 from contextlib import closing
 from pathlib import Path
 from statistics import median
@@ -15,6 +16,9 @@ from time import perf_counter
 from typing import Any
 
 from measure import Ratio
+
+import flujo_core
+from flujo_core import Flujo, HumanInput, Pipeline, step
 
 ROUNDS = 21
 LONG = 1000
@@ -68,12 +72,14 @@ async def measure() -> list[Ratio]:
 
 
 def _processes() -> Ratio:
-    """Wall time from the start of the process to its end."""
-    with TemporaryDirectory() as place:
+    """Wall time from the start of the process to its end, where no plugins are installed."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        _link_libraries(place / "libraries")
         times: dict[str, list[float]] = {OURS: [], RAW: []}
         for number in range(ROUNDS + 1):
             for code, prepare in ((OURS, _pause), (RAW, _insert)):
-                path = Path(place, f"{number}-{len(code)}.db")
+                path = place / f"{number}-{len(code)}.db"
                 prepare(path)
                 start = perf_counter()
                 _process(code, path)
@@ -82,11 +88,22 @@ def _processes() -> Ratio:
     return Ratio("resume in a new process, against sqlite3, asyncio and pydantic", ours, raw, 1.15)
 
 
+def _link_libraries(folder: Path) -> None:
+    """Links what is installed here, but for distributions that have plugins."""
+    folder.mkdir()
+    for one in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        points = one / "entry_points.txt"
+        if one.suffix != ".pth" and not (points.is_file() and "flujo.plugins" in points.read_text("utf-8")):
+            (folder / one.name).symlink_to(one)
+
+
 def _pause(path: Path) -> None:
+    """Leaves a run that waits."""
     _process(OURS, path, "begin")
 
 
 def _insert(path: Path) -> None:
+    """Leaves what a raw script would have of such a run."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("pragma journal_mode = wal")
         connection.execute(
@@ -95,15 +112,16 @@ def _insert(path: Path) -> None:
         connection.executemany("insert into record values ('run', ?, '\"a\"')", [(n,) for n in range(3)])
 
 
-def _process(code: str, *arguments: object) -> None:
+def _process(code: str, path: Path, *arguments: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment, check=True)
+    ours = Path(flujo_core.__file__).parents[1]
+    environment["PYTHONPATH"] = f"{path.parent / 'libraries'}{os.pathsep}{ours}"
+    command = [sys.executable, "-S", "-c", code, path, *arguments]
+    subprocess.run(command, env=environment, cwd=path.parent, check=True)  # there, no configuration is found
 
 
 async def _long() -> Ratio:
     """From the call to the first step behind the question, of a run of a thousand steps."""
-    from flujo_core import Flujo, HumanInput, Pipeline, step  # noqa: PLC0415 - what is above measures the import
-
     reached: list[float] = []
 
     async def same(text: str) -> str:
