@@ -313,7 +313,7 @@ RACES: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "redeemed, the winner is killed when it has resumed": lambda folder, count: redeemed(
         folder, count, kill=Kill(1, "after"), of=("append",)
     ),
-    "redeemed, the winner is killed before it begins the next step": lambda folder, count: redeemed(
+    "redeemed, the winner is killed before it writes again": lambda folder, count: redeemed(
         folder, count, kill=Kill(2, "before"), of=("append",)
     ),
     "sibling": sibling,
