@@ -21,11 +21,12 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import races
 from checks import problems
-from kit import Kill, Scenario, Trial, When, tried
+from kit import HERE, Kill, Scenario, Trial, When, tried
 from scenarios import SCENARIOS
 
 from flujo_core import MemoryStore
@@ -135,7 +136,8 @@ def warm() -> None:
         with suppress(ImportError):
             import_module(name)
     for name in ("pause", "retry with plugins"):
-        with suppress(Exception):  # what is wrong is found again, and reported
+        with suppress(Exception), TemporaryDirectory() as folder:  # what is wrong is found again, and reported
+            HERE.folder = Path(folder)
             asyncio.run(SCENARIOS[name].flujo(MemoryStore()).run_async(SCENARIOS[name].input))
 
 
