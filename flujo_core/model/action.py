@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, TypeAlias, get_args
@@ -13,10 +12,11 @@ from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
 from flujo_core.model.inputs import From
 from flujo_core.model.outcome import OnExpiry, PauseForHumanInput
 from flujo_core.model.signature import Signature, read_signature
+from flujo_core.model.slotted import frozen
 from flujo_core.model.template import NOTHING, Template, parse
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class FunctionAction:
     """A step that calls a function.
 
@@ -54,7 +54,7 @@ class FunctionAction:
         return self.signature.gives
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class AgentAction:
     """A step that asks an agent.
 
@@ -80,7 +80,7 @@ class AgentAction:
         return [part for part in (self.prompt, self.deps) if isinstance(part, FunctionAction)]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class RegisteredAction:
     """A step that a plugin registered, while only its name is known.
 
@@ -95,7 +95,7 @@ class RegisteredAction:
     gives: Any
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class HumanAction:
     """A step that asks a person.
 

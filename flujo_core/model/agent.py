@@ -9,7 +9,6 @@ from types import UnionType
 from typing import (
     Any,
     Generic,
-    NamedTuple,
     Protocol,
     TypeAlias,
     Union,
@@ -24,6 +23,7 @@ from typing_extensions import TypeVar
 from flujo_core.model.check import union
 from flujo_core.model.patch import Patch
 from flujo_core.model.signature import RunInfo
+from flujo_core.model.slotted import NamedTuple
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import NamedTuple
 
 from flujo_core.model import difference
 from flujo_core.model.contexts import attempt_path, outwards
@@ -18,6 +17,7 @@ from flujo_core.model.flow import FALLBACK
 from flujo_core.model.manifest import Facts, Manifest
 from flujo_core.model.pairing import Nodes, address_in, changes, heir_of, pairs, parts_in, places_of, sources_of
 from flujo_core.model.run import NodeResult, RunState
+from flujo_core.model.slotted import NamedTuple
 
 LEAVES = ("step", "agent", "human")
 DONE = ("completed", "skipped", "failed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from flujo_core.errors import DefinitionError
 from flujo_core.model.branch import DEFAULT
@@ -13,6 +13,7 @@ from flujo_core.model.flow import FALLBACK, Node, Scope, join, parts_of, scopes_
 from flujo_core.model.flowchart import flowchart
 from flujo_core.model.result import PipelineResult
 from flujo_core.model.run import RunState, fold
+from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.tally import Tallies
 
 UNBRACKETED = (FALLBACK, f"[{DEFAULT}]")

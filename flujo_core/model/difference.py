@@ -6,10 +6,10 @@ The functions here make these sentences; ``compatibility.py`` knows when they ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from flujo_core.errors import did_you_mean
 from flujo_core.model.manifest import Facts
+from flujo_core.model.slotted import NamedTuple
 
 GIVE_UP = "or let the run end with the code that it was begun with"
 

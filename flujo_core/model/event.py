@@ -7,7 +7,7 @@ slotted classes, because one is made at every turn of every step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from flujo_core.model.agent import Usage
@@ -76,8 +76,7 @@ class ErrorInfo(Slotted):
         return f"ErrorInfo({self.type!r})"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Origin:
+class Origin(Slotted):
     """What a run was begun, or resumed, with.
 
     Attributes:

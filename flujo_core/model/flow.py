@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Generic, NamedTuple, Never, NoReturn, Self, TypeAlias
+from typing import Any, Generic, Never, NoReturn, Self, TypeAlias
 from urllib.parse import quote
 
 from typing_extensions import TypeVar
@@ -14,6 +13,7 @@ from typing_extensions import TypeVar
 from flujo_core.errors import DefinitionError, EdgeError
 from flujo_core.model.check import bare, check_edge, check_unique, fits, type_name
 from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout
+from flujo_core.model.slotted import NamedTuple, frozen
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -205,7 +205,7 @@ class Node(Generic[In, Out]):
         return f"<{type(self).__name__} '{self.label}'>"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Pipeline(Node[In, Out]):
     """A sequence: each node gets the output of the one before it. Made by ``>>``; itself a node.
 
@@ -316,6 +316,8 @@ def join(path: str, name: str) -> str:
 
 def encoded_name(name: str) -> str:
     """A name as it stands in an address, where '~', '[', '#', '!', '*' and '/' mean something."""
+    if name.isascii() and name.replace("_", "").isalnum():
+        return name  # as most are, and seen at once
     return quote(name, safe="").replace("~", "%7E")
 
 

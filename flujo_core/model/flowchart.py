@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from flujo_core.errors import DefinitionError
 from flujo_core.model.branch import Branch
@@ -15,6 +15,7 @@ from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
 from flujo_core.model.mermaid import CIRCLE, DIAMOND, RECTANGLE, ROUNDED, SLANTED, STADIUM, Feed, Sheet
 from flujo_core.model.parallel import Parallel
+from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.step import Step
 from flujo_core.model.tally import Tallies, Tally
 from flujo_core.model.wiring import Source, wire

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import field
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -19,6 +19,7 @@ from flujo_core.model.map import Map
 from flujo_core.model.parallel import Parallel
 from flujo_core.model.reader import Reader
 from flujo_core.model.shape import shape_of
+from flujo_core.model.slotted import NamedTuple, frozen
 from flujo_core.model.step import Step
 from flujo_core.model.template import Template
 
@@ -27,7 +28,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 STEP = "step"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Facts:
     """What one node is.
 
@@ -101,7 +102,7 @@ KEYS_OF_MEANING = tuple(one for one in KEYS if one.fact not in ("was", "migratio
 """The facts that say something of this code, and not of what it was before."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Manifest:
     """What the nodes of a pipeline are.
 

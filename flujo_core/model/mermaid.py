@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from flujo_core.model.caption import printable
+from flujo_core.model.slotted import NamedTuple
 
 COLOURS = {
     "completed": ("#d7f0dc", "#1b7a34"),

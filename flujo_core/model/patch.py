@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
@@ -14,6 +14,7 @@ from flujo_core.errors import InvalidValue
 from flujo_core.model.check import bare
 from flujo_core.model.draft import State
 from flujo_core.model.merge import Merge
+from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.value import adapter, encoded, flaws, same
 
 if TYPE_CHECKING:

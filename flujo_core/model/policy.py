@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from flujo_core.errors import BranchesFailed, ConfigurationError, DefinitionError, ModelRejected, StepError
+from flujo_core.model.slotted import frozen
 
 if TYPE_CHECKING:
     from flujo_core.model.flow import Node
@@ -21,7 +22,7 @@ Migrations: TypeAlias = Mapping[str, Callable[[Any], Any] | None]
 """By an earlier version of a node, what turns an output of it into one of this version; None: it is good as it is."""
 
 
-@dataclass(frozen=True)
+@frozen()
 class Retry:
     """How often a failing step is tried, and how long it waits in between.
 
@@ -92,7 +93,7 @@ class Retry:
         return seconds * (1 + self.jitter * (2 * chance - 1))
 
 
-@dataclass(frozen=True)
+@frozen()
 class Timeout:
     """How long one attempt may take.
 
@@ -117,7 +118,7 @@ class Timeout:
                 raise DefinitionError(f"'timeout' is in seconds and above 0, not {seconds}")
 
 
-@dataclass(frozen=True)
+@frozen()
 class Cache:
     """Keeps what a node made of an input, and gives that when the same input comes again.
 
@@ -169,7 +170,7 @@ class Policies(TypedDict, total=False):
     migrations: Migrations | None
 
 
-@dataclass(frozen=True)
+@frozen()
 class StepPolicy:
     """What holds for each run of one node.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from ast import literal_eval
 from pathlib import PurePath
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import PydanticUserError
 
 from flujo_core.errors import DefinitionError, InvalidValue
 from flujo_core.model.check import bare, fits, is_generic, members, type_name
+from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.value import adapter, encoded, validated
 
 ATOMS: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, str, type(None))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
 from flujo_core.model.agent import Usage
@@ -113,8 +113,7 @@ class NodeResult(Compared):
         return f"<NodeResult '{self.address}' {self.status}>"
 
 
-@dataclass(slots=True, repr=False)
-class QuestionState:
+class QuestionState(Compared):
     """What became of one question.
 
     Attributes:
@@ -133,8 +132,7 @@ class QuestionState:
         return f"<QuestionState '{self.asked.address}' {self.status}>"
 
 
-@dataclass(slots=True, repr=False)
-class RunState:
+class RunState(Compared):
     """The state of a run: a pure fold over its events.
 
     Attributes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Never, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Never, get_args, get_origin, get_type_hints
 
 from flujo_core.errors import SignatureError
 from flujo_core.model.check import bare, fits, members, type_name, union
 from flujo_core.model.draft import ContextBase
 from flujo_core.model.inputs import From, NamedInput
 from flujo_core.model.outcome import PauseForHumanInput, Stop
+from flujo_core.model.slotted import NamedTuple
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, Never, Protocol, Self, TypeAlias, overload
 
 from typing_extensions import TypeVar, Unpack
@@ -28,6 +28,7 @@ from flujo_core.model.outcome import PauseForHumanInput, Stop
 from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout, Validator
 from flujo_core.model.reader import Reader
 from flujo_core.model.signature import Signature
+from flujo_core.model.slotted import frozen
 from flujo_core.model.template import Template
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ Returned: TypeAlias = O | PauseForHumanInput[O] | Stop
 """What a step's function may give: its output, or an outcome."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Step(Node[In, Out]):
     """One function, one agent, or one question to a person. Made by ``@step``, ``Step.agent`` and ``HumanInput``.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import to_json
 
 from flujo_core.errors import DefinitionError
 from flujo_core.model.field import field_type, value_at
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
+from flujo_core.model.slotted import NamedTuple, frozen
 
 PLACEHOLDER = r"(?s)\{\{\s*(.*?)\s*\}\}"
 NAME = r"[A-Za-z_][\w-]*"
@@ -32,7 +32,7 @@ class Placeholder(NamedTuple):
     path: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@frozen()
 class Template:
     """A text with placeholders.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import field
+from typing import Any
 from urllib.parse import unquote
 
 from flujo_core.errors import DefinitionError, EdgeError, did_you_mean
@@ -29,6 +29,7 @@ from flujo_core.model.flow import (
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map, items_of
+from flujo_core.model.slotted import NamedTuple, frozen
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_policies
 
@@ -55,7 +56,7 @@ class Source(NamedTuple):
     hint: Any = Any
 
 
-@dataclass(frozen=True)
+@frozen()
 class Wiring:
     """The named inputs of a pipeline.
 
