@@ -7,15 +7,14 @@ from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from typing import Any
-from urllib.parse import unquote
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from flujo_core.engine.action import Turn, plain_address
 from flujo_core.engine.again import changed_by, failure_again, patch_of
 from flujo_core.engine.cached import Entry, NodeCache
-from flujo_core.engine.calls import Calls, pause_of
+from flujo_core.engine.calls import Calls, pause_of, question_again
 from flujo_core.engine.decide import decide
 from flujo_core.engine.failure import FAILING, PASSING, Stopped, failed, fallen, told
 from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
@@ -228,10 +227,12 @@ class Execution:
             self.record_failed_attempt(error, attempt, usage=usage)
 
     async def _attempt(self, value: Any, attempt: int, looked_at: State, feedback: str | None) -> Yield:
-        state, action, context = self.frame.state, self.plan.action, None
+        state, action, context, before = self.frame.state, self.plan.action, None, looked_at
+        calls, deferred = self._calls(attempt, looked_at)
+        if deferred is not None and self.again is not None and self.again.answered is not None:
+            looked_at = looked_at | self.changed_before(self.again.answered)
         if action.needs_context:
             context = draft(self.run.context_type, ChainMap(looked_at, state) if looked_at else state)
-        calls, deferred = self._calls(attempt, looked_at)
         turn = Turn(self.frame, self.address, value, context, attempt, None, feedback, calls=calls, deferred=deferred)
         output, usage = await self._act(turn)
         if context is not None:
@@ -245,6 +246,8 @@ class Execution:
             return self.made(output, looked_at, attempt, usage)
         except Asking as asking:
             asking.attempt, asking.usage = attempt, usage
+            if before and asking.source == "tool":
+                asking.state["before"] = from_json(patch_adapter(self.run.context_type).encoded(self._patch(before))[0])
             raise self.asking(asking, looked_at) from None
         except (InvalidValue, OutputRejected) as error:
             error.usage = usage
@@ -315,9 +318,10 @@ class Execution:
         if again is not None and again.answered is not None and again.answered.source == "tool":
             asked = again.answered.asked
             if asked.attempt == attempt:
-                said = again.answered.answers.items()
-                answers = {unquote(call).partition(".")[2]: from_json(one) for call, one in said}
-                behind = Deferred((), asked.state["messages"].encode(), asked.usage), answers
+                said, responses = again.answered.answers, again.answered.responses
+                questions = tuple(question_again(call, responses[call]) for call in said)
+                answers = {one.call_id: from_json(answer) for one, answer in zip(questions, said.values(), strict=True)}
+                behind = Deferred(questions, asked.state["messages"].encode(), asked.usage), answers
         return calls, behind
 
     def _patch(self, looked_at: State) -> Patch:
@@ -384,6 +388,12 @@ class Execution:
     def changed_before(self, behind: Answered) -> State:
         """The fields that had changed when it asked, with their values."""
         patch = patch_of(self.run.journal.run_id, self.address, behind.patch, self.run.context_type)
+        return changed_by(patch, self.frame.state) if patch else {}
+
+    def changed_by_hooks(self, behind: Answered) -> State:
+        """The fields that had changed before the attempt that asked, with their values: the next one begins so too."""
+        data, run = to_json(behind.asked.state.get("before", {})), self.run
+        patch = patch_of(run.journal.run_id, self.address, data, run.context_type)
         return changed_by(patch, self.frame.state) if patch else {}
 
     def asking(self, asking: Asking, looked_at: State) -> Asking:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from flujo_core.engine.journal import EMPTY, Journal, now
-from flujo_core.model.agent import Call, ToolQuestion
+from flujo_core.model.agent import Call, ToolApproval, ToolQuestion
 from flujo_core.model.event import CallCompleted
 from flujo_core.model.flow import encoded_name
 from flujo_core.model.outcome import PauseForHumanInput
 from flujo_core.model.patch import PatchAdapter
+from flujo_core.model.question import response_name
 
 
 class Calls:
@@ -49,3 +51,13 @@ class Calls:
 def pause_of(question: ToolQuestion) -> PauseForHumanInput[Any]:
     """What is asked of people about a call of an agent's tool."""
     return PauseForHumanInput(question.text, question.answer_type)
+
+
+def question_again(call: str, response: str) -> ToolQuestion:
+    """What was asked about a call, as far as the agent needs it to go on.
+
+    Args:
+        call: The call, as it stands in addresses.
+        response: The name of the answer's type.
+    """
+    return ToolQuestion(unquote(call).partition(".")[2], "", "", response == response_name(bool | ToolApproval), {})

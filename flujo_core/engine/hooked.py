@@ -67,7 +67,8 @@ async def behind_question(work: Execution, call: StepCall) -> Yield:
         work.value = _restored(work, state["input"], work.plan.takes)
         call = call._replace(step_input=work.value)
     if behind.source == "tool":
-        return await _posted(work, call, await _attempted(work, call, looked_at, around=False), 0)
+        before = work.changed_by_hooks(behind)
+        return await _posted(work, call, await _attempted(work, call, before, around=False), 0)
     answer = answer_of(behind)
     if behind.source == "pre":
         take(call.drafting, ChainMap(looked_at, work.frame.state))

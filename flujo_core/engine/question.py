@@ -71,11 +71,13 @@ class Answered(NamedTuple):
         asked: The first question that it asked then.
         patch: What it had changed until then, as JSON.
         answers: The answers as JSON, by the agent's call that asked, or by the empty text.
+        responses: The names of the answers' types, likewise.
     """
 
     asked: QuestionAsked
     patch: bytes
     answers: Mapping[str, bytes]
+    responses: Mapping[str, str]
 
     @property
     def source(self) -> QuestionKind:
@@ -89,7 +91,8 @@ def answered(questions: Mapping[str, QuestionPast]) -> Answered | None:
         return None
     first = next(iter(questions.values()))
     answers = {call: one.answer for call, one in questions.items() if one.answer is not None}
-    return Answered(first.asked, first.patch, answers)
+    responses = {call: one.asked.response for call, one in questions.items()}
+    return Answered(first.asked, first.patch, answers, responses)
 
 
 def answer_of(behind: Answered) -> Any:
