@@ -191,6 +191,8 @@ class Transform:
                     if isinstance(answer, self._outcomes):
                         return Gate(answer, one.plugin, value) if isinstance(answer, PauseForHumanInput) else answer
                     value = answer if self._is_whole(answer, one, value) else value
+                    if getattr(value, "answer", None) is not None:  # it is for the hook that has asked, and no other
+                        value = value._replace(answer=None)
             watch.pending = None
             return value
 

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Annotated, Any
 
 import pytest
+from plugin_kit import alone
 
 from flujo_core import (
     Flujo,
@@ -18,9 +19,12 @@ from flujo_core import (
     Merge,
     Node,
     Parallel,
+    PauseForHumanInput,
     PipelineContext,
+    Plugin,
     Retry,
     RunFailed,
+    StepCall,
     step,
 )
 from flujo_core.engine import lease
@@ -200,3 +204,25 @@ async def test_a_run_that_has_written_nothing_yet_has_no_lease_to_lose(
 
     flujo = Flujo(slow, store=MemoryStore(), durability=durability, on_pipeline_start=slowly)
     assert (await flujo.run_async("x", run_id="r")).output == "x"
+
+
+class Gate(Plugin):
+    """Asks before each step; adds the answer to what the step gets."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def pre_step_execution(self, call: StepCall, /) -> StepCall | PauseForHumanInput[str]:
+        if call.answer is None:
+            return PauseForHumanInput(self.name, str)
+        return call._replace(step_input=f"{call.step_input} {self.name}={call.answer}")
+
+
+@in_loop
+async def test_an_answer_is_for_the_gate_that_has_asked_and_not_for_the_next() -> None:
+    flujo = alone(shout, Gate("first"), Gate("second"), store=MemoryStore())
+    result = await flujo.run_async("x", run_id="r")
+    for name in ("first", "second"):
+        assert [one.text for one in result.questions] == [name]
+        result = await flujo.resume_async("r", f"to {name}")
+    assert result.output == "X FIRST=TO FIRST SECOND=TO SECOND"
