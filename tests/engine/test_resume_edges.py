@@ -209,8 +209,7 @@ async def test_a_run_that_has_written_nothing_yet_has_no_lease_to_lose(
 class Gate(Plugin):
     """Asks before each step; adds the answer to what the step gets."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name = "first"
 
     async def pre_step_execution(self, call: StepCall, /) -> StepCall | PauseForHumanInput[str]:
         if call.answer is None:
@@ -218,9 +217,13 @@ class Gate(Plugin):
         return call._replace(step_input=f"{call.step_input} {self.name}={call.answer}")
 
 
+class Second(Gate):
+    name = "second"
+
+
 @in_loop
 async def test_an_answer_is_for_the_gate_that_has_asked_and_not_for_the_next() -> None:
-    flujo = alone(shout, Gate("first"), Gate("second"), store=MemoryStore())
+    flujo = alone(shout, Gate(), Second(), store=MemoryStore())
     result = await flujo.run_async("x", run_id="r")
     for name in ("first", "second"):
         assert [one.text for one in result.questions] == [name]
