@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from flujo_core.errors import ConfigurationError, did_you_mean
+from flujo_core.model.slotted import frozen
 
 Policy: TypeAlias = Literal["closed", "open"]
 """What an error in a plugin means: the run ends, or it is logged and the run goes on."""
@@ -22,7 +23,7 @@ def normalised(distribution: str) -> str:
     return "-".join(part for part in distribution.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class PluginSettings:
     """Which installed plugins take part, by the names of their distributions.
 
@@ -68,7 +69,7 @@ class PluginSettings:
         return replace(self, deny=(*self.deny, *distributions))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Settings:
     """The configuration.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from time import time
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from flujo_core.model.draft import Drafting, drafted
 from flujo_core.model.result import PipelineResult
 from flujo_core.model.run import StepResult
+from flujo_core.model.slotted import NamedTuple
 
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext

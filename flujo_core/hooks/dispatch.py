@@ -8,8 +8,7 @@ it ends the run; under ``open`` it is logged and counted, and the run goes on wi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from flujo_core.errors import StepError
 from flujo_core.hooks.apart import apart
@@ -22,6 +21,7 @@ from flujo_core.model.draft import ContextBase
 from flujo_core.model.outcome import PauseForHumanInput, Skip, Stop
 from flujo_core.model.result import PipelineResult
 from flujo_core.model.run import StepResult
+from flujo_core.model.slotted import NamedTuple, frozen
 
 Authorize: TypeAlias = Callable[[Watch, AuthorizationRequest], Awaitable[bool]]
 StartHook: TypeAlias = Callable[[Watch, RunStart], Awaitable[RunStart | Stop]]
@@ -63,7 +63,7 @@ class PostHook(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Hooks:
     """The compiled lifecycle hooks of one set of plugins; None where no plugin has the hook.
 

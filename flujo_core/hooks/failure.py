@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from flujo_core.config import Policy
 from flujo_core.errors import PluginError
@@ -14,6 +14,7 @@ from flujo_core.hooks.watchdog import Watch
 from flujo_core.log import warning
 from flujo_core.model.check import type_name
 from flujo_core.model.outcome import Veto
+from flujo_core.model.slotted import NamedTuple
 
 INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 """What comes out of a hook and is not its doing. All else that it raises is: an exit ends no process."""

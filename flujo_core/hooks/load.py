@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from flujo_core.config import PluginSettings, normalised
 from flujo_core.errors import PluginLoadError
@@ -20,6 +20,7 @@ from flujo_core.hooks.scan import Installed, scan, unmet_requirement
 from flujo_core.hooks.spec import HOOK_API, HOOKS, Plugin
 from flujo_core.hooks.validation import flaws, overridden
 from flujo_core.log import warning
+from flujo_core.model.slotted import NamedTuple
 
 State: TypeAlias = Literal[
     "loaded", "denied", "missing", "duplicate", "unmet", "unlocked", "changed", "foreign", "broken", "incompatible",

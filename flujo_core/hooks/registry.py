@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from flujo_core.errors import ConfigurationError, PluginLoadError, did_you_mean
+from flujo_core.model.slotted import NamedTuple
 
 T = TypeVar("T")
 

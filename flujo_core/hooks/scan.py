@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from flujo_core.config import normalised
 from flujo_core.log import warning
+from flujo_core.model.slotted import NamedTuple
 
 if TYPE_CHECKING:
     from importlib_metadata import Distribution, EntryPoint

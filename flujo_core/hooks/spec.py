@@ -8,7 +8,7 @@ reference of the hooks follow from the method.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pluggy import HookimplMarker, HookspecMarker
 
@@ -21,6 +21,7 @@ from flujo_core.model.flow import Check
 from flujo_core.model.outcome import PauseForHumanInput, Skip, Stop
 from flujo_core.model.policy import Validator
 from flujo_core.model.run import StepResult
+from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.step import Step
 from flujo_core.store.protocol import StoreFactory
 

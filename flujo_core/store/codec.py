@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -38,6 +38,7 @@ from flujo_core.model.event import (
     VoteCast,
 )
 from flujo_core.model.patch import Patch, plain_patch
+from flujo_core.model.slotted import NamedTuple
 from flujo_core.store.protocol import Record
 
 WITH_VALUES = (
