@@ -41,7 +41,8 @@ def test_every_hook_stands_in_the_reference_with_its_signature(hook: str) -> Non
     function = getattr(Plugin, hook)
     keyword = "async def" if inspect.iscoroutinefunction(function) else "def"
     signature = str(inspect.signature(function)).replace("'", "")
-    assert f"\n    {keyword} {hook}{signature}: ...\n" in page("hooks.md")
+    shown = re.sub(r"\(\n +(.*)\n +\)", r"(\1)", page("hooks.md"))  # a long one stands on three lines
+    assert f"\n    {keyword} {hook}{signature}: ...\n" in shown
     assert f"\n## `{hook}`\n" in page("hooks.md")
 
 
