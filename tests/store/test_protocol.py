@@ -392,10 +392,10 @@ class Protocol(RuleBasedStateMachine):
 
     def try_post(self, kind: MailKind, run_id: str, question: int, seen: int, door: int) -> None:
         run, mail = self.model[run_id], self.mail(kind, run_id, question)
-        call = self.doors[door].post(mail, seen=seen)
         wrong = self.objection(run, question) if question else None
         if kind == "reissue" and wrong is QuestionExpired:
             return  # the contract leaves open whether what can no longer be answered can have a new token
+        call = self.doors[door].post(mail, seen=seen)
         if wrong is None:
             assert self.do(call) == (seen == len(run.inbox))
             if seen == len(run.inbox):
