@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flujo_core import ConfigurationError, MemoryStore, PluginSettings, Record, Store
+from flujo_core import ConfigurationError, Lease, MemoryStore, PluginSettings, Record, Store
 from flujo_core.builtin import Builtin
 from flujo_core.hooks.host import Host
 
@@ -22,7 +22,9 @@ def test_a_url_that_names_no_store_is_refused_with_examples(url: str) -> None:
 
 def test_urls_name_stores(tmp_path: Path) -> None:
     async def keep(store: Store) -> None:
-        await store.append([Record("r", None, 1, "run_started", "", "", 0.0, b"{}\nnull\n{}")])
+        await store.append(
+            [Record("r", None, 1, "run_started", "", "", 0.0, b"{}\nnull\n{}")], Lease("r", 1, "h", 30.0)
+        )
         await store.close()
 
     asyncio.run(keep(open_store("sqlite:///relative.db")))

@@ -174,8 +174,9 @@ class Keeper:
             if self._keeps(journal):  # else it was given back meanwhile
                 journal.lose(lost)
             wanted = True
-        except StoreError as error:
-            warning("lease.not_renewed", run_id=journal.run_id, failure=str(error))
+        except Exception as error:  # whatever a store raises, the other runs are looked at
+            failure = str(error) if isinstance(error, StoreError) else type(error).__name__
+            warning("lease.not_renewed", run_id=journal.run_id, failure=failure)
             return
         if wanted and self._keeps(journal):
             journal.is_called_off = True

@@ -79,12 +79,15 @@ class Resumption:
             raise UnknownRun(f"there is no run '{self._run_id}' in the store")
         return self._read
 
-    async def go_on(self, answer: Answer | None = None, *, retry_failed: bool = False) -> PipelineResult[Any, Any]:
+    async def go_on(
+        self, answer: Answer | None = None, *, retry_failed: bool = False, cancelling: bool = False
+    ) -> PipelineResult[Any, Any]:
         """Answers, if there is an answer, and goes on if there is anything to go on with.
 
         Args:
             answer: What somebody answers, or None.
             retry_failed: Whether what has failed is tried again.
+            cancelling: Whether the run is only to be ended, which it can be with any program.
 
         Raises:
             AnswerError: The answer cannot be taken.
@@ -97,7 +100,7 @@ class Resumption:
         survey = Survey(records)
         if survey.is_over and answer is None and not (retry_failed and survey.status == "failed"):
             return stored_result(self._program, records)
-        comparison = self.compared(records, survey)
+        comparison = Comparison() if cancelling else self.compared(records, survey)
         if answer is not None:
             await self._answer(answer, comparison.renames)
         elif survey.status == "paused" and not await self._has_news(survey):
@@ -163,6 +166,8 @@ class Resumption:
         mail = await self._store.mail(self._run_id, after=summary.taken)
         taken = take_in(journal, survey.ballots, mail, await self._store.time())
         run.cancelled = taken.cancelled and not survey.is_over  # who cancels what has ended changes nothing
+        if run.cancelled:
+            return None
         value = past_of(program, run, [*records, *journal.staged])  # not appended before the past was taken in
         await run.begin_resumed(program, value)
         return value
@@ -222,7 +227,7 @@ class Resumption:
         await post_cancel(self._store, self._run_id)
         await keeper().look(self._run_id)
         try:
-            return await self.go_on()
+            return await self.go_on(cancelling=True)
         except RunFailed as failed:
             return failed.result
         except RunBusy:

@@ -109,10 +109,12 @@ async def brought_to_end(
         await _record_cancellation(program, run, cancelled)
         raise
     finally:
-        if journal.store is not None:
-            await uninterrupted(_let_go(journal))
-        if journal.listeners is not None:
-            await uninterrupted(journal.listeners.close())
+        try:
+            if journal.store is not None:
+                await uninterrupted(_let_go(journal))
+        finally:
+            if journal.listeners is not None:
+                await uninterrupted(journal.listeners.close())
 
 
 async def _interpreted(program: Program, run: LiveRun, value: Any) -> Ending:

@@ -351,10 +351,10 @@ def test_a_broken_store_ends_the_run_and_leaves_nothing_running() -> None:
     did: list[str] = []
 
     class Broken(Watched):
-        async def append(self, records: Any, /) -> None:
+        async def append(self, records: Any, lease: Any, /, **more: Any) -> None:
             if len(self.batches) >= 2:
                 raise OSError("the disk is full")
-            await super().append(records)
+            await super().append(records, lease, **more)
 
     async def main() -> int:
         node = Parallel("fan", a=slow("x", 30, did), b=plus >> adds("more") >> adds("again"))

@@ -71,9 +71,9 @@ def test_on_event_is_called_with_each_event_of_a_run_in_order(stored: bool) -> N
 
 def test_on_event_hears_of_an_event_when_it_is_durable() -> None:
     class Slow(MemoryStore):
-        async def append(self, records: Sequence[Record], /) -> None:
+        async def append(self, records: Sequence[Record], lease: Any, /, **more: Any) -> None:
             await asyncio.sleep(0.005)
-            await super().append(records)
+            await super().append(records, lease, **more)
 
     store = Slow()
 

@@ -356,20 +356,20 @@ class Full(MemoryStore):
         self.broken_from = broken_from
         self.calls = 0
 
-    async def append(self, records: Any, /) -> None:
+    async def append(self, records: Any, lease: Any, /, **more: Any) -> None:
         self.calls += 1
         if self.calls >= self.broken_from:
             raise StoreError("the disk is full")
-        await super().append(records)
+        await super().append(records, lease, **more)
 
 
 def _appends() -> int:
     class Counting(MemoryStore):
         calls = 0
 
-        async def append(self, records: Any, /) -> None:
+        async def append(self, records: Any, lease: Any, /, **more: Any) -> None:
             type(self).calls += 1
-            await super().append(records)
+            await super().append(records, lease, **more)
 
     alone(work.policy(retry=Retry(attempts=2)), swallowing("a"), store=Counting()).run(1)
     return Counting.calls

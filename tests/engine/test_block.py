@@ -200,12 +200,12 @@ class Broken(MemoryStore):
         super().__init__()
         self._room = room
 
-    async def append(self, records: Any, /) -> None:
+    async def append(self, records: Any, lease: Any, /, **more: Any) -> None:
         await asyncio.sleep(0)
         if self._room == 0:
             raise StoreError("full")
         self._room -= 1
-        await super().append(records)
+        await super().append(records, lease, **more)
 
 
 @pytest.mark.parametrize("room", range(1, 6))

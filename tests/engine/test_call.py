@@ -1193,7 +1193,7 @@ def test_a_run_inside_a_step_that_fails_fails_the_outer_run_truthfully(run: Way)
     @step
     async def nested(value: int) -> int:
         await inner.run_async(value, run_id="same")
-        await inner.run_async(value, run_id="same")  # RunExists, of the inner store
+        await inner.run_async(value + 1, run_id="same")  # RunExists, of the inner store
         return value
 
     with pytest.raises(RunFailed) as failed:

@@ -252,11 +252,11 @@ def test_a_source_that_takes_its_time_to_end_is_waited_for_however_often_the_run
 
 def test_a_failed_append_is_the_error_though_the_node_that_waited_for_it_was_cancelled() -> None:
     class Full(MemoryStore):
-        async def append(self, records: Any, /) -> None:
+        async def append(self, records: Any, lease: Any, /, **more: Any) -> None:
             if records[0].sequence > 1:
                 await asyncio.sleep(0.1)
                 raise StoreError("full")
-            await super().append(records)
+            await super().append(records, lease, **more)
 
     node = (vetoed.named("one") >> vetoed.named("two")).named("node").policy(timeout=0.03, retry=Retry(attempts=2))
     with pytest.raises(StoreError, match="full"):

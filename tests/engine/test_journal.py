@@ -7,6 +7,7 @@ import asyncio
 from flujo_core import Chunk, MemoryStore, RunEvent, StepStarted
 from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.journal import Journal
+from flujo_core.engine.lease import first_lease
 
 
 def test_a_piece_of_an_output_that_nobody_listens_to_is_dropped_and_not_journaled() -> None:
@@ -30,6 +31,7 @@ def test_an_event_is_heard_only_after_it_is_durable() -> None:
         store = MemoryStore()
         heard: asyncio.Queue[RunEvent] = asyncio.Queue()
         journal = Journal("r", None, store, heard)
+        journal.lease = first_lease("r")
         journal.stage(StepStarted("r", None, journal.next(), 1.0, "a", 1))
         assert heard.empty() and await store.read("r") == []
         await journal.flush()

@@ -13,6 +13,7 @@ from plugin_kit import alone
 from flujo_core import (
     Flujo,
     HumanInput,
+    IncompatiblePipeline,
     Loop,
     Map,
     MemoryStore,
@@ -229,3 +230,20 @@ async def test_an_answer_is_for_the_gate_that_has_asked_and_not_for_the_next() -
         assert [one.text for one in result.questions] == [name]
         result = await flujo.resume_async("r", f"to {name}")
     assert result.output == "X FIRST=TO FIRST SECOND=TO SECOND"
+
+
+def test_a_run_that_the_code_does_not_fit_any_more_can_be_cancelled() -> None:
+    @step
+    async def ask(value: int) -> bool | PauseForHumanInput[bool]:
+        return PauseForHumanInput("?", bool)
+
+    async def main() -> tuple[str, str]:
+        store = MemoryStore()
+        await Flujo(ask, store=store).run_async(1, run_id="r")
+        other: Any = Flujo(ask.named("other"), store=store)
+        with pytest.raises(IncompatiblePipeline):
+            await other.resume_async("r", True)
+        cancelled = await other.cancel_async("r")
+        return cancelled.status, (await store.runs())[0].status
+
+    assert asyncio.run(main()) == ("cancelled", "cancelled")

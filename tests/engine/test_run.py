@@ -28,7 +28,6 @@ from flujo_core import (
     RunFailed,
     RunRefused,
     RunStart,
-    RunSummary,
     StepCall,
     StepCompleted,
     StepResult,
@@ -40,6 +39,7 @@ from flujo_core import (
 )
 from flujo_core.model.run import fold
 from flujo_core.store.codec import decode
+from flujo_core.store.protocol import Lease
 
 
 class State(PipelineContext):
@@ -65,36 +65,25 @@ async def bad(value: int) -> int:
     raise ValueError("CANARY")
 
 
-class SlowStore:
+class SlowStore(MemoryStore):
     """Keeps records in memory, and lets others run before and after it does; ``broken`` from a given append on."""
 
     def __init__(self, *, before: int = 2, after: int = 2, broken_from: int = 10**9) -> None:
-        self.kept = MemoryStore()
+        super().__init__()
         self.before = before
         self.after = after
         self.appends = 0
         self.broken_from = broken_from
 
-    async def append(self, records: Sequence[Record], /) -> None:
+    async def append(self, records: Sequence[Record], lease: Lease, /, **more: Any) -> None:
         self.appends += 1
         if self.appends >= self.broken_from:
             raise StoreError("the disk is full")
         for _ in range(self.before):
             await asyncio.sleep(0)
-        await self.kept.append(records)
+        await super().append(records, lease, **more)
         for _ in range(self.after):
             await asyncio.sleep(0)
-
-    async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
-        return await self.kept.read(run_id, after=after)
-
-    async def runs(
-        self, *, limit: int = 50, before: RunSummary | None = None, tenant: str | None = None
-    ) -> Sequence[RunSummary]:
-        return await self.kept.runs(limit=limit, before=before, tenant=tenant)
-
-    async def close(self) -> None:
-        await self.kept.close()
 
 
 def _journal(store: Store, run_id: str = "r") -> list[Any]:
@@ -849,7 +838,7 @@ def test_a_flujo_that_was_closed_opens_again_when_it_is_used() -> None:
         async with flujo:
             await flujo.run_async(1, run_id="b")
             with pytest.raises(RunExists):
-                await flujo.run_async(1, run_id="a")
+                await flujo.run_async(2, run_id="a")
 
     asyncio.run(main())
 
