@@ -177,7 +177,7 @@ def test_a_taken_run_id_is_raised_when_the_stream_is_read() -> None:
         flujo = Flujo(plain, store=MemoryStore())
         await flujo.run_async(1, run_id="r")
         with pytest.raises(RunExists):
-            async with flujo.stream(1, run_id="r") as run:
+            async with flujo.stream(2, run_id="r") as run:
                 async for _ in run:
                     raise AssertionError("an event of a run that may not be")
 
