@@ -55,7 +55,7 @@ _ADAPTERS: dict[Recorded, TypeAdapter[Any]] = {
 
 def request_digest(request: ModelRequestContext) -> str:
     """A digest of what a model is asked: the model, the messages, the settings and the tools."""
-    messages = ModelMessagesTypeAdapter.dump_python(request.messages, mode="json", fallback=_unwritable)
+    messages = ModelMessagesTypeAdapter.dump_python(request.messages, mode="json", fallback=_unwritable, warnings="none")
     return _digest(
         request.model.model_id,
         [_timeless(message) for message in messages],
@@ -71,7 +71,7 @@ def tool_digest(call: ToolCallPart, args: dict[str, Any]) -> str:
 
 def response_json(response: ModelResponse) -> bytes:
     """A model's response as JSON."""
-    return ModelMessagesTypeAdapter.dump_json([response])
+    return ModelMessagesTypeAdapter.dump_json([response], warnings="none")  # a warning would show the value
 
 
 def response_of(data: bytes) -> ModelResponse:
@@ -88,7 +88,7 @@ def outcome_json(outcome: ToolOutcome, tool: str) -> bytes:
         InvalidValue: It cannot be written.
     """
     try:
-        value = _ADAPTERS[outcome.kind].dump_json(outcome.value)
+        value = _ADAPTERS[outcome.kind].dump_json(outcome.value, warnings="none")
     except (PydanticSerializationError, TypeError, ValueError) as error:
         raise InvalidValue(
             f"the tool '{tool}' gave a {type(outcome.value).__name__!r}, which cannot be written as JSON; give values"
