@@ -28,6 +28,7 @@ from pydantic_ai.models import Model, ModelResolutionContext, infer_model
 from pydantic_ai.usage import RunUsage
 
 from flujo_core.agents.deferred import deferred, history, results
+from flujo_core.agents.recorded import messages_json
 from flujo_core.agents.tool_drafts import ToolDrafts
 from flujo_core.agents.usage import counted, usage_of
 from flujo_core.errors import (
@@ -106,7 +107,7 @@ async def ask(
         failure.usage = usage_of(used)
         raise failure from error
     if isinstance(result.output, DeferredToolRequests):
-        return deferred(result.output, result.all_messages_json(), usage_of(used))
+        return deferred(result.output, messages_json(result.all_messages()), usage_of(used))
     return AgentReply(result.output, usage_of(used))
 
 

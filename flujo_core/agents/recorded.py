@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import TypeAdapter
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
-from pydantic_ai.messages import ModelMessagesTypeAdapter, ModelResponse, ToolCallPart, ToolReturn, ToolReturnContent
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelResponse,
+    ToolCallPart,
+    ToolReturn,
+    ToolReturnContent,
+)
 from pydantic_ai.models import ModelRequestContext
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
@@ -53,9 +61,16 @@ _ADAPTERS: dict[Recorded, TypeAdapter[Any]] = {
 }
 
 
+def messages_json(messages: Sequence[ModelMessage]) -> bytes:
+    """Messages as JSON, without a warning, which would show what is in them."""
+    return ModelMessagesTypeAdapter.dump_json(list(messages), warnings="none")
+
+
 def request_digest(request: ModelRequestContext) -> str:
     """A digest of what a model is asked: the model, the messages, the settings and the tools."""
-    messages = ModelMessagesTypeAdapter.dump_python(request.messages, mode="json", fallback=_unwritable, warnings="none")
+    messages = ModelMessagesTypeAdapter.dump_python(
+        request.messages, mode="json", fallback=_unwritable, warnings="none"
+    )
     return _digest(
         request.model.model_id,
         [_timeless(message) for message in messages],
@@ -71,7 +86,7 @@ def tool_digest(call: ToolCallPart, args: dict[str, Any]) -> str:
 
 def response_json(response: ModelResponse) -> bytes:
     """A model's response as JSON."""
-    return ModelMessagesTypeAdapter.dump_json([response], warnings="none")  # a warning would show the value
+    return messages_json([response])
 
 
 def response_of(data: bytes) -> ModelResponse:
