@@ -81,7 +81,7 @@ def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host
     if not isinstance(found, Step) or isinstance(found.action, RegisteredAction):
         what = "another name" if isinstance(found, Step) else f"{type(found).__name__!r}"
         raise DefinitionError(f"step '{place.name}' is registered as '{action.name}', which is {what}, and not a step")
-    return replace(found.named(place.name), policies=found.policies.over(place.policies))
+    return found.named(place.name)._changed(policies=found.policies.over(place.policies))
 
 
 def _validators(step: Step[Any, Any], host: Host) -> Sequence[Validator]:
