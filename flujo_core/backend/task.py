@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,14 +31,26 @@ outside = Outside()
 """What stores do in threads of theirs."""
 
 
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+class Firm(asyncio.Future[T]):
+    """A result that is waited for to the end: who is cancelled while waiting is told when it is there."""
+
+    def cancel(self, msg: object = None) -> bool:  # False makes asyncio cancel the waiting task when it wakes up
+        return False
+
+
+async def uninterrupted(work: Awaitable[T]) -> T:
     """Does ``work`` to its end, whoever is cancelled meanwhile, so that it is not left half done.
+
+    What is not ``Firm`` costs a task.
 
     Raises:
         asyncio.CancelledError: There was a cancellation meanwhile; what the work gave or raised is dropped.
     """
+    if isinstance(work, Firm):
+        found: T = await work
+        return found
     loop = asyncio.get_running_loop()
-    task = loop.create_task(work)
+    task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         waiter = loop.create_future()  # 'asyncio.wait' does the same at twice the price, and each step pays it
@@ -53,6 +65,6 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-def _wake(waiter: asyncio.Future[None], _: asyncio.Task[Any]) -> None:
+def _wake(waiter: asyncio.Future[None], _: asyncio.Future[Any]) -> None:
     if not waiter.done():
         waiter.set_result(None)

@@ -215,25 +215,35 @@ class Journal:
             await uninterrupted(asyncio.wait_for(behind, None))
 
     async def _append(self, store: Store, records: list[Record], taken: int | None, release: bool) -> None:
-        """Appends; a failure is remembered, whoever is cancelled meanwhile."""
+        """Appends, whoever is cancelled meanwhile."""
+        work = asyncio.ensure_future(store.append(records, self.lease, taken=taken, release=release))
         try:
             with outside:
-                await store.append(records, self.lease, taken=taken, release=release)
-        except MailWaiting:
-            self._records[:0] = records
+                await uninterrupted(work)
+        except asyncio.CancelledError:
+            self._note(work.exception(), records, release)
             raise
         except StoreError as error:
-            self._failure = error
+            self._note(error, records, release)
             raise
-        self.written = now()
-        self.is_held = not release
+        self._note(None, records, release)
+
+    def _note(self, error: BaseException | None, records: list[Record], release: bool) -> None:
+        """Takes in how an append went."""
+        if error is None:
+            self.written = now()
+            self.is_held = not release
+        elif isinstance(error, MailWaiting):
+            self._records[:0] = records
+        elif isinstance(error, StoreError):
+            self._failure = error
 
     async def _flush(self, release: bool) -> None:
         last = self.sequence  # what is staged from here on is not durable when this is
         if self.store is not None and (self._records or release or self.taken != self._taken):
             records, self._records = self._records, []
             taken = None if self.taken == self._taken else self.taken
-            await uninterrupted(self._append(self.store, records, taken, release))
+            await self._append(self.store, records, taken, release)
             self._taken = self._taken if taken is None else taken
         event = None
         # a branch that is cancelled here leaves what is not told to whoever flushes next

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from flujo_core.model.event import RunStatus
@@ -156,12 +156,13 @@ class Store(Protocol):
     Every method is atomic, and durable when it returns.
     """
 
-    async def append(
+    def append(
         self, records: Sequence[Record], lease: Lease, /, *, taken: int | None = None, release: bool = False
-    ) -> None:
+    ) -> Awaitable[None]:
         """Keeps the records of one run, all or none, and makes its lease last again.
 
-        The first records of a run, which begin with sequence 1, make it, with this lease.
+        The first records of a run, which begin with sequence 1, make it, with this lease. It is called where an event
+        loop runs. What a ``flujo_core.backend.task.Firm`` is returned for costs the run no task of its own.
 
         Args:
             records: In order, without gaps; there is at least one, unless mail was taken in or the lease is released.

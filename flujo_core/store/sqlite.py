@@ -11,11 +11,12 @@ import os
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from time import time
 from typing import Any, TypeVar
 
+from flujo_core.backend.task import Firm
 from flujo_core.model.event import RunStatus
 from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary
 from flujo_core.store.sqlite_file import Synchronous
@@ -41,11 +42,13 @@ class SQLiteStore:
         self._lock = threading.Lock()
         self._finalizer: weakref.finalize[..., Any] | None = None
 
-    async def append(
+    def append(
         self, records: Sequence[Record], lease: Lease, /, *, taken: int | None = None, release: bool = False
-    ) -> None:
+    ) -> Awaitable[None]:
         kept = tuple(records)
-        await self._do(lambda tables: tables.append(kept, lease, taken, release), writes=True)
+        done: Firm[None] = Firm(loop=asyncio.get_running_loop())
+        self._give(lambda tables: tables.append(kept, lease, taken, release), True, done)
+        return done
 
     async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
         return await self._do(lambda tables: tables.read(run_id, after))
@@ -104,12 +107,14 @@ class SQLiteStore:
         await closed
 
     async def _do(self, work: Callable[[Tables], T], *, writes: bool = False) -> T:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        job = Job(work, writes, Waiter(loop, done))
-        with self._lock:  # so that no job comes behind the one that ends the writer
-            (self._jobs or self._started()).put(job)  # which is done even if nobody waits for it any more
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._give(work, writes, done)  # it is done even if nobody waits for it any more
         return await done
+
+    def _give(self, work: Callable[[Tables], T], writes: bool, done: asyncio.Future[T]) -> None:
+        job = Job(work, writes, Waiter(done.get_loop(), done))
+        with self._lock:  # so that no job comes behind the one that ends the writer
+            (self._jobs or self._started()).put(job)
 
     def _started(self) -> queue.SimpleQueue[Job]:
         if self._jobs is None:

@@ -135,6 +135,9 @@ class Protocol(RuleBasedStateMachine):
     def do(self, call: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(call)
 
+    async def appending(self, door: int, records: Sequence[Record], lease: Lease, **more: Any) -> None:
+        await self.doors[door].append(records, lease, **more)
+
     def refused(self, call: Coroutine[Any, Any, Any], *kinds: type[StoreError] | type[Exception]) -> Exception:
         with pytest.raises(kinds) as raised:
             self.do(call)
@@ -160,9 +163,9 @@ class Protocol(RuleBasedStateMachine):
         records = [self.record(None, run_id, 0, "run_started", "running", tenant=tenant)]
         records += [self.record(None, run_id, 1 + index, "step_started", tenant=tenant) for index in range(more)]
         if run is not None:
-            self.refused(self.doors[door].append(records, lease), RunExists)
+            self.refused(self.appending(door, records, lease), RunExists)
             return
-        self.do(self.doors[door].append(records, lease))
+        self.do(self.appending(door, records, lease))
         self.model[run_id] = Run(records, lease, leases=[lease])
 
     @rule(run_id=st.sampled_from(NAMES), ttl=st.sampled_from((HOUR, BLINK)), door=st.integers(0, 1),
@@ -290,7 +293,7 @@ class Protocol(RuleBasedStateMachine):
         return found
 
     def try_append(self, lease: Lease, records: list[Record], taken: int | None, release: bool, door: int) -> None:
-        run, call = self.model[lease.run_id], self.doors[door].append(records, lease, taken=taken, release=release)
+        run, call = self.model[lease.run_id], self.appending(door, records, lease, taken=taken, release=release)
         after = run.taken if taken is None else taken
         if not self.is_current(lease):
             self.refused(call, LeaseLost)
@@ -328,7 +331,7 @@ class Protocol(RuleBasedStateMachine):
         records = [
             one if index < at else one._replace(sequence=one.sequence + gap) for index, one in enumerate(records)
         ]
-        self.refused(self.doors[door].append(records, lease), StoreError, ValueError)
+        self.refused(self.appending(door, records, lease), StoreError, ValueError)
 
     # ------------------------------------------------------------------------------------------------ the answerers
 

@@ -379,7 +379,7 @@ def test_a_waiter_that_is_cancelled_does_not_disturb_the_store(tmp_path: Path) -
     async def main() -> None:
         store = SQLiteStore(tmp_path / "runs.db")
         await store.runs()
-        tasks = [asyncio.create_task(store.append([record(f"r{n}", 1)], lease(f"r{n}"))) for n in range(20)]
+        tasks = [asyncio.ensure_future(store.append([record(f"r{n}", 1)], lease(f"r{n}"))) for n in range(20)]
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()
@@ -394,7 +394,7 @@ def test_a_loop_that_is_gone_does_not_disturb_the_store(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "runs.db")
 
     async def hasty() -> None:
-        task = asyncio.create_task(store.append([record("r", 1)], lease("r")))
+        task = asyncio.ensure_future(store.append([record("r", 1)], lease("r")))
         await asyncio.sleep(0)
         task.cancel()
 
