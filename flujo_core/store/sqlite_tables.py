@@ -17,8 +17,9 @@ from flujo_core.store.sqlite_file import RUN_BITS
 
 MASK = (1 << RUN_BITS) - 1
 
-UNPLACED = 256
-"""How many records may lie behind those whose place is known."""
+UNPLACED = 1024
+"""How many records may lie behind those whose place is known: a reader looks through them all, and placing them writes a
+page for each run among them."""
 
 KNOWN = 10_000
 """How many runs are remembered at most."""
