@@ -18,7 +18,7 @@ from flujo_core.store.sqlite_file import RUN_BITS
 MASK = (1 << RUN_BITS) - 1
 
 UNPLACED = 1024
-"""How many records may lie behind those whose place is known: a reader looks through them all, and placing them writes a
+"""How many records may lie behind those whose place is known: who reads looks through them all; to place them writes a
 page for each run among them."""
 
 KNOWN = 10_000
