@@ -115,7 +115,7 @@ def _forked() -> None:
     _held.clear()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
     os.register_at_fork(after_in_child=_forked)
 
 

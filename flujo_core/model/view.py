@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import copy, deepcopy
+from copy import copy
 from functools import cache
 from types import new_class
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,9 +55,6 @@ class _View:
 
     def __copy__(self) -> Any:
         return copy(_seen(self))
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
-        return deepcopy(_seen(self), memo)
 
     def __repr__(self) -> str:
         return repr(_seen(self))

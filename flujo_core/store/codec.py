@@ -231,8 +231,6 @@ DECODERS: Mapping[str, Callable[[_Parts], JournaledEvent]] = {
 
 def _facts(event: JournaledEvent) -> dict[str, Any]:
     match event:
-        case StepStarted():
-            return {"attempt": event.attempt}
         case AttemptFailed():
             failed = {"attempt": event.attempt, "error": _error(event.error), "usage": _used(event.usage)}
             return failed | {"retry_at": event.retry_at}

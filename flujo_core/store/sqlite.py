@@ -117,9 +117,9 @@ class SQLiteStore:
             (self._jobs or self._started()).put(job)
 
     def _started(self) -> queue.SimpleQueue[Job]:
-        if self._jobs is None:
-            self._jobs = queue.SimpleQueue()
-            writer = Writer(self._path, self._synchronous, self._jobs)
-            threading.Thread(target=writer.serve, name="flujo-sqlite", daemon=True).start()
-            self._finalizer = weakref.finalize(self, self._jobs.put, Job(None))
-        return self._jobs
+        jobs = self._jobs = queue.SimpleQueue()
+        threading.Thread(
+            target=Writer(self._path, self._synchronous, jobs).serve, name="flujo-sqlite", daemon=True
+        ).start()
+        self._finalizer = weakref.finalize(self, jobs.put, Job(None))
+        return jobs

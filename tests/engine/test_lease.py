@@ -12,7 +12,7 @@ from flujo_core import AlreadyAnswered, Flujo, HumanInput, MemoryStore, PauseFor
 from flujo_core.engine import lease
 from flujo_core.engine.journal import Journal
 from flujo_core.errors import LeaseLost, NotAnApprover
-from flujo_core.store.protocol import Lease, Mail
+from flujo_core.store.protocol import Lease, Mail, Record
 
 
 class Shaky(MemoryStore):
@@ -85,5 +85,47 @@ def test_an_answered_question_gets_no_new_token() -> None:
         await flujo.resume_async(run.run_id, "yes")
         with pytest.raises(AlreadyAnswered):
             await flujo.reissue_async(run.run_id, "ask")
+
+    asyncio.run(main())
+
+
+def test_a_lease_that_was_not_written_for_long_is_renewed() -> None:
+    async def main() -> None:
+        store, keeper = Shaky(), lease.keeper()
+        held = Lease("r", 1, lease.new_holder(), 30.0)
+        await store.append([Record("r", None, 1, "run_started", "", "running", 1.0, b"{}")], held)
+        journal = Journal("r", None, store, None)
+        journal.lease, journal.is_held = held, True
+        keeper.keep(journal)
+        await keeper.look("r")
+        renewed = journal.written
+        await keeper.look("r")
+        assert renewed > 0 and journal.written == renewed
+        keeper.let_go(journal)
+
+    asyncio.run(main())
+
+
+def test_a_fork_has_none_of_its_parents_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_held", {"holder": 1})
+    lease._forked()
+    assert not lease._held
+
+
+def test_a_lease_that_is_lost_after_it_was_given_back_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        store, keeper = Shaky(), lease.keeper()
+        journal = Journal("r", None, store, None)
+        journal.lease, journal.is_held, journal.written = Lease("r", 1, lease.new_holder(), 30.0), True, lease.now()
+
+        async def lost(run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
+            journal.is_held = False
+            raise LeaseLost("taken")
+
+        monkeypatch.setattr(store, "mail", lost)
+        keeper.keep(journal)
+        await keeper.look("r")
+        assert journal.failure is None and not journal.is_called_off
+        keeper.let_go(journal)
 
     asyncio.run(main())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from importlib_metadata import Distribution, DistributionFinder
 
 from flujo_core.hooks.scan import scan, unmet_requirement
 
@@ -38,3 +40,33 @@ def test_a_plugin_is_found_with_its_distribution_version_and_target(install: Ins
     install("Acme_Eu.Only", "acme_m", "", version="1.4", eu="acme_m:It")
     one = found("acme-eu-only")
     assert (one.version, one.entry, one.target) == ("1.4", "eu", "acme_m:It")
+
+
+def test_a_finder_of_another_kind_may_know_plugins(
+    install: Install, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere:
+        def find_spec(self, *_: object) -> None:
+            return None
+
+        def find_distributions(self, context: DistributionFinder.Context) -> Sequence[Distribution]:
+            return [Distribution.at(path) for path in (here / "hidden").glob("*.dist-info")]
+
+    folder = here / "hidden" / "acme-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[flujo.plugins]\nit = acme_m:It\n")
+    assert not any(one.distribution == "acme" for one in scan())
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Elsewhere()])
+    scan.cache_clear()
+    assert found("acme").target == "acme_m:It"
+
+
+@pytest.mark.parametrize("name", ["plain.txt", "old-1.0-py3.11.egg"])
+def test_a_path_that_is_no_plain_folder_of_distributions_is_left_to_importlib(
+    install: Install, here: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (here / name).write_text("")
+    monkeypatch.setattr(sys, "path", [str(here / "plain.txt" if name == "plain.txt" else here)])
+    scan.cache_clear()
+    assert scan() == ()

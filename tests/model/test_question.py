@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NewType, TypeVar
 
 import pytest
 from hypothesis import given
@@ -161,3 +161,7 @@ def test_a_question_shows_neither_its_text_nor_its_token() -> None:
     assert repr(question) == "<Question 'r' 'a/approve'>" and str(question) == repr(question)
     with pytest.raises(AttributeError):
         question.token = "other"  # type: ignore[misc]
+
+
+def test_a_type_that_is_no_class_is_named_as_it_is_written() -> None:
+    assert response_name(NewType("Dose", int)) == f"{__name__}.Dose"

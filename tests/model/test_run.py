@@ -126,6 +126,8 @@ def test_a_result_has_an_output_only_if_it_completed() -> None:
         ended = RunEnded("r", "t", 2, 15.0, "", status)
         with pytest.raises(NoOutput, match=rf"'r'.*'{status}'"):
             _ = PipelineResult([STARTED], ended, context).output
+        with pytest.raises(NoOutput, match=f"no state to go on from: its status is '{status}'"):
+            _ = PipelineResult([STARTED], ended, context).state
 
 
 def asked(sequence: int, address: str = "a", usage: Usage | None = None) -> QuestionAsked:
@@ -246,3 +248,8 @@ def test_reprs_show_no_value() -> None:
     outcomes = (Stop(secret), Skip(secret))
     for thing in (*things, state, *state.steps.values(), ErrorInfo("E", secret), *outcomes):
         assert secret not in repr(thing)
+
+
+def test_the_state_of_a_question_shows_where_it_is() -> None:
+    (question,) = fold(PAUSED).questions.values()
+    assert repr(question) == "<QuestionState 'a' open>"

@@ -147,3 +147,8 @@ def test_a_value_that_cannot_be_written_is_told_by_its_type() -> None:
     with pytest.raises(InvalidValue, match="its output") as refused:
         encoded(Odd(), Any, "its output")
     assert "CANARY" not in str(refused.value)
+
+
+def test_a_text_that_is_no_text_is_refused_without_being_shown() -> None:
+    with pytest.raises(InvalidValue, match=r"^its output cannot be written to the journal as 'str'$"):
+        encoded("\ud800 secret", str, "its output")

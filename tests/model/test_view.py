@@ -115,3 +115,12 @@ def test_what_the_class_refuses_is_refused(stage: Stage) -> None:
 
 def test_the_class_is_made_once(stage: Stage) -> None:
     assert type(view(Shelf, stage)) is type(view(Shelf, stage))
+
+
+def test_a_field_is_deleted_and_the_context_copied_where_it_is_shown() -> None:
+    shown = Shelf(books=["a"])
+    shown_to_who_looks: Any = view(Shelf, Stage(shown))
+    twin = copy(shown_to_who_looks)
+    assert type(twin) is Shelf and twin == shown and twin.books is shown.books
+    del shown_to_who_looks.owner
+    assert "owner" not in vars(shown)

@@ -588,3 +588,17 @@ def test_a_store_that_stays_locked_is_an_error_and_not_a_refusal(tmp_path: Path)
 def test_a_path_that_cannot_be_is_an_error_and_nobody_waits_for_ever(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match="cannot be opened"):
         asyncio.run(asyncio.wait_for(SQLiteStore(tmp_path / name).runs(), 60))
+
+
+def test_a_store_that_was_closed_serves_again_and_a_lease_shows_no_secret(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = SQLiteStore(tmp_path / "runs.db")
+        await store.close()
+        await store.append([record("r", 1)], lease("r"))
+        await store.close()
+        await store.close()
+        assert len(await store.read("r")) == 1
+        await store.close()
+
+    asyncio.run(main())
+    assert repr(lease("r")) == "<Lease 'r' epoch 1>"
