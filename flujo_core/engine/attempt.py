@@ -67,15 +67,13 @@ class Execution:
         self.again: Again | None = None
 
     async def result(self) -> Yield:
-        """What there is to commit, where no hooks have a say.
+        """What there is to commit, where no hooks have a say and nothing is recorded.
 
         Raises:
             StepError: The step failed.
             Stopped: It ends the run.
             Asking: It waits for people.
         """
-        if self.again is not None and (made := self.behind_question()) is not None:
-            return made
         if self.plan.cache is None and self.plan.fallback is None:
             return await self.attempts({})
         return await self.result_of(lambda: self.attempts({}), {})

@@ -12,7 +12,7 @@ from flujo_core.engine.frame import Closing, Frame, Parts, changed_fields, owned
 from flujo_core.engine.journal import EMPTY, NULL, now
 from flujo_core.engine.later import given
 from flujo_core.engine.past import AttemptPast, Edge, NodePast
-from flujo_core.errors import IncompatiblePipeline, StepError, StepTimeout
+from flujo_core.errors import StepError, StepTimeout
 from flujo_core.model.contexts import attempt_path
 from flujo_core.model.draft import State
 from flujo_core.model.event import AttemptFailed, NodeCompleted, NodeFailed, NodeKind, NodeStarted, OutputSource
@@ -230,18 +230,11 @@ class Block:
         return join.output
 
     def open(self, attempt: Attempt, scopes: tuple[str, ...] = ()) -> None:
-        """Records that an attempt began, and which scopes in it have contexts of their own.
-
-        Raises:
-            IncompatiblePipeline: It has begun before, with other scopes.
-        """
-        journal = attempt.frame.run.journal
+        """Records that an attempt began, unless it is recorded, and which scopes in it have contexts of their own."""
         if attempt.past is None:
+            journal = attempt.frame.run.journal
             head = journal.head(attempt.address, now())
             journal.stage(NodeStarted(*head, attempt.number, self.kind, attempt.apart, scopes))
-        elif attempt.past.scopes != scopes:
-            what = f"'{attempt.address}' has begun with other branches or items than it has now; keep them"
-            raise IncompatiblePipeline(journal.run_id, [what])
 
     async def _known(self, edge: Edge, address: str) -> NodePast | None:
         """What is known of it from before the run was resumed; if nothing is, waits at the edge."""

@@ -105,7 +105,7 @@ class Leaf:
         """Does what there is to do, and commits it; or records that it failed, or what it asks."""
         journal, address = work.run.journal, work.address
         try:
-            made = await (hooked(work) if work.run.hooked else work.result())
+            made = await (hooked(work) if work.run.hooked or work.again is not None else work.result())
         except StepError as failure:
             _record_failure(journal, address, failure, work.started)
             journal.withdraw(address)

@@ -169,14 +169,9 @@ class Journal:
         """The records that are staged and not appended."""
         return self._records
 
-    @property
-    def had_taken(self) -> int:
-        """The number of the last mail that the store knows to be taken in."""
-        return self._taken
-
-    @had_taken.setter
-    def had_taken(self, number: int) -> None:
-        self._taken = number
+    def has_taken(self, number: int) -> None:
+        """Takes in which mail was the last one that the store knows to be taken in."""
+        self.taken = self._taken = number
 
     @property
     def failure(self) -> StoreError | None:

@@ -162,7 +162,7 @@ class Resumption:
         journal.stage(event)
         summary = await self._store.run(self._run_id)
         assert summary is not None
-        journal.taken = journal.had_taken = summary.taken
+        journal.has_taken(summary.taken)
         mail = await self._store.mail(self._run_id, after=summary.taken)
         taken = take_in(journal, survey.ballots, mail, await self._store.time())
         run.cancelled = taken.cancelled and not survey.is_over  # who cancels what has ended changes nothing

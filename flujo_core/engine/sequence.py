@@ -9,7 +9,7 @@ from flujo_core.engine.block import Attempt, Block, Join
 from flujo_core.engine.decide import decide
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
 from flujo_core.engine.journal import now
-from flujo_core.errors import IncompatiblePipeline, LoopExhausted, NoCase
+from flujo_core.errors import LoopExhausted, NoCase
 from flujo_core.model.branch import DEFAULT, Branch, case_segment
 from flujo_core.model.event import BranchDecided, LoopDecided
 from flujo_core.model.flow import Pipeline, encoded_name
@@ -123,9 +123,6 @@ class BranchBlock(Block):
         self.open(attempt)
         around, past = attempt.frame, attempt.past
         case = self._decided(attempt, value) if past is None or past.case is None else past.case
-        if case not in self._bodies:
-            what = f"'{attempt.address}' took its case '{case}', which it has not any more; keep it"
-            raise IncompatiblePipeline(attempt.frame.run.journal.run_id, [what])
         scope = f"[{case}]"
         frame = around.within(attempt.path + scope)
         for part in self._bodies[case]:  # and not 'run_all', which a run through one branch would feel

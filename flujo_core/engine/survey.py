@@ -87,7 +87,8 @@ class Survey:
             case TokenReissued():
                 ballot = self.ballots[event.asked]
                 self.closed[ballot.token_hash], ballot.token_hash = "void", event.token_hash
-            case QuestionAnswered() | QuestionLapsed() | QuestionWithdrawn():
+            case _:
+                assert isinstance(event, QuestionAnswered | QuestionLapsed | QuestionWithdrawn)
                 ballot = self.ballots.pop(event.question)
                 what = {"question_answered": "answered", "question_lapsed": "lapsed"}.get(event.kind, "withdrawn")
                 self.closed[ballot.token_hash] = what
