@@ -117,7 +117,8 @@ class _Parts(NamedTuple):
 
     @property
     def error(self) -> ErrorInfo | None:
-        return ErrorInfo(**self.facts["error"]) if self.facts.get("error") else None
+        told = self.facts.get("error")
+        return ErrorInfo(told["type"], told["message"], tuple(told.get("lineage", ()))) if told else None
 
     @property
     def failure(self) -> ErrorInfo:
@@ -304,8 +305,9 @@ def _source(event: StepCompleted | NodeCompleted) -> dict[str, str]:
     return {} if event.source == "node" else {"source": event.source}
 
 
-def _error(error: ErrorInfo) -> dict[str, str]:
-    return {"type": error.type, "message": error.message}
+def _error(error: ErrorInfo) -> dict[str, Any]:
+    told = {"type": error.type, "message": error.message}
+    return told | {"lineage": error.lineage} if error.lineage else told
 
 
 def _used(usage: Usage | None) -> dict[str, Any] | None:

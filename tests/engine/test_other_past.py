@@ -251,9 +251,7 @@ def test_a_question_whose_type_is_gone_takes_no_answer() -> None:
     async def main() -> None:
         store = MemoryStore()
         await durable(asking(int), store).run_async("How many?", run_id="r")
-        with pytest.raises(
-            IncompatiblePipeline, match="'ask' has asked for 'int', which its output"
-        ):
+        with pytest.raises(IncompatiblePipeline, match="'ask' has asked for 'int', which its output"):
             await durable(asking(str, version="2"), store).resume_async("r", "five")
 
     done(main())
