@@ -90,7 +90,7 @@ class Journal:
         self._records: list[Record] = NONE if store is None else []
         self._unheard: list[JournaledEvent] = NONE if listener is None else []
         self._lock: asyncio.Lock | None = None
-        self._failure: StoreError | None = None
+        self._failure: BaseException | None = None
         self.durability: Durability = durability
         self.lease: Lease = NO_LEASE
         self.taken = 0
@@ -174,7 +174,7 @@ class Journal:
         self.taken = self._taken = number
 
     @property
-    def failure(self) -> StoreError | None:
+    def failure(self) -> BaseException | None:
         """Why it cannot be written any more, or None."""
         return self._failure
 
@@ -218,7 +218,7 @@ class Journal:
         except asyncio.CancelledError:
             self._note(work.exception(), records, release)
             raise
-        except StoreError as error:
+        except Exception as error:  # whatever a store raises, what it was given is not durable
             self._note(error, records, release)
             raise
         self._note(None, records, release)
@@ -230,7 +230,7 @@ class Journal:
             self.is_held = not release
         elif isinstance(error, MailWaiting):
             self._records[:0] = records
-        elif isinstance(error, StoreError):
+        else:
             self._failure = error
 
     async def _flush(self, release: bool) -> None:

@@ -287,7 +287,7 @@ class Edge:
         self._left = {*past.steps, *past.nodes}
         self._sealed: set[str] = set()
         self._active = 1
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_passed = False
 
     def step(self, address: str) -> StepPast | None:
@@ -326,8 +326,7 @@ class Edge:
         self._active -= 1
         if not self._active and not self.is_passed:
             self.is_passed = True
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(None)
+            self._waiter.set_result(None)
 
     async def reach(self) -> None:
         """Waits until every other task has ended, or waits too.
@@ -337,8 +336,6 @@ class Edge:
         """
         if self.is_passed:
             return
-        if self._waiter is None:
-            self._waiter = asyncio.get_running_loop().create_future()
         self.leave()
         try:
             await asyncio.shield(self._waiter)

@@ -21,6 +21,7 @@ from flujo_core import (
     Pipeline,
     Record,
     Retry,
+    RunFailed,
     RunInfo,
     StoreError,
     step,
@@ -98,11 +99,14 @@ def test_a_retry_knows_the_error_of_a_branch_from_before_the_crash() -> None:
     async def main() -> None:
         store, bodies = MemoryStore(), Counted()
 
+        class Local(Odd):
+            """A class that nobody finds by its name."""
+
         @step
         async def odd(value: int, info: RunInfo) -> int:
             bodies.note(info)
             if bodies[info.address] == 1:
-                raise Odd
+                raise Local
             return value
 
         node = Parallel("both", odd=odd, slow=linger).policy(retry=Retry(2, on=(Odd,)))
@@ -130,3 +134,23 @@ class FailedThenDead(Passing):
         if any(one.kind == "step_failed" for one in await self.read(lease.run_id)):
             raise StoreError("the process is dead")
         await super().append(records, lease, taken=taken, release=release)
+
+
+def test_a_part_that_waits_for_its_branches_is_called_off_by_what_had_failed_before() -> None:
+    async def main() -> None:
+        store, bodies = MemoryStore(), Counted()
+
+        @step
+        async def odd(value: int) -> int:
+            raise Odd
+
+        inner = Parallel("inner", x=linger, y=linger) >> bodies.total()
+        node = Parallel("outer", inner=inner, odd=odd)
+        with suppress(FlujoError):
+            await durable(node, FailedThenDead(store)).run_async(1, run_id="r")
+        assert (await store.read("r"))[-1].kind == "step_failed"
+        with pytest.raises(RunFailed, match=r"step 'outer\[odd\]/odd' failed: Odd"):
+            await durable(node, store).resume_async("r")
+        assert not bodies
+
+    done(main())
