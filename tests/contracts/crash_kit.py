@@ -41,7 +41,7 @@ class Dying(Passing):
     def is_dead(self) -> bool:
         return 0 < self.at <= self.writes
 
-    async def around(self, name: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def around(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         if self.is_dead:
             raise StoreError("the process is dead")
         self.writes += 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from flujo_core import MemoryStore, Record, RunSummary, Store
 from flujo_core.model.event import RunStatus
@@ -18,7 +18,7 @@ class Passing:
     def __init__(self, kept: Store | None = None) -> None:
         self.kept: Store = MemoryStore() if kept is None else kept
 
-    async def around(self, name: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def around(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         return await call()
 
     async def append(

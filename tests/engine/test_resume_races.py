@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -49,7 +49,7 @@ class Meanwhile(Passing):
         self.name = name
         self.others: Callable[[], Awaitable[object]] | None = others
 
-    async def around(self, name: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def around(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         if name == self.name and self.others is not None:
             others, self.others = self.others, None
             await others()
