@@ -635,7 +635,7 @@ class Flujo(Generic[In, Out, Ctx]):
             raise ConfigurationError(
                 f"context '{kind.__name__}' does not begin with its defaults alone ({flaws(error, kind)});"
                 f" give 'context={kind.__name__}(...)' to the run"
-            ) from error
+            ) from None
 
 
 def _check_no_loop(name: str, twin: str) -> None:

@@ -104,11 +104,11 @@ def outcome_json(outcome: ToolOutcome, tool: str) -> bytes:
     """
     try:
         value = _ADAPTERS[outcome.kind].dump_json(outcome.value, warnings="none")
-    except (PydanticSerializationError, TypeError, ValueError) as error:
+    except (PydanticSerializationError, TypeError, ValueError):
         raise InvalidValue(
             f"the tool '{tool}' gave a {type(outcome.value).__name__!r}, which cannot be written as JSON; give values"
             " that can, or let the agent run without a store"
-        ) from error
+        ) from None
     return b"{%b:%b}" % (to_json(outcome.kind), value)
 
 

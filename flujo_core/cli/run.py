@@ -172,4 +172,4 @@ def _parsed(text: str | None, takes: Any) -> Any:
             return kind.validate_python(text)
         raise InvalidValue(
             f"the input is not JSON of a '{type_name(takes)}', which the pipeline takes: {flaws(error, takes)}"
-        ) from error
+        ) from None

@@ -128,7 +128,7 @@ def _read(run_id: str, address: str, data: bytes, hint: Any) -> Any:
     try:
         return adapter(hint).validate_json(data, by_alias=False, by_name=True)
     except ValidationError as error:
-        raise _unfit(run_id, address, hint, error) from error
+        raise _unfit(run_id, address, hint, error) from None
 
 
 def _migrated(run_id: str, address: str, data: bytes, hint: Any, migrate: Migrate) -> Any:
@@ -140,7 +140,7 @@ def _migrated(run_id: str, address: str, data: bytes, hint: Any, migrate: Migrat
     try:
         return adapter(hint).validate_python(value, by_name=True)
     except ValidationError as error:
-        raise _unfit(run_id, address, hint, error) from error
+        raise _unfit(run_id, address, hint, error) from None
 
 
 def _unfit(run_id: str, address: str, hint: Any, error: ValidationError) -> IncompatiblePipeline:
@@ -160,4 +160,4 @@ def started_state(record: Record, kind: type[PipelineContext]) -> State:
         return state_of_context(kind.model_validate_json(to_json(data), by_alias=False, by_name=True))
     except ValidationError as error:
         what = f"the context that it began with is no '{kind.__name__}' any more ({flaws(error, kind)})"
-        raise IncompatiblePipeline(record.run_id, [f"{what}; keep its fields, or give new ones defaults"]) from error
+        raise IncompatiblePipeline(record.run_id, [f"{what}; keep its fields, or give new ones defaults"]) from None

@@ -380,7 +380,7 @@ class Execution:
         except ValidationError as error:
             what = f"the answer that '{self.address}' was given is no '{type_name(hint)}' ({flaws(error, hint)})"
             remedy = "let its type take that"
-            raise IncompatiblePipeline(self.run.journal.run_id, [f"{what}; {remedy}"]) from error
+            raise IncompatiblePipeline(self.run.journal.run_id, [f"{what}; {remedy}"]) from None
         return self.remade(output, self.changed_before(behind), behind.asked.attempt, behind.asked.usage)
 
     def changed_before(self, behind: Answered) -> State:

@@ -86,11 +86,12 @@ def chosen(ballots: Mapping[int, Ballot], closed: Mapping[str | None, str], toke
         UnknownQuestion: There is none.
     """
     if token is None:
-        if len(ballots) > 1:
+        unanswered = [one for one in ballots.values() if not one.is_answered]
+        if len(unanswered) > 1:
             raise AmbiguousAnswer(
-                f"run '{run_id}' waits on {len(ballots)} questions; say which one is answered: give its token"
+                f"run '{run_id}' waits on {len(unanswered)} questions; say which one is answered: give its token"
             )
-        found = next(iter(ballots.values()), None)
+        found = next(iter(unanswered or ballots.values()), None)
         if found is None and "answered" in closed.values():
             raise AlreadyAnswered(f"run '{run_id}' has its answer; this one changed nothing")
     else:

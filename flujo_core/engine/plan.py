@@ -110,4 +110,4 @@ class Plan:
             return self.validate(output)
         except ValidationError as error:
             found = flaws(error, self.gives)
-            raise InvalidValue(f"its output is not a '{type_name(self.gives)}': {found}") from error
+            raise InvalidValue(f"its output is not a '{type_name(self.gives)}': {found}") from None

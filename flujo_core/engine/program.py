@@ -155,4 +155,4 @@ class Program:
             return self.validate(value)
         except ValidationError as error:
             what = f"the input of pipeline '{self.label}' is not a '{type_name(self.takes)}'"
-            raise InvalidValue(f"{what}: {flaws(error, self.takes)}") from error
+            raise InvalidValue(f"{what}: {flaws(error, self.takes)}") from None

@@ -74,7 +74,7 @@ async def _start_hooks(program: Program, run: LiveRun, start: RunStart) -> RunSt
     try:
         context = kind.model_validate(dict(changed.context), by_alias=False, by_name=True)
     except ValidationError as error:
-        raise InvalidValue(f"'on_pipeline_start' left a context that is not valid: {flaws(error, kind)}") from error
+        raise InvalidValue(f"'on_pipeline_start' left a context that is not valid: {flaws(error, kind)}") from None
     return start._replace(initial_input=program.input(changed.initial_input), context=context)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flujo_core.errors import ContextConflict
+from flujo_core.errors import ContextConflict, DefinitionError
 from flujo_core.model.draft import State, own
 from flujo_core.model.value import same
 
@@ -28,6 +28,9 @@ class Merge:
     Args:
         reduce: Any other way: a function of the value at the fork and the list of the branches' values, which gives the
             merged value: ``Merge(lambda base, values: base + sum(value - base for value in values))``.
+
+    Raises:
+        DefinitionError: ``reduce`` is no function.
     """
 
     append: ClassVar[Merge]
@@ -38,6 +41,9 @@ class Merge:
     __slots__ = ("reduce",)
 
     def __init__(self, reduce: Callable[[Any, list[Any]], Any]) -> None:
+        if not callable(reduce):
+            what = "a function of the value at the fork and the branches' values, or 'Merge.append' and the like"
+            raise DefinitionError(f"a Merge is {what}; not {type(reduce).__name__!r}")
         self.reduce = reduce
 
     def __repr__(self) -> str:

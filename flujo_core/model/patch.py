@@ -141,10 +141,8 @@ class PatchAdapter:
                 raise InvalidValue(f"the context has no field '{name}' any more")
             try:
                 values = {part: self._restored(name, part, value) for part, value in parts.items()}
-            except ValidationError as error:
-                raise InvalidValue(
-                    f"what was kept of field '{name}' of the context does not fit it any more"
-                ) from error
+            except ValidationError:
+                raise InvalidValue(f"what was kept of field '{name}' of the context does not fit it any more") from None
             found[name] = _change_of(values)
         return found
 
@@ -161,7 +159,7 @@ class PatchAdapter:
                 found = flaws(error, types[part])
                 raise InvalidValue(
                     f"it set field '{name}' of its context to a value that does not fit: {found}"
-                ) from error
+                ) from None
         return _change_of(parts)
 
     def _encoded(self, name: str, change: Change) -> tuple[bytes, Change]:

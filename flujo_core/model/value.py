@@ -75,7 +75,7 @@ def validated(value: Any, hint: Any, what: str, *, by_name: bool | None = None) 
     try:
         return adapter(hint).validate_python(value, by_name=by_name)
     except ValidationError as error:
-        raise InvalidValue(f"{what} is not a '{type_name(hint)}': {flaws(error, hint)}") from error
+        raise InvalidValue(f"{what} is not a '{type_name(hint)}': {flaws(error, hint)}") from None
 
 
 def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
@@ -94,16 +94,16 @@ def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
     if hint is str and type(value) is str:  # as most are; nothing else can come back of it
         try:
             return to_json(value), value
-        except PydanticSerializationError as error:
-            raise InvalidValue(f"{what} cannot be written to the journal as 'str'") from error
+        except PydanticSerializationError:
+            raise InvalidValue(f"{what} cannot be written to the journal as 'str'") from None
     kind = adapter(hint)
     try:
         data = kind.dump_json(value, round_trip=True, warnings="none")  # a warning would show the value
         restored = kind.validate_json(data, by_alias=False, by_name=True)
-    except PydanticSerializationError as error:
-        raise InvalidValue(f"{what} cannot be written to the journal as '{type_name(hint)}'") from error
+    except PydanticSerializationError:
+        raise InvalidValue(f"{what} cannot be written to the journal as '{type_name(hint)}'") from None
     except ValidationError as error:
-        raise InvalidValue(f"{what} would not come back from the journal: {flaws(error, hint)}") from error
+        raise InvalidValue(f"{what} would not come back from the journal: {flaws(error, hint)}") from None
     if (place := difference(value, restored)) is not None:
         raise InvalidValue(
             f"{what} would come back from the journal as something else{place}; declare the type that it has"

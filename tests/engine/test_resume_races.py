@@ -14,10 +14,12 @@ from passing_store import Passing
 
 from flujo_core import (
     AlreadyAnswered,
+    AmbiguousAnswer,
     Flujo,
     FlujoError,
     HumanInput,
     MemoryStore,
+    Parallel,
     Plugin,
     Record,
     RunEnd,
@@ -246,3 +248,18 @@ def test_a_run_in_batches_is_durable_in_the_end_and_hears_of_a_store_that_is_gon
 async def rest(value: int) -> int:
     await asyncio.sleep(0.001)
     return value
+
+
+def test_the_one_question_that_nobody_has_answered_needs_no_token() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        node = Parallel("both", one=HumanInput("ask", str, ask="?"), two=HumanInput("tell", str, ask="?"))
+        flujo = durable(node, store)
+        paused = await flujo.run_async("a", run_id="r")
+        with pytest.raises(AmbiguousAnswer, match="waits on 2 questions"):
+            await flujo.resume_async("r", "yes")
+        with suppress(FlujoError):
+            await durable(node, Dying(store, 1)).resume_async("r", "yes", token=paused.questions[0].token)
+        assert (await flujo.resume_async("r", "no")).output == {"one": "yes", "two": "no"}
+
+    done(main())

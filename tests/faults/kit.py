@@ -33,7 +33,7 @@ from flujo_core.store.codec import decode
 from flujo_core.store.protocol import Lease, Record, Store
 
 sys.path.append(str(Path(__file__).parents[1] / "contracts"))  # drivers are run without pytest, which would find it
-from passing_store import Passing  # noqa: E402
+from passing_store import Passing
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flujo_core import ContextConflict, Merge, PipelineContext
+from flujo_core import ContextConflict, DefinitionError, Merge, PipelineContext
 from flujo_core.model.merge import merged
 
 
@@ -67,3 +67,8 @@ def test_appends_of_all_branches_are_there_in_the_order_of_the_branches(base: li
         *base,
         *(item for one in more for item in one),
     ]
+
+
+def test_a_rule_that_is_no_function_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"a Merge is a function .* not 'str'"):
+        Merge("append")  # type: ignore[arg-type]

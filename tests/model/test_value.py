@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from flujo_core import InvalidValue
-from flujo_core.model.value import difference, encoded, flaws
+from flujo_core.model.value import difference, encoded, flaws, validated
 
 
 class Inner(BaseModel):
@@ -152,3 +154,19 @@ def test_a_value_that_cannot_be_written_is_told_by_its_type() -> None:
 def test_a_text_that_is_no_text_is_refused_without_being_shown() -> None:
     with pytest.raises(InvalidValue, match=r"^its output cannot be written to the journal as 'str'$"):
         encoded("\ud800 secret", str, "its output")
+
+
+@pytest.mark.parametrize(
+    ("refuse", "said"),
+    [
+        (lambda: validated("CANARY", int, "its output"), "its output is not a 'int'"),
+        (lambda: encoded("\ud800 CANARY", str, "its output"), "cannot be written"),
+        (lambda: encoded({"CANARY": object()}, object, "its output"), "cannot be written"),
+    ],
+)
+def test_not_even_the_traceback_shows_a_value_that_is_refused(refuse: Callable[[], object], said: str) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        refuse()
+    shown = "".join(traceback.format_exception(refused.value)).partition("InvalidValue: ")[2]
+    assert said in shown and "CANARY" not in shown
+    assert refused.value.__cause__ is None
