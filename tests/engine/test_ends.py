@@ -28,6 +28,7 @@ from flujo_core import (
     RunFailed,
     RunRefused,
     StepCall,
+    StepError,
     StepTimeout,
     Stop,
     StoreError,
@@ -338,3 +339,23 @@ def test_no_item_is_taken_after_one_has_failed() -> None:
     with pytest.raises(RunFailed):
         Flujo(Map("each", later, over=lambda value: items(), max_concurrency=1)).run(1)
     assert taken == [0]
+
+
+@pytest.mark.parametrize("store", [None, "memory://"])
+def test_no_plugin_stands_in_for_a_step_that_refuses_the_run(store: str | None) -> None:
+    asked: list[str] = []
+
+    @step
+    async def refuse(value: int) -> int:
+        raise Veto("not here")
+
+    class Mends(Plugin):
+        name = "mends"
+
+        async def on_step_error(self, call: StepCall, error: StepError, /) -> None:
+            asked.append(call.step_name)
+
+    flujo: Flujo[int, int, Any] = Flujo(refuse, plugins=[Mends()], store=store)
+    with pytest.raises(RunRefused, match="not here"):
+        flujo.run(1)
+    assert asked == []

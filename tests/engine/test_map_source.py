@@ -18,6 +18,14 @@ def nothing(value: int) -> list[int]:
     raise ValueError("CANARY")
 
 
+def text(value: int) -> Any:
+    return "12"
+
+
+def number(value: int) -> Any:
+    return value
+
+
 def two(value: int) -> list[int]:
     return [1, 2]
 
@@ -25,10 +33,13 @@ def two(value: int) -> list[int]:
 failing = [
     Map("each", same, over=nothing),
     Map("each", same, over=two, key=lambda item: "twice"),
+    Map("each", same, over=number),
+    Map("each", same, over=text),
 ]
+PLACES = ["source", "keys", "number", "text"]
 
 
-@pytest.mark.parametrize("each", failing, ids=["source", "keys"])
+@pytest.mark.parametrize("each", failing, ids=PLACES)
 @pytest.mark.parametrize("retry", [None, Retry(attempts=2)], ids=["once", "retried"])
 @pytest.mark.parametrize("store", [None, "memory://"])
 def test_a_map_whose_items_cannot_be_made_is_a_node_that_failed_and_no_step(
@@ -39,7 +50,7 @@ def test_a_map_whose_items_cannot_be_made_is_a_node_that_failed_and_no_step(
     assert failed.value.result.steps == ()
 
 
-@pytest.mark.parametrize("each", failing, ids=["source", "keys"])
+@pytest.mark.parametrize("each", failing, ids=PLACES)
 def test_a_map_whose_items_cannot_be_made_has_begun_before_it_fails(each: Map[Any, Any]) -> None:
     with pytest.raises(RunFailed) as failed:
         Flujo(each).run(1)
