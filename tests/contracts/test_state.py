@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from crash_kit import Counted, done, durable
 from flow_kit import ALONE, State
 
-from flujo_core import AlreadyAnswered, Flujo, MemoryStore, PipelineResult, UnknownRun
+from flujo_core import (
+    AlreadyAnswered,
+    Flujo,
+    Map,
+    MemoryStore,
+    PauseForHumanInput,
+    PipelineResult,
+    UnknownRun,
+    step,
+)
 from flujo_core.errors import SealBroken, StaleState, StateError, UnknownQuestion
 from flujo_core.model.state import PipelineState
 
@@ -49,6 +59,29 @@ def test_without_a_store_resuming_is_not_single_use() -> None:
         state = carried(await flujo(ran).run_async(1))
         outputs = [(await flujo(ran).resume_async(state, answer)).status for answer in (5, 6)]
         assert outputs == ["paused", "paused"] and ran["b"] == 2 and ran["a"] == 1
+
+    done(main())
+
+
+def test_a_state_has_the_items_of_a_source_that_a_run_has_taken() -> None:
+    afters: list[str | None] = []
+
+    async def source(value: int, after: str | None = None) -> AsyncIterator[int]:
+        afters.append(after)
+        for number in range(value if after is None else int(after) + 1, 4):
+            yield number
+
+    @step
+    async def check(number: int) -> int | PauseForHumanInput[int]:
+        return PauseForHumanInput("How many?", int) if number == 2 else number * 10
+
+    async def main() -> None:
+        each = Map("each", check, over=source, key=str, max_concurrency=1)
+        made: Flujo[Any, Any, Any] = Flujo(each, settings=ALONE)
+        state = carried(await made.run_async(1))
+        result = await made.resume_async(state, 7)
+        assert (result.status, result.output) == ("completed", [10, 7, 30])
+        assert afters == [None, "3"]
 
     done(main())
 
