@@ -47,7 +47,7 @@ def test_a_step_behind_what_has_begun_is_free_and_one_before_it_is_not(capsys: p
 def test_a_changed_body_is_a_warning(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     killed("slow", "one", folder)
     pipelines = folder / "pipelines.py"
-    pipelines.write_text(pipelines.read_text().replace("asyncio.sleep(0.01)", "asyncio.sleep(0.02)"))
+    pipelines.write_text(pipelines.read_text().replace("asyncio.sleep(0.01)", "asyncio.sleep(0.025)"))
     code, shown = compat(capsys, "pipelines.py:slow")
     assert code == 0 and shown.splitlines()[0] == "✓ goes on      one"
     assert "warning: 'slow/linger' is under way, and does something else now" in shown
