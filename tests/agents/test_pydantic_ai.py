@@ -200,7 +200,7 @@ def _plain(text: str) -> Kind:
         (_plain, Kind),
         (int | None, int | None),
     ],
-    ids=str,
+    ids=lambda one: str(one).partition(" at 0x")[0],
 )
 def test_the_output_type_is_the_agents(declared: Any, gives: Any) -> None:
     assert Step.agent("ask", Agent(TestModel(), output_type=declared)).gives == gives

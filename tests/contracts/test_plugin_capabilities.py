@@ -201,7 +201,9 @@ def test_a_capability_that_would_not_be_called_is_refused_whichever_agent_it_is_
         alone(Step.agent("first", agent()) >> Step.agent("last", agent()), Giving("guard", give))
 
 
-@pytest.mark.parametrize("odd", [[object()], [5], None, 5, [AbstractCapability]], ids=repr)
+@pytest.mark.parametrize(
+    "odd", [[object()], [5], None, 5, [AbstractCapability]], ids=lambda one: repr(one).partition(" at 0x")[0]
+)
 def test_what_is_no_capability_is_refused(odd: Any) -> None:
     with pytest.raises(PluginLoadError, match="guard"):
         alone(Step.agent("ask", agent()), Giving("guard", lambda info: odd))

@@ -129,6 +129,18 @@ def test_an_answer_to_what_was_closed_meanwhile_is_refused_as_answered() -> None
     done(main())
 
 
+def test_an_answer_with_a_token_to_what_was_closed_meanwhile_is_refused_as_answered() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        other = durable(asks, store)
+        paused = await other.run_async("a", run_id="r")
+        mine = durable(asks, Meanwhile(store, "post", lambda: other.resume_async("r", "no")))
+        with pytest.raises(AlreadyAnswered, match="the question of this token, in run 'r', has its answer"):
+            await mine.resume_async("r", "yes", token=paused.questions[0].token)
+
+    done(main())
+
+
 def test_a_question_whose_answer_waits_in_the_inbox_is_not_pending() -> None:
     async def main() -> None:
         store = MemoryStore()

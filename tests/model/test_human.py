@@ -157,7 +157,7 @@ def test_a_name_that_cannot_be_is_refused(name: Any) -> None:
 @pytest.mark.parametrize(
     "policies",
     [{"retry": Retry(2)}, {"timeout": 3}, {"cache": Cache()}, {"fallback": send}, {"validators": [lambda one: None]}],
-    ids=str,
+    ids=lambda one: str(one).partition(" at 0x")[0],
 )
 def test_policies_of_what_works_are_refused(policies: dict[str, Any]) -> None:
     (name,) = policies

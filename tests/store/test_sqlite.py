@@ -602,3 +602,19 @@ def test_a_store_that_was_closed_serves_again_and_a_lease_shows_no_secret(tmp_pa
 
     asyncio.run(main())
     assert repr(lease("r")) == "<Lease 'r' epoch 1>"
+
+
+def test_a_reader_that_is_cancelled_does_not_disturb_the_store(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = SQLiteStore(tmp_path / "runs.db")
+        await store.append([record("r", 1)], lease("r"))
+        readers = [asyncio.create_task(store.read("r")) for _ in range(20)]
+        await asyncio.sleep(0)
+        for reader in readers[::2]:
+            reader.cancel()
+        await asyncio.wait(readers)
+        assert all(reader.cancelled() for reader in readers[::2])
+        assert all(len(reader.result()) == 1 for reader in readers[1::2])
+        await store.close()
+
+    asyncio.run(main())
