@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import make_archive
 
 import pytest
 from importlib_metadata import Distribution, DistributionFinder
@@ -70,3 +71,21 @@ def test_a_path_that_is_no_plain_folder_of_distributions_is_left_to_importlib(
     monkeypatch.setattr(sys, "path", [str(here / "plain.txt" if name == "plain.txt" else here)])
     scan.cache_clear()
     assert scan() == ()
+
+
+def test_a_plugin_in_a_zip_file_is_found(install: Install, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("acme", "acme_m", "", it="acme_m:It")
+    monkeypatch.setattr(sys, "path", [make_archive(str(here.parent / "acme"), "zip", here)])
+    scan.cache_clear()
+    assert found("acme").target == "acme_m:It"
+
+
+def test_a_plugin_in_an_egg_is_found(install: Install, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("acme", "acme_m", "", it="acme_m:It")
+    egg = here / "acme-1.0.egg"
+    egg.mkdir()
+    (here / "acme-1.0.dist-info").rename(egg / "EGG-INFO")
+    (egg / "EGG-INFO" / "METADATA").rename(egg / "EGG-INFO" / "PKG-INFO")
+    monkeypatch.setattr(sys, "path", [str(egg)])
+    scan.cache_clear()
+    assert found("acme").target == "acme_m:It"
