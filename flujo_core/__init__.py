@@ -6,6 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from flujo_core.agents.builder import AgentBuilder, make_agent_async
+    from flujo_core.agents.roles import (
+        ClassifierAgent,
+        CodeGeneratorAgent,
+        ExtractorAgent,
+        GeneratedCode,
+        JudgeAgent,
+        Plan,
+        PlannedTask,
+        PlannerAgent,
+        Review,
+        ReviewerAgent,
+        ReviewIssue,
+        SQLQuery,
+        SQLQueryAgent,
+        TextSummarizerAgent,
+        TextSummary,
+        Verdict,
+    )
     from flujo_core.config import PluginSettings, Settings
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
@@ -106,6 +125,12 @@ if TYPE_CHECKING:
     from flujo_core.store.sqlite import SQLiteStore
 
 _WHERE = {
+    "agents.builder": ("AgentBuilder", "make_agent_async"),
+    "agents.roles": (
+        "ClassifierAgent", "CodeGeneratorAgent", "ExtractorAgent", "GeneratedCode", "JudgeAgent", "Plan",
+        "PlannedTask", "PlannerAgent", "Review", "ReviewIssue", "ReviewerAgent", "SQLQuery", "SQLQueryAgent",
+        "TextSummarizerAgent", "TextSummary", "Verdict",
+    ),
     "config": ("PluginSettings", "Settings"),
     "engine.stream": ("RunStream",),
     "errors": (
@@ -153,23 +178,26 @@ _WHERE = {
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "AgentInfo", "AgentProtocol", "AgentReply", "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "AppInfo",
-    "AttemptFailed", "AuthorizationRequest", "Branch", "BranchDecided", "BranchesFailed", "Cache", "CacheStore",
-    "CallCompleted", "Check", "Chunk", "ConfigurationError", "ContextConflict", "Decision", "Default",
-    "DefinitionError", "EdgeError", "ErrorInfo", "Flujo", "FlujoError", "From", "HumanInput", "IncompatiblePipeline",
-    "InvalidValue", "ItemTaken", "Lease", "LeaseLost", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting",
-    "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
+    "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReply", "AlreadyAnswered", "AmbiguousAnswer", "AnswerError",
+    "AppInfo", "AttemptFailed", "AuthorizationRequest", "Branch", "BranchDecided", "BranchesFailed", "Cache",
+    "CacheStore", "CallCompleted", "Check", "Chunk", "ClassifierAgent", "CodeGeneratorAgent", "ConfigurationError",
+    "ContextConflict", "Decision", "Default", "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo",
+    "FlujoError", "From", "GeneratedCode", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemTaken",
+    "JudgeAgent", "Lease", "LeaseLost", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
+    "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
     "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
     "NodeStarted", "NotAnApprover", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput",
-    "Pipeline", "PipelineContext", "PipelineResult", "PipelineState", "Plugin", "PluginError", "PluginLoadError",
-    "PluginSettings", "Poisoned", "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed",
-    "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Record", "Registry", "Resources", "Retry", "RunBusy",
-    "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused",
-    "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLiteStore", "SealBroken",
-    "Settings", "SignatureError", "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
+    "Pipeline", "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
+    "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Question", "QuestionAnswered", "QuestionAsked",
+    "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Record", "Registry",
+    "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "RunBusy", "RunCancelled", "RunEnd", "RunEnded",
+    "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted",
+    "RunState", "RunStream", "RunSummary", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "SealBroken", "Settings",
+    "SignatureError", "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
     "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
-    "StoreFactory", "StoreFull", "StoreRefused", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage",
-    "Validator", "Veto", "VoteCast", "diagram", "hookimpl", "step", "walk",
+    "StoreFactory", "StoreFull", "StoreRefused", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued",
+    "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "diagram", "hookimpl",
+    "make_agent_async", "step", "walk",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,8 @@ from flujo_core.hooks.scan import scan
 
 settings.register_profile("flujo", deadline=None, print_blob=True)
 settings.load_profile("flujo")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no child of ours hears it
 
 
 Install = Callable[..., None]

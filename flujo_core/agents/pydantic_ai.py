@@ -106,6 +106,10 @@ async def ask(
         failure = _translated(error, agent)
         failure.usage = usage_of(used)
         raise failure from error
+    except UserError as error:
+        if agent.model is None and not used.requests:
+            raise ModelNotConfigured("the agent has no model; give it one, or the name of one") from error
+        raise
     if isinstance(result.output, DeferredToolRequests):
         return deferred(result.output, messages_json(result.all_messages()), usage_of(used))
     return AgentReply(result.output, usage_of(used))

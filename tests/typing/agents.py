@@ -1,14 +1,26 @@
-"""What the checkers see of agents whose tools wait for people: their requests are no output of the step."""
+"""What the checkers see of agents: what builders and roles give; and that requests of tools are no output of a step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, assert_type
 
 from pydantic import BaseModel
 from pydantic_ai import Agent, DeferredToolRequests
 
-from flujo_core import PipelineContext, Step
+from flujo_core import (
+    AgentBuilder,
+    ClassifierAgent,
+    ExtractorAgent,
+    PipelineContext,
+    Review,
+    ReviewerAgent,
+    SQLQuery,
+    SQLQueryAgent,
+    Step,
+    make_agent_async,
+)
 
 
 class Email(BaseModel):
@@ -48,3 +60,19 @@ assert_type(Step.agent("a", writes, prompt="Hi"), Step[Any, Draft])
 assert_type(Step.agent("a", pays, deps=till, prompt="Hi", input=Email), Step[Email, str])
 assert_type(Step.agent("a", plain, prompt=prompt), Step[Email, Draft])
 assert_type(Step.agent("a", texts), Step[str, str])
+
+
+class Queue(Enum):
+    BILLING = "billing"
+    OTHER = "other"
+
+
+builder = AgentBuilder().with_model("test").with_prompt("Be brief.")
+assert_type(builder.build(), Agent[None, str])
+assert_type(builder.with_output(Draft).with_settings(temperature=0.0).build(), Agent[None, Draft])
+assert_type(make_agent_async("test", "Be brief.", Draft), Agent[None, Draft])
+assert_type(ClassifierAgent(labels=Queue), Agent[None, Queue])
+assert_type(ClassifierAgent(labels=["billing", "other"]), Agent[None, str])
+assert_type(ExtractorAgent(output=Draft), Agent[None, Draft])
+assert_type(Step.agent("review", ReviewerAgent(), input=Draft, prompt="{{ input.text }}"), Step[Draft, Review])
+assert_type(Step.agent("ask", SQLQueryAgent(schema={"users": {"id": "int"}})), Step[str, SQLQuery])
