@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, TypedDict, overload
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic_ai import Agent, ModelRetry, Tool
 from pydantic_ai.models import Model
 from pydantic_ai.output import OutputSpec
@@ -56,7 +56,7 @@ class GeneratedCode(BaseModel):
 
     language: str
     code: str = Field(description="The code alone, without fences around it")
-    explanation: str = Field("", description="What it does, in a sentence or two")
+    explanation: str = Field("", description="What it does, in a sentence or two", max_length=1000)
 
 
 class TextSummary(BaseModel):
@@ -70,31 +70,43 @@ class SQLQuery(BaseModel):
     """A query, and what it looks for."""
 
     sql: str
-    explanation: str = Field("", description="What it looks for, in a sentence")
+    explanation: str = Field("", description="What it looks for, in a sentence", max_length=1000)
 
 
 class ReviewIssue(BaseModel):
     """Something that is wrong with what was reviewed."""
 
     severity: Literal["minor", "major", "critical"]
-    what: str = Field(description="What is wrong, and where")
-    remedy: str = Field("", description="What would mend it")
+    what: str = Field(description="What is wrong, and where", max_length=500)
+    remedy: str = Field("", description="What would mend it", max_length=500)
 
 
 class Review(BaseModel):
     """What a reviewer makes of something."""
 
-    approved: bool
-    issues: list[ReviewIssue] = []
-    summary: str = ""
+    issues: list[ReviewIssue] = Field(max_length=20)
+    summary: str = Field("", max_length=1000)
+
+    @property
+    def approved(self) -> bool:
+        """Whether no issue is more than a minor one."""
+        return all(one.severity == "minor" for one in self.issues)
 
 
 class PlannedTask(BaseModel):
-    """One part of a plan."""
+    """One part of a plan.
 
-    name: str
-    goal: str
+    Attributes:
+        name: Its name, which no other task of the plan has.
+        goal: What is to come of it.
+        needs: The names of tasks that must be done before.
+        worker: Who does it, where the planner knows workers.
+    """
+
+    name: str = Field(max_length=100)
+    goal: str = Field(max_length=500)
     needs: list[str] = Field([], description="The names of the tasks that must be done before")
+    worker: str = ""
 
 
 class Plan(BaseModel):
@@ -104,7 +116,7 @@ class Plan(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What a judge makes of something, criterion by criterion."""
+    """What a judge makes of something: a score, and the reason for it, by criterion."""
 
     scores: dict[str, float]
     reasons: dict[str, str] = {}
@@ -279,27 +291,19 @@ def ExtractorAgent(
 def ReviewerAgent(
     model: Model | str | None = None, *, criteria: Sequence[str] = (), **options: Unpack[Options]
 ) -> Agent[None, Review]:
-    """Looks for what is wrong with something; approves it only where there is nothing major.
+    """Looks for what is wrong with something.
 
     Args:
         model: See the module.
         criteria: What it looks at; none: whatever matters to who will use it.
         options: See ``Options``.
     """
-
-    def consistent(made: Review) -> Review:
-        if made.approved and any(one.severity != "minor" for one in made.issues):
-            raise ModelRetry("What has a major or critical issue is not approved.")
-        if not made.approved and not made.issues:
-            raise ModelRetry("What is not approved has an issue; name it.")
-        return made
-
     listed = "".join(f"\n- {one}" for one in criteria) or " whatever matters to those who will use it."
     prompt = (
         "You review what you are given. Name each issue that is really there, how severe it is, and what would mend it;"
-        f" praise nothing. Approve it unless an issue is major or critical. Look at:{listed}"
+        f" praise nothing. With no issue, or minor ones only, it is approved. Look at:{listed}"
     )
-    return _agent("reviewer", "1", model, prompt, Review, consistent, options)
+    return _agent("reviewer", "1", model, prompt, Review, None, options)
 
 
 def PlannerAgent(
@@ -313,7 +317,7 @@ def PlannerAgent(
 
     Args:
         model: See the module.
-        workers: What can be done, by name: then each task is named as one of them; None: names are free.
+        workers: Who can do tasks, and what each can do, by name: then each task has one of them. None: nobody is named.
         max_tasks: How many tasks there may be.
         options: See ``Options``.
 
@@ -326,26 +330,26 @@ def PlannerAgent(
         raise DefinitionError("a planner with 'workers' has at least one; leave it out for free names")
 
     def ordered(made: Plan) -> Plan:
-        if len(made.tasks) > max_tasks:
-            raise ModelRetry(f"The plan has {len(made.tasks)} tasks; use at most {max_tasks}.")
         done: set[str] = set()
         for task in made.tasks:
-            if workers is not None and task.name not in workers:
-                raise ModelRetry(f"There is nobody for task '{task.name}'; there are: {', '.join(workers)}.")
-            if task.name in done and workers is None:
+            if task.name in done:
                 raise ModelRetry(f"Two tasks are called '{task.name}'; give each a name of its own.")
             if missing := [one for one in task.needs if one not in done]:
                 raise ModelRetry(f"Task '{task.name}' needs '{missing[0]}', which is not a task before it.")
             done.add(task.name)
         return made
 
+    fields: dict[str, Any] = {} if workers is None else {"worker": (Literal[tuple(workers)], ...)}
+    task = create_model("PlannedTask", __base__=PlannedTask, **fields)
+    tasks: Any = (list[task], Field(min_length=1, max_length=max_tasks))  # type: ignore[valid-type]
+    plan: type[Plan] = create_model("Plan", __base__=Plan, tasks=tasks)
     can = "".join(f"\n- {name}: {what}" for name, what in (workers or {}).items())
-    names = f"Name each task as one of those who can do it:{can}" if can else "Give each task a short name of its own."
     prompt = (
-        f"Take the goal that you are given apart into at most {max_tasks} tasks. Each says what is to come of it, and"
-        f" which tasks it needs; these come before it. Plan only what the goal needs. {names}"
+        f"Take the goal that you are given apart into at most {max_tasks} tasks, each with a short name of its own."
+        " Each says what is to come of it, and which tasks it needs; these come before it. Plan only what is needed."
+        + (f" Each task has one of these workers:{can}" if can else "")
     )
-    return _agent("planner", "1", model, prompt, Plan, ordered, options)
+    return _agent("planner", "1", model, prompt, plan, ordered, options)
 
 
 def JudgeAgent(
@@ -370,19 +374,28 @@ def JudgeAgent(
     if not criteria or not low < high:
         raise DefinitionError("a judge has criteria, and a scale from a lower to a higher score")
 
-    def complete(made: Verdict) -> Verdict:
-        if set(made.scores) != set(criteria):
-            raise ModelRetry(f"Score each of these, and nothing else: {', '.join(criteria)}.")
-        if wrong := [name for name, score in made.scores.items() if not low <= score <= high]:
-            raise ModelRetry(f"The score of '{wrong[0]}' is not between {low:g} and {high:g}.")
-        return made
+    class Score(BaseModel):
+        score: float = Field(ge=low, le=high)
+        reason: str = Field("", max_length=500)
 
+    places: dict[str, Any] = {f"c{place}": (Score, Field(alias=name)) for place, name in enumerate(criteria)}
+    scored = create_model("Scores", **places)
+
+    def verdict(scores: BaseModel) -> Verdict:
+        """Gives the score of each criterion."""
+        given: dict[str, Score] = {name: getattr(scores, f"c{place}") for place, name in enumerate(criteria)}
+        return Verdict(
+            scores={name: one.score for name, one in given.items()},
+            reasons={name: one.reason for name, one in given.items() if one.reason},
+        )
+
+    verdict.__annotations__["scores"] = scored
     listed = "".join(f"\n- {name}: {what}" for name, what in criteria.items())
     prompt = (
         f"Score what you are given by each of these criteria, from {low:g} (not at all) to {high:g} (fully), each with"
         f" a short reason. Judge only what is there; length is no merit:{listed}"
     )
-    return _agent("judge", "1", model, prompt, Verdict, complete, options)
+    return _agent("judge", "1", model, prompt, verdict, None, options)
 
 
 def _agent(

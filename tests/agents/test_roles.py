@@ -22,11 +22,14 @@ from flujo_core import (
     Flujo,
     JudgeAgent,
     PlannerAgent,
+    Review,
     ReviewerAgent,
+    ReviewIssue,
     RunFailed,
     SQLQueryAgent,
     Step,
     TextSummarizerAgent,
+    Verdict,
 )
 
 TABLES = {
@@ -74,11 +77,12 @@ def response(value: Any) -> dict[str, Any]:
 
 
 CODE = {"language": "python", "code": "print('hi')"}
-PLAN = {"tasks": [{"name": "read", "goal": "a"}, {"name": "write", "goal": "b", "needs": ["read"]}]}
+PLAN: Any = {"tasks": [{"name": "read", "goal": "a"}, {"name": "write", "goal": "b", "needs": ["read"]}]}
+WORKED = {"tasks": [{**task, "worker": "Ada"} for task in PLAN["tasks"]]}
 QUERY = {"sql": "select name from users"}
-REVIEW = {"approved": True, "issues": [{"severity": "minor", "what": "a typo"}]}
+REVIEW = {"issues": [{"severity": "minor", "what": "a typo"}]}
 CRITERIA = {"true": "t", "short": "s"}
-VERDICT = {"scores": {"true": 1.0, "short": 0.5}}
+VERDICT = {"true": {"score": 1.0}, "short": {"score": 0.5, "reason": "long"}}
 
 
 @pytest.mark.parametrize(
@@ -94,14 +98,11 @@ VERDICT = {"scores": {"true": 1.0, "short": 0.5}}
         (SQLQueryAgent, {"schema": TABLES}, QUERY, {"sql": "selec 1"}, "not SQL of 'sqlite'"),
         (ClassifierAgent, {"labels": ["a", "b"]}, response("a"), response("c"), "'a' or 'b'"),
         (ExtractorAgent, {"output": Person}, {"name": "Ada"}, {"age": 3}, "name"),
-        (ReviewerAgent, {}, REVIEW, {**REVIEW, "issues": [{"severity": "major", "what": "no"}]}, "is not approved"),
-        (ReviewerAgent, {}, REVIEW, {"approved": False}, "has an issue; name it"),
+        (ReviewerAgent, {}, REVIEW, {"issues": [{"severity": "huge", "what": "no"}]}, "'minor', 'major' or 'critical'"),
         (PlannerAgent, {}, PLAN, {"tasks": [*reversed(PLAN["tasks"])]}, "needs 'read', which is not a task before it"),
         (PlannerAgent, {}, PLAN, {"tasks": PLAN["tasks"][:1] * 2}, "Two tasks are called 'read'"),
-        (PlannerAgent, {"max_tasks": 2}, PLAN, {"tasks": PLAN["tasks"] * 2}, "has 4 tasks; use at most 2"),
-        (PlannerAgent, {"workers": {"read": "r", "write": "w"}}, PLAN, {"tasks": [{"name": "x", "goal": ""}]}, "nob"),
-        (JudgeAgent, {"criteria": CRITERIA}, VERDICT, {"scores": {"true": 1}}, "Score each of these, and nothing else"),
-        (JudgeAgent, {"criteria": CRITERIA}, VERDICT, {"scores": {"true": 2, "short": 0}}, "is not between 0 and 1"),
+        (PlannerAgent, {"max_tasks": 2}, PLAN, {"tasks": PLAN["tasks"] * 2}, "at most 2 items"),
+        (PlannerAgent, {"workers": {"Ada": "all", "Bo": "none"}}, WORKED, PLAN, "worker"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_to_the_model_which_tries_again(
@@ -218,6 +219,16 @@ def test_a_role_says_what_it_is_and_which_prompt_it_has(
     assert told.metadata == {"role": role, "prompt_version": "1"}
 
 
-def test_the_overall_score_is_the_mean() -> None:
-    verdict, _ = answered(JudgeAgent, VERDICT, criteria=CRITERIA)
-    assert verdict.overall == 0.75
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"true": {"score": 1}}, "short"), ({**VERDICT, "true": {"score": 2}}, "less than or equal to 1")],
+)
+def test_a_judge_scores_each_criterion_within_the_scale(wrong: Any, said: str) -> None:
+    verdict, script = answered(JudgeAgent, wrong, VERDICT, criteria=CRITERIA)
+    assert verdict == Verdict(scores={"true": 1.0, "short": 0.5}, reasons={"short": "long"}) and verdict.overall == 0.75
+    assert len(script.retries) == 1 and said in script.retries[0]
+
+
+def test_what_has_a_major_issue_is_not_approved() -> None:
+    minor, major = (ReviewIssue(severity=one, what="x") for one in ("minor", "major"))
+    assert Review(issues=[]).approved and Review(issues=[minor]).approved and not Review(issues=[minor, major]).approved
