@@ -7,10 +7,11 @@ from flujo_core.testing.fake import Fake
 from flujo_core.testing.harness import Harness, harness
 from flujo_core.testing.plugin_harness import PluginHarness
 from flujo_core.testing.recorder import HookCall, HookRecorder
+from flujo_core.testing.roles import RoleScore, evaluate_role
 from flujo_core.testing.single import run_step
 from flujo_core.testing.virtual_time import VirtualTime, virtual_time
 
 __all__ = [
-    "Conformance", "Fake", "Harness", "HookCall", "HookRecorder", "PluginHarness", "VirtualTime", "assert_conforms",
-    "harness", "run_step", "virtual_time",
+    "Conformance", "Fake", "Harness", "HookCall", "HookRecorder", "PluginHarness", "RoleScore", "VirtualTime",
+    "assert_conforms", "evaluate_role", "harness", "run_step", "virtual_time",
 ]  # fmt: skip
