@@ -6,24 +6,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from flujo_core.agents.answers import (
+        GeneratedCode,
+        Plan,
+        PlannedTask,
+        Review,
+        ReviewIssue,
+        SQLQuery,
+        TextSummary,
+        Verdict,
+    )
     from flujo_core.agents.builder import AgentBuilder, make_agent_async
     from flujo_core.agents.roles import (
         ClassifierAgent,
         CodeGeneratorAgent,
         ExtractorAgent,
-        GeneratedCode,
         JudgeAgent,
-        Plan,
-        PlannedTask,
         PlannerAgent,
-        Review,
         ReviewerAgent,
-        ReviewIssue,
-        SQLQuery,
         SQLQueryAgent,
         TextSummarizerAgent,
-        TextSummary,
-        Verdict,
     )
     from flujo_core.config import PluginSettings, Settings
     from flujo_core.engine.stream import RunStream
@@ -125,11 +127,13 @@ if TYPE_CHECKING:
     from flujo_core.store.sqlite import SQLiteStore
 
 _WHERE = {
+    "agents.answers": (
+        "GeneratedCode", "Plan", "PlannedTask", "Review", "ReviewIssue", "SQLQuery", "TextSummary", "Verdict",
+    ),
     "agents.builder": ("AgentBuilder", "make_agent_async"),
     "agents.roles": (
-        "ClassifierAgent", "CodeGeneratorAgent", "ExtractorAgent", "GeneratedCode", "JudgeAgent", "Plan",
-        "PlannedTask", "PlannerAgent", "Review", "ReviewIssue", "ReviewerAgent", "SQLQuery", "SQLQueryAgent",
-        "TextSummarizerAgent", "TextSummary", "Verdict",
+        "ClassifierAgent", "CodeGeneratorAgent", "ExtractorAgent", "JudgeAgent", "PlannerAgent", "ReviewerAgent",
+        "SQLQueryAgent", "TextSummarizerAgent",
     ),
     "config": ("PluginSettings", "Settings"),
     "engine.stream": ("RunStream",),
