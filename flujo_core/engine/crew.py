@@ -24,6 +24,7 @@ class Crew:
         edge: Where the tasks of a resumed run wait for each other.
 
     Attributes:
+        collects: Whether the others run on when one fails.
         is_broken: Whether the others are to end, as something went wrong in one.
         is_paused: Whether one waits for people.
         is_closed: Whether nothing more is to begin in any of them, even if it does not heed its cancellation.
@@ -31,7 +32,7 @@ class Crew:
 
     def __init__(self, limit: int | None, *, collects: bool, edge: Edge | None = None) -> None:
         self._limit = limit
-        self._collects = collects
+        self.collects = collects
         self._edge = edge
         self.is_paused = False
         self._running: set[asyncio.Task[Any]] = set()
@@ -39,6 +40,12 @@ class Crew:
         self._waiter: asyncio.Future[None] | None = None
         self.is_broken = False
         self.is_closed = False
+        self._expects = False
+
+    @property
+    def is_last(self) -> bool:
+        """Whether one is at work at most, and nothing else is waited for."""
+        return len(self._running) <= 1 and not self._expects
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Starts one more."""
@@ -56,8 +63,10 @@ class Crew:
     async def until(self, work: asyncio.Future[Any]) -> None:
         """Waits until ``work`` is done, or the crew is broken."""
         work.add_done_callback(self._wake)
+        self._expects = True
         while not work.done() and not self.is_broken:
             await self._change()
+        self._expects = False
 
     @asynccontextmanager
     async def at_work(self, journal: Journal) -> AsyncIterator[None]:
@@ -117,7 +126,7 @@ class Crew:
             self.is_paused = True
         elif error is not None:
             self._failures.append(error)
-            if not self._collects or not isinstance(error, StepError):
+            if not self.collects or not isinstance(error, StepError):
                 self.is_broken = True
         if self.is_broken or not self._running or self._limit is not None:
             self._wake()

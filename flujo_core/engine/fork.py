@@ -13,7 +13,7 @@ from flujo_core.engine.block import Attempt, Block, Join
 from flujo_core.engine.crew import Crew
 from flujo_core.engine.decide import decide
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
-from flujo_core.engine.journal import NULL, now
+from flujo_core.engine.journal import NULL, Journal, now
 from flujo_core.engine.later import Later, given
 from flujo_core.engine.past import AttemptPast
 from flujo_core.errors import BranchesFailed, IncompatiblePipeline, InvalidValue, StepError
@@ -95,7 +95,15 @@ class Fork:
                 self.outputs[index] = await run_all(parts, frame, value)
         except StepError as error:
             self.errors[frame.prefix[:-1]] = error
+            if self.crew.collects:  # else the crew makes it durable before it ends the others
+                await self._flush(frame.run.journal)
             raise
+        await self._flush(frame.run.journal)
+
+    async def _flush(self, journal: Journal) -> None:
+        """Makes the end of a branch or item durable, however long the others run."""
+        if journal.live and not self.crew.is_last:
+            await journal.flush()
 
     def check(self) -> None:
         """Raises what failed, where all were to run to their ends.

@@ -230,6 +230,7 @@ async def _around(program: Program, run: LiveRun, around: AroundRun, value: Any)
             if run.edge is not None:
                 run.edge.check()
             within = Ending("completed", given(output))
+            await run.journal.flush()
         except BaseException as error:
             within = ended_by(error)
         return end_of(run, within)

@@ -86,8 +86,6 @@ def _lists_plugins(place: str) -> bool:
     group = GROUP.encode()
     for name in os.listdir(place):
         kind = name.lower().rpartition(".")[2]
-        if kind == "egg":
-            return True
         if kind in ("dist-info", "egg-info"):
             try:
                 with open(os.path.join(place, name, "entry_points.txt"), "rb") as file:

@@ -145,14 +145,17 @@ def test_interrupting_the_process_leaves_a_truthful_status(tmp_path: Path) -> No
 
         Flujo(wait, store=f"sqlite:///{sys.argv[1]}").run(1, run_id="r")
     """
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "runs.db")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert child.stdout is not None and child.stdout.readline().strip() == "waiting"
-    child.send_signal(signal.SIGINT)
-    child.communicate(timeout=20)
-    assert child.returncode != 0
+    ) as child:  # fmt: skip
+        assert child.stdout is not None and child.stdout.readline().strip() == "waiting"
+        child.send_signal(signal.SIGINT)
+        try:
+            child.communicate(timeout=20)
+        finally:
+            child.kill()
+    assert child.returncode not in (0, -signal.SIGKILL)
     assert _statuses(tmp_path / "runs.db") == ["cancelled"]
 
 

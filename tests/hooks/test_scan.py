@@ -63,16 +63,6 @@ def test_a_finder_of_another_kind_may_know_plugins(
     assert found("acme").target == "acme_m:It"
 
 
-@pytest.mark.parametrize("name", ["plain.txt", "old-1.0-py3.11.egg"])
-def test_a_path_that_is_no_plain_folder_of_distributions_is_left_to_importlib(
-    install: Install, here: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    (here / name).write_text("")
-    monkeypatch.setattr(sys, "path", [str(here / "plain.txt" if name == "plain.txt" else here)])
-    scan.cache_clear()
-    assert scan() == ()
-
-
 def test_a_plugin_in_a_zip_file_is_found(install: Install, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("acme", "acme_m", "", it="acme_m:It")
     monkeypatch.setattr(sys, "path", [make_archive(str(here.parent / "acme"), "zip", here)])
