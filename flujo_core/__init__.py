@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SQLQueryAgent,
         TextSummarizerAgent,
     )
+    from flujo_core.agents.spec import agent_from_spec, agent_spec_schema
     from flujo_core.config import PluginSettings, Settings
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
@@ -135,6 +136,7 @@ _WHERE = {
         "ClassifierAgent", "CodeGeneratorAgent", "ExtractorAgent", "JudgeAgent", "PlannerAgent", "ReviewerAgent",
         "SQLQueryAgent", "TextSummarizerAgent",
     ),
+    "agents.spec": ("agent_from_spec", "agent_spec_schema"),
     "config": ("PluginSettings", "Settings"),
     "engine.stream": ("RunStream",),
     "errors": (
@@ -200,8 +202,8 @@ __all__ = [
     "SignatureError", "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
     "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
     "StoreFactory", "StoreFull", "StoreRefused", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued",
-    "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "diagram", "hookimpl",
-    "make_agent_async", "step", "walk",
+    "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "agent_from_spec",
+    "agent_spec_schema", "diagram", "hookimpl", "make_agent_async", "step", "walk",
 ]  # fmt: skip
 
 
