@@ -1,16 +1,18 @@
 """What functions and agents are: the name by which one is known again, and a digest of what it does.
 
-The digest of a function is made of its bytecode, with constants in the places of their numbers: it does not change with
-comments, docstrings, or the lines that it stands on. It does with the minor version of Python, which is why a manifest
-says which one that was.
+The digest of a function is made of its bytecode, with constants in the places of their numbers, and jumps told by which
+instruction they lead to: it does not change with comments, docstrings, or the lines that it stands on (but, before
+Python 3.13, with the lines of some conditions). It does with the minor version of Python, which is why a manifest says
+which one that was.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dis import EXTENDED_ARG, hasconst, opmap
+from dis import EXTENDED_ARG, hasconst, hasjrel, opmap, opname
 from functools import partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
 from typing import Any, Protocol, runtime_checkable
@@ -22,7 +24,14 @@ LENGTH = 12
 """How many hexadecimal digits of a digest are kept."""
 
 WITH_CONSTANT = frozenset(hasconst)
+JUMPS = frozenset(hasjrel)
+CACHE = bytes((opmap["CACHE"],))
 MEANINGLESS = frozenset({opmap["NOP"], opmap["CACHE"], EXTENDED_ARG})
+PAIR = re.compile(r"((?:LOAD|STORE)_FAST(?:_BORROW)?)_((?:LOAD|STORE)_FAST(?:_BORROW)?)")
+PAIRS = {
+    code: tuple(opmap[one] for one in found.groups()) for name, code in opmap.items() if (found := PAIR.fullmatch(name))
+}
+"""Since Python 3.13: instructions that are two in one, which the compiler makes where the two are of one line."""
 MAIN = ("__main__", "__mp_main__")
 PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -94,7 +103,7 @@ def _from_around(function: FunctionType) -> Iterator[Any]:
         return
     code = function.__code__
     own = {*code.co_varnames, *code.co_cellvars}
-    sets = {arg - len(own) for op, arg in _instructions(code) if op == opmap["STORE_DEREF"]}
+    sets = {arg - len(own) for op, arg, _place in _instructions(code) if op == opmap["STORE_DEREF"]}
     for index, cell in enumerate(function.__closure__):
         if index not in sets and cell != CellType():
             yield cell.cell_contents
@@ -117,22 +126,52 @@ def _values(values: Iterable[Any], seen: set[int]) -> Iterator[str]:
 def _code(code: CodeType) -> Iterator[str]:
     """What a function's body does; functions in it are part of it."""
     yield f"{code.co_argcount} {code.co_kwonlyargcount} {code.co_flags & 0x0C} {' '.join(code.co_names)}"
-    yield code.co_exceptiontable.hex()
-    for op, arg in _instructions(code):
-        if op not in WITH_CONSTANT:
-            yield f"{op} {arg}"
-            continue
-        yield f"{op}"
-        yield from _constant(code.co_consts[arg])
+    raw, meant = code.co_code, list(_instructions(code))
+    line = code.co_firstlineno if "__firstlineno__" in code.co_names else ...  # of a class: since Python 3.13
+    places = [place for _op, _arg, place in meant]
+    for start, end, target, depth in _guarded(code):
+        yield " ".join(str(bisect_left(places, place)) for place in (start, end, target)) + f" {depth}"
+    for op, arg, place in meant:
+        if op in WITH_CONSTANT:
+            yield f"{op}"
+            yield from () if code.co_consts[arg] == line else _constant(code.co_consts[arg])
+        else:
+            yield f"{op} {bisect_left(places, _target(raw, op, arg, place)) if op in JUMPS else arg}"
 
 
-def _instructions(code: CodeType) -> Iterator[tuple[int, int]]:
+def _instructions(code: CodeType) -> Iterator[tuple[int, int, int]]:
+    """The instructions that mean something: what each does, its argument, and the place of its code."""
     raw, more = code.co_code, 0
     for place in range(0, len(raw), 2):
         op, arg = raw[place], raw[place + 1] | more
         more = arg << 8 if op == EXTENDED_ARG else 0
-        if op not in MEANINGLESS:
-            yield op, arg
+        if op in PAIRS:
+            first, second = PAIRS[op]
+            yield first, arg >> 4, place
+            yield second, arg & 15, place
+        elif op not in MEANINGLESS:
+            yield op, arg, place
+
+
+def _target(raw: bytes, op: int, arg: int, place: int) -> int:
+    """The place that a jump leads to, which is told from behind the jump and its cache."""
+    behind = next(one for one in range(place + 2, len(raw) + 2, 2) if not raw.startswith(CACHE, one))
+    return behind + (-2 if "BACKWARD" in opname[op] else 2) * arg
+
+
+def _guarded(code: CodeType) -> Iterator[tuple[int, int, int, int]]:
+    """The places that exceptions are caught between, the place of what catches them, and how deep the stack is then.
+
+    The format is that of CPython's ``Objects/exception_handling_notes.txt``: four numbers an entry, of six bits a byte.
+    """
+    told, numbers, number = code.co_exceptiontable, [], 0
+    for byte in told:
+        number = number << 6 | byte & 0x3F
+        if not byte & 0x40:
+            numbers.append(number)
+            number = 0
+    for start, length, target, depth in zip(*[iter(numbers)] * 4, strict=True):
+        yield start * 2, (start + length) * 2, target * 2, depth
 
 
 def _constant(value: Any) -> Iterator[str]:

@@ -205,19 +205,28 @@ def f(a, b=1):
     total = a + b
     if total > 10:
         return {'big': total}
+    while total:
+        try:
+            total = total - a
+        except ValueError:
+            break
     return [g(total) for g in (str, int)]
 """
 SAME = [
     "# a comment\n\n\n" + PLAIN,
-    PLAIN.replace("    total =", '    """What it does.\n\n    At length."""\n    total ='),
+    PLAIN.replace("    total = a +", '    """What it does.\n\n    At length."""\n    total = a +'),
     PLAIN.replace("    if", "\n\n    # why\n    if"),
     PLAIN.replace("a + b", "(\n        a\n        + b\n    )"),
+    PLAIN.replace("total - a", "(\n                total\n                - a\n            )"),
+    PLAIN.replace("            break", "            pass\n            break"),
     PLAIN.replace("def f(a, b=1):", "def f(a: int, b: int = 1) -> object:"),
 ]
 OTHER = [
     PLAIN.replace("b=1", "b=2"), PLAIN.replace("b=1", "*, b=1"), PLAIN.replace("a + b", "a - b"),
     PLAIN.replace("> 10", "> 11"), PLAIN.replace("'big'", "'large'"), PLAIN.replace("str, int", "str, len"),
     PLAIN.replace("g(total)", "g(total + 1)"), PLAIN.replace("a + b", "a + b\n    print(a)"), "def f(): ...",
+    PLAIN.replace("break", "continue"), PLAIN.replace("ValueError", "KeyError"),
+    PLAIN.replace("total - a", "a - total"),
 ]  # fmt: skip
 
 
