@@ -254,8 +254,9 @@ class _Tuple(tuple[Any, ...]):
     """What all named tuples have."""
 
     __slots__ = ()
-    _fields: ClassVar[tuple[str, ...]]
-    _field_defaults: ClassVar[dict[str, Any]]
+    if TYPE_CHECKING:  # pydantic 2.12 takes annotations of bases for fields
+        _fields: ClassVar[tuple[str, ...]]
+        _field_defaults: ClassVar[dict[str, Any]]
     __signature__ = _Signature()
 
     @classmethod
