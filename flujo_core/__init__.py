@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         NoCase,
         NotAnApprover,
         OutputRejected,
+        PausedWhileStreaming,
         PluginError,
         PluginLoadError,
         Poisoned,
@@ -101,13 +102,14 @@ if TYPE_CHECKING:
         RunPaused,
         RunResumed,
         RunStarted,
+        SegmentRestarted,
         StepCompleted,
         StepFailed,
         StepStarted,
         TokenReissued,
         VoteCast,
     )
-    from flujo_core.model.flow import Check, Node, Pipeline, walk
+    from flujo_core.model.flow import Check, Node, Pipeline, StreamingNode, StreamingPipeline, walk
     from flujo_core.model.human import HumanInput
     from flujo_core.model.inputs import From
     from flujo_core.model.loop import Loop
@@ -121,7 +123,7 @@ if TYPE_CHECKING:
     from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult
     from flujo_core.model.signature import Resources, RunInfo
     from flujo_core.model.state import PipelineState
-    from flujo_core.model.step import Step, step
+    from flujo_core.model.step import Step, StreamingStep, step
     from flujo_core.store.cache import CacheStore, MemoryCache
     from flujo_core.store.memory import MemoryStore
     from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store, StoreFactory
@@ -143,7 +145,8 @@ _WHERE = {
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "ConfigurationError", "ContextConflict",
         "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue", "LeaseLost",
         "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected",
-        "ModelUnavailable", "NoCase", "NotAnApprover", "OutputRejected", "PluginError", "PluginLoadError", "Poisoned",
+        "ModelUnavailable", "NoCase", "NotAnApprover", "OutputRejected", "PausedWhileStreaming", "PluginError",
+        "PluginLoadError", "Poisoned",
         "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError", "StaleState", "StateError",
         "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownQuestion", "UnknownRun",
     ),
@@ -159,9 +162,9 @@ _WHERE = {
         "AttemptFailed", "BranchDecided", "CallCompleted", "Chunk", "ErrorInfo", "ItemTaken", "LoopDecided",
         "NodeCompleted", "NodeFailed", "NodeStarted", "Origin", "QuestionAnswered", "QuestionAsked", "QuestionLapsed",
         "QuestionTerms", "QuestionWithdrawn", "RunEnded", "RunEvent", "RunPaused", "RunResumed", "RunStarted",
-        "StepCompleted", "StepFailed", "StepStarted", "TokenReissued", "VoteCast",
+        "SegmentRestarted", "StepCompleted", "StepFailed", "StepStarted", "TokenReissued", "VoteCast",
     ),
-    "model.flow": ("Check", "Node", "Pipeline", "walk"),
+    "model.flow": ("Check", "Node", "Pipeline", "StreamingNode", "StreamingPipeline", "walk"),
     "model.human": ("HumanInput",),
     "model.inputs": ("From",),
     "model.loop": ("Loop",),
@@ -175,7 +178,7 @@ _WHERE = {
     "model.run": ("NodeResult", "QuestionState", "RunState", "StepResult"),
     "model.signature": ("Resources", "RunInfo"),
     "model.state": ("PipelineState",),
-    "model.step": ("Step", "step"),
+    "model.step": ("Step", "StreamingStep", "step"),
     "store.cache": ("CacheStore", "MemoryCache"),
     "store.memory": ("MemoryStore",),
     "store.protocol": ("Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory"),
@@ -193,17 +196,18 @@ __all__ = [
     "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
     "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
     "NodeStarted", "NotAnApprover", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput",
-    "Pipeline", "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
-    "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Question", "QuestionAnswered", "QuestionAsked",
-    "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Record", "Registry",
-    "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "RunBusy", "RunCancelled", "RunEnd", "RunEnded",
-    "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted",
-    "RunState", "RunStream", "RunSummary", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "SealBroken", "Settings",
-    "SignatureError", "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
-    "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
-    "StoreFactory", "StoreFull", "StoreRefused", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued",
-    "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "agent_from_spec",
-    "agent_spec_schema", "diagram", "hookimpl", "make_agent_async", "step", "walk",
+    "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask",
+    "PlannerAgent", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Question",
+    "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms",
+    "QuestionWithdrawn", "Record", "Registry", "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent",
+    "RunBusy", "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused",
+    "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLQuery",
+    "SQLQueryAgent", "SQLiteStore", "SealBroken", "SegmentRestarted", "Settings", "SignatureError", "Skip",
+    "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy",
+    "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull",
+    "StoreRefused", "StreamingNode", "StreamingPipeline", "StreamingStep", "TextSummarizerAgent", "TextSummary",
+    "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast",
+    "agent_from_spec", "agent_spec_schema", "diagram", "hookimpl", "make_agent_async", "step", "walk",
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ FlujoError
 │   │   ├── ModelUnavailable    it did not answer, or was overloaded: trying again may help
 │   │   ├── ModelRejected       it refused the request: trying the same again will not help
 │   │   └── ModelMisbehaved     it answered, and never with what was asked for
+│   ├── PausedWhileStreaming    a step or a hook asks a person while steps stream into each other
 │   ├── Poisoned                a step was begun again and again, and its process died each time
 │   └── QuestionExpired         (also an AnswerError) nobody answered in time
 ├── PluginError                 a plugin's hook raised, or gave what it must not give
@@ -155,6 +156,10 @@ class ModelRejected(ModelError):
 
 class ModelMisbehaved(ModelError):
     """The model answered, and never with what was asked for."""
+
+
+class PausedWhileStreaming(StepError):
+    """A step or a hook asks a person while steps stream into each other: what has left cannot wait for the answer."""
 
 
 class Poisoned(StepError):

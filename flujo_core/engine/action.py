@@ -9,6 +9,8 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from flujo_core.backend.local import workers
+from flujo_core.backend.task import uninterrupted
+from flujo_core.engine.channel import close
 from flujo_core.engine.frame import MISSING, Frame
 from flujo_core.model.action import AgentAction, FunctionAction, HumanAction, RegisteredAction
 from flujo_core.model.agent import AgentProtocol, AgentReply, CallLog, Deferred, ModelAgent, Usage, model_name
@@ -19,7 +21,10 @@ from flujo_core.model.template import Template
 from flujo_core.model.wiring import Source
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from flujo_core.agents.tool_drafts import ToolDrafts
+    from flujo_core.engine.pieces import Pieces
     from flujo_core.model.context import PipelineContext
 
 
@@ -44,6 +49,7 @@ class Turn(NamedTuple):
         alive: Called at each sign of life, where somebody waits for one.
         calls: The finished calls of an agent's attempt; None where nothing is journaled.
         deferred: What an agent waited for, and the answers by the ids of the tool calls; None: it begins anew.
+        pieces: Where the pieces of the output go, if anybody wants them.
     """
 
     frame: Frame
@@ -56,6 +62,7 @@ class Turn(NamedTuple):
     alive: Callable[[], None] | None = None
     calls: CallLog | None = None
     deferred: tuple[Deferred, Mapping[str, Any]] | None = None
+    pieces: Pieces | None = None
 
 
 class Action(Protocol):
@@ -85,7 +92,7 @@ def action_of(step: Step[Any, Any], sources: Mapping[From, Source]) -> Action:
     """
     assert not isinstance(step.action, RegisteredAction)  # what it stands for is in its place
     if isinstance(step.action, FunctionAction):
-        return Call(step.action, sources)
+        return Call(step.action, sources) if step.item is None else CallStream(step.action, sources)
     if isinstance(step.action, HumanAction):
         return AskPerson(step.action, sources)
     if isinstance(step.action.agent, ModelAgent):
@@ -99,6 +106,8 @@ def direct_call(step: Step[Any, Any]) -> Callable[[Any], Awaitable[Any]] | None:
         return None
     signature = step.action.signature
     if not signature.is_async or signature.injected or signature.named or not signature.has_input:
+        return None
+    if step.item is not None or step.takes_item is not None:
         return None
     return step.action.function
 
@@ -144,6 +153,25 @@ class Call:
         if kind == "context":
             return turn.context
         return turn.frame.run.resources if kind == "resources" else run_info(turn)
+
+
+class CallStream(Call):
+    """Calls a function that yields; it is closed, however it is left."""
+
+    async def act(self, turn: Turn) -> tuple[Any, None]:
+        pieces, source = turn.pieces, cast("AsyncIterator[Any]", self.call(turn))
+        assert pieces is not None
+        try:
+            async for piece in source:
+                if turn.alive is not None:
+                    turn.alive()
+                if not await pieces.give(piece):
+                    break
+            else:
+                await pieces.end()
+        finally:
+            await uninterrupted(close(source))
+        return pieces.whole(), None
 
 
 class AskAgent:
@@ -210,8 +238,8 @@ class AskModelAgent:
         async def on_text(text: str) -> None:
             if turn.alive is not None:
                 turn.alive()
-            if run.streams_text:
-                await journal.chunk(turn.address, turn.attempt, text)
+            if turn.pieces is not None:
+                await turn.pieces.give(text)
 
         about = {"run_id": journal.run_id, "tenant": journal.tenant, "address": turn.address, "attempt": turn.attempt}
         resumed, answers = turn.deferred or (None, None)
@@ -223,12 +251,14 @@ class AskModelAgent:
             models=run.models,
             capabilities=self._capabilities,
             metadata={"flujo": about},
-            on_text=on_text if run.streams_text or turn.alive is not None else None,
+            on_text=on_text if turn.pieces is not None or turn.alive is not None else None,
             log=turn.calls,
             drafts=drafts,
             resumed=resumed,
             answers=answers,
         )
+        if turn.pieces is not None:
+            await turn.pieces.end()
         return (reply, reply.usage) if isinstance(reply, Deferred) else (reply.output, reply.usage)
 
     def _tool_drafts(self, turn: Turn) -> ToolDrafts | None:

@@ -15,10 +15,12 @@ from flujo_core.engine.action import Turn, plain_address
 from flujo_core.engine.again import changed_by, failure_again, patch_of
 from flujo_core.engine.cached import Entry, NodeCache
 from flujo_core.engine.calls import Calls, pause_of, question_again
+from flujo_core.engine.channel import Inlet
 from flujo_core.engine.decide import decide
 from flujo_core.engine.failure import FAILING, PASSING, Stopped, failed, fallen, told
 from flujo_core.engine.frame import Frame, Parts, changed_fields, owned, run_all
 from flujo_core.engine.journal import EMPTY, NULL, now
+from flujo_core.engine.pieces import Pieces
 from flujo_core.engine.plan import Plan, Yield
 from flujo_core.engine.question import Answered, Asking, answer_type, kept
 from flujo_core.engine.resumption import Again
@@ -31,6 +33,7 @@ from flujo_core.errors import (
     StepError,
     StepTimeout,
 )
+from flujo_core.hooks.call import StepCall
 from flujo_core.model.agent import CallLog, CallsDiffer, Deferred, Usage
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import State, draft, touched
@@ -53,9 +56,11 @@ class Execution:
         started: When it began, in seconds since the epoch.
         given: Its input as it came, which hooks may have changed.
         again: Where it goes on, if it has begun before.
+        pieces: Where the pieces of its output go, if it streams.
+        call: The call, as hooks know it, where there are hooks.
     """
 
-    __slots__ = ("address", "again", "frame", "given", "plan", "run", "started", "value")
+    __slots__ = ("address", "again", "call", "frame", "given", "pieces", "plan", "run", "started", "value")
 
     def __init__(self, plan: Plan, frame: Frame, address: str, value: Any, started: float) -> None:
         self.plan = plan
@@ -65,6 +70,8 @@ class Execution:
         self.value = self.given = value
         self.started = started
         self.again: Again | None = None
+        self.call: StepCall | None = None
+        self.pieces = None if plan.item is None else Pieces(self)
 
     async def result(self) -> Yield:
         """What there is to commit, where no hooks have a say and nothing is recorded.
@@ -161,11 +168,12 @@ class Execution:
         Raises:
             InvalidValue: The output or a field of the context has a value that does not fit.
         """
-        output = self.plan.checked(output)
+        is_whole = self.pieces is None or self.pieces.collects
+        output = self.plan.checked(output) if is_whole else None
         patch = self._patch(looked_at) if looked_at else NO_PATCH
         if self.run.journal.store is None:
             return Yield(output, output, patch, looked_at, attempt, usage, source=source)
-        value, restored = encoded(output, self.plan.gives, "its output")
+        value, restored = encoded(output, self.plan.gives, "its output") if is_whole else (NULL, None)
         if not patch:
             return Yield(output, restored, patch, looked_at, attempt, usage, value, source=source)
         state, patch = patch_adapter(self.run.context_type).encoded(patch)
@@ -232,7 +240,7 @@ class Execution:
         if action.needs_context:
             context = draft(self.run.context_type, ChainMap(looked_at, state) if looked_at else state)
         turn = Turn(self.frame, self.address, value, context, attempt, None, feedback, calls=calls, deferred=deferred)
-        output, usage = await self._act(turn)
+        output, usage = await self._streamed(turn)
         if context is not None:
             looked_at = looked_at | touched(context)
         try:
@@ -250,6 +258,21 @@ class Execution:
         except (InvalidValue, OutputRejected) as error:
             error.usage = usage
             raise
+
+    async def _streamed(self, turn: Turn) -> tuple[Any, Usage | None]:
+        """Acts, with what it streams from, and where its pieces go."""
+        pieces = self.pieces
+        if pieces is None and self.run.streams_text:
+            pieces = Pieces(self, collects=False)
+        if pieces is not None:
+            pieces.begin(turn.attempt)
+            turn = turn._replace(pieces=pieces)
+        if not isinstance(turn.value, Inlet):
+            return await self._act(turn)
+        try:
+            return await self._act(turn._replace(value=turn.value.channel))
+        finally:
+            turn.value.channel.leave()
 
     async def _act(self, turn: Turn) -> tuple[Any, Usage | None]:
         limits = self.plan.limits

@@ -17,7 +17,7 @@ from flujo_core.engine.plan import Plan, Yield
 from flujo_core.engine.question import Asking, Paused, publish
 from flujo_core.engine.resumption import resumed
 from flujo_core.errors import StepError
-from flujo_core.model.event import StepCompleted, StepFailed, StepStarted
+from flujo_core.model.event import SegmentRestarted, StepCompleted, StepFailed, StepStarted
 from flujo_core.model.patch import NO_PATCH, Patch, apply
 from flujo_core.model.value import encoded
 from flujo_core.store.protocol import Record
@@ -32,12 +32,12 @@ class Leaf:
         keeps: Whether other steps name its output.
     """
 
-    __slots__ = ("_direct", "_keeps", "_plan", "_segment", "_static")
+    __slots__ = ("_direct", "_segment", "_static", "keeps", "plan")
 
     def __init__(self, plan: Plan, static: str = "", *, keeps: bool) -> None:
-        self._plan = plan
+        self.plan = plan
         self._static = static
-        self._keeps = keeps
+        self.keeps = keeps
         self._direct = plan.direct
         self._segment = plan.segment
 
@@ -71,27 +71,23 @@ class Leaf:
         if journal.live:
             await journal.flush()
         if self._direct is not None and not run.hooked:
-            output = await self._call(journal, address, value, started)
-        else:
-            output = await self._finish(Execution(self._plan, frame, address, value, started))
-        if self._keeps:
-            frame.keep(self._plan.name, output)
-        return output
+            return await self._call(frame, address, value, started)
+        return await self._finish(Execution(self.plan, frame, address, value, started))
 
-    async def _call(self, journal: Journal, address: str, value: Any, started: float) -> Any:
+    async def _call(self, frame: Frame, address: str, value: Any, started: float) -> Any:
         """The short way of a step that only calls an async function, where no hooks have a say."""
         assert self._direct is not None
-        data = NULL
+        journal, data = frame.run.journal, NULL
         try:
-            output = restored = self._plan.checked(await self._direct(value))
+            output = restored = self.plan.checked(await self._direct(value))
             if journal.store is not None:
-                data, restored = encoded(output, self._plan.gives, "its output")
+                data, restored = encoded(output, self.plan.gives, "its output")
         except PASSING:
             raise
         except FAILING as error:
             failure = failed(error, address)
             failure.__cause__ = error
-            _record_failure(journal, address, failure, started)
+            record_failure(journal, address, failure, started)
             raise failure from error
         except Asking as asking:
             publish(journal, address, asking, started)
@@ -99,6 +95,8 @@ class Leaf:
                 await journal.flush(surely=True)
             raise Paused from None
         journal.stage(_completed(journal, address, started, 1, output, NO_PATCH), data)
+        if self.keeps:
+            frame.keep(self.plan.name, restored)
         return restored
 
     async def _finish(self, work: Execution) -> Any:
@@ -106,37 +104,37 @@ class Leaf:
         journal, address = work.run.journal, work.address
         try:
             made = await (hooked(work) if work.run.hooked or work.again is not None else work.result())
+            if work.pieces is not None:
+                await work.pieces.finish(made)
         except StepError as failure:
-            _record_failure(journal, address, failure, work.started)
+            record_failure(journal, address, failure, work.started)
             journal.withdraw(address)
             raise
         except Asking as asking:
             publish(journal, address, asking, work.started)
             await journal.flush(surely=True)
             raise Paused from None
-        self._commit(work.frame, address, made, work.started)
+        self.commit(work.frame, address, made, work.started)
         return made.restored
 
     async def _again(self, frame: Frame, address: str, value: Any, known: StepPast) -> Any:
         """Goes on where the step was when the run was left."""
         if known.outcome is not None:
-            output = self._recorded(frame, known.outcome)
-        else:
-            value = given(value)
-            again = await resumed(frame.run, address, known)
-            await thread_ended(frame, address)
-            journal = frame.run.journal
-            if again.begins:
-                journal.stage(StepStarted(*journal.head(address, now()), again.attempt))
-                await journal.flush()
-            work = Execution(self._plan, frame, address, value, again.started)
-            work.again = again
-            output = await self._finish(work)
-        if self._keeps:
-            frame.keep(self._plan.name, output)
-        return output
+            return self.recorded(frame, known.outcome)
+        value = given(value)
+        again = await resumed(frame.run, address, known)
+        await thread_ended(frame, address)
+        journal = frame.run.journal
+        if again.begins:
+            if self.plan.item is not None and known.deaths:
+                journal.stage(SegmentRestarted(*journal.head(address, now()), again.attempt, (self.plan.name,)))
+            journal.stage(StepStarted(*journal.head(address, now()), again.attempt))
+            await journal.flush()
+        work = Execution(self.plan, frame, address, value, again.started)
+        work.again = again
+        return await self._finish(work)
 
-    def _recorded(self, frame: Frame, record: Record) -> Any:
+    def recorded(self, frame: Frame, record: Record) -> Any:
         """What the journal has of a step that was committed, or has failed: nothing is called.
 
         Raises:
@@ -152,15 +150,24 @@ class Leaf:
         if patch:
             apply(frame.state, patch)
         migrate = run.migrations.of(self._static, record.sequence)
-        return output_later(record.run_id, record, self._plan.gives, migrate)
+        output = output_later(record.run_id, record, self.plan.gives, migrate)
+        if self.keeps:
+            frame.keep(self.plan.name, output)
+        return output
 
-    def _commit(self, frame: Frame, address: str, made: Yield, started: float) -> None:
+    def address(self, frame: Frame) -> str:
+        """Its address in a scope."""
+        return frame.prefix + self._segment
+
+    def commit(self, frame: Frame, address: str, made: Yield, started: float) -> None:
         journal = frame.run.journal
         event = _completed(journal, address, started, made.attempt, made.output, made.patch)
         event.usage, event.source = made.usage, made.source
         journal.stage(event, made.value, made.state)
         if made.patch:
             apply(frame.state, made.patch)
+        if self.keeps:
+            frame.keep(self.plan.name, made.restored)
 
 
 def _completed(
@@ -173,7 +180,7 @@ def _completed(
     )
 
 
-def _record_failure(journal: Journal, address: str, failure: StepError, started: float) -> None:
+def record_failure(journal: Journal, address: str, failure: StepError, started: float) -> None:
     """Records that the step failed for good."""
     at, cause = now(), failure.__cause__
     of_another = isinstance(cause, StepError) and cause.address is not None  # its fallback's: both are told then

@@ -11,10 +11,11 @@ from flujo_core.engine.call import Leaf
 from flujo_core.engine.fork import MapBlock, ParallelBlock
 from flujo_core.engine.frame import Part, Parts
 from flujo_core.engine.plan import Plan
+from flujo_core.engine.segment import Segment
 from flujo_core.engine.sequence import BranchBlock, LoopBlock, PipelineBlock
 from flujo_core.errors import DefinitionError
 from flujo_core.model.branch import Branch
-from flujo_core.model.flow import FALLBACK, Node, Pipeline, join, parts_of
+from flujo_core.model.flow import FALLBACK, Node, Pipeline, join, parts_of, streams_of
 from flujo_core.model.inputs import RUN_INPUT
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
@@ -46,7 +47,12 @@ class Compiler:
 
     def parts(self, node: Node[Any, Any], path: str) -> Parts:
         """The parts that run in a scope, one after the other."""
-        return tuple(self._part(one, join(path, one.label)) for one in parts_of(node))
+        made: list[Part] = []
+        for group in streams_of(parts_of(node)):
+            found = [self._part(one, join(path, one.label)) for one in group]
+            leaves = [one for one in found if isinstance(one, Leaf)]
+            made.append(found[0] if len(group) == 1 else Segment(leaves))
+        return tuple(made)
 
     def _part(self, node: Node[Any, Any], address: str) -> Part:
         keeps = address in self._wiring.kept

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from urllib.parse import unquote
 
 from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.again import value_later
 from flujo_core.engine.block import Attempt, Block, Join
+from flujo_core.engine.channel import close
 from flujo_core.engine.crew import Crew
 from flujo_core.engine.decide import decide
 from flujo_core.engine.frame import Frame, Parts, owned, run_all
@@ -28,13 +29,6 @@ from flujo_core.model.value import adapter, encoded, validated
 
 END: Any = object()
 """What comes after the last item."""
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    """An async generator, and what is like one."""
-
-    async def aclose(self) -> None: ...
 
 
 class Fork:
@@ -301,7 +295,7 @@ class MapBlock(Block):
                 scope = self._scope(attempt, item, known)
                 self._begin(fork, scope, self._record(attempt, scope, item))
         finally:
-            await uninterrupted(_close(source))
+            await uninterrupted(close(source))
 
     async def _next(self, crew: Crew, source: AsyncIterator[Any]) -> Any:
         """The next item; END after the last one, and when the crew is broken."""
@@ -351,9 +345,3 @@ async def _ended(coming: asyncio.Future[Any]) -> None:
     await asyncio.wait([coming])
     if not coming.cancelled():
         coming.exception()
-
-
-async def _close(source: AsyncIterator[Any]) -> None:
-    """Closes an async generator; others need no closing."""
-    if isinstance(source, _Closable):
-        await source.aclose()

@@ -127,6 +127,12 @@ class Frame:
         made.inner = {} if self.inner is None else dict(self.inner)  # dropped with an attempt that fails
         return made
 
+    def beside(self, closing: Closing) -> Frame:
+        """This scope for a task that runs beside others in it, and is over with them."""
+        made = Frame(self.run, self.prefix, self.state, self.watch, self.around, self.input)
+        made.previous, made.outputs, made.inner, made.closing = self.previous, self.outputs, self.inner, closing
+        return made
+
     def is_over(self) -> bool:
         """Whether nothing more is to begin in it, even if what runs does not heed its cancellation."""
         return self.closing is not None and self.closing.is_closed

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from flujo_core.engine.again import value_later
 from flujo_core.engine.attempt import Execution
+from flujo_core.engine.channel import Inlet
 from flujo_core.engine.failure import PASSING, Stopped
 from flujo_core.engine.journal import now
 from flujo_core.engine.plan import Yield
@@ -183,6 +184,7 @@ def _place(plugins: Sequence[str], behind: Answered) -> int:
 async def _attempted(work: Execution, call: StepCall, looked_at: State, *, around: bool = True) -> Yield:
     """The attempts with the hooks around them, the cache before and the fallback after."""
     hooks, plan = work.run.hooks, work.plan
+    work.call = call
     attempts: Callable[[], Awaitable[Yield]]
     around_step = hooks.around_step if around else None
     if around_step is None and hooks.step_error is None:
@@ -308,6 +310,9 @@ class Guarded:
 
 
 def _changed_input(work: Execution, value: Any) -> Any:
+    if isinstance(work.value, Inlet):
+        streams = InvalidValue("a hook gave it another input, and it takes a stream; change that by 'transform_chunk'")
+        raise work.failure(streams, 0) from streams
     try:
         return validated(value, work.plan.takes, "the input that a hook gave it")
     except InvalidValue as wrong:

@@ -11,7 +11,7 @@ from flujo_core.backend.task import outside, uninterrupted
 from flujo_core.errors import MailWaiting, StoreError
 from flujo_core.hooks.listen import Listeners
 from flujo_core.model.contexts import is_below
-from flujo_core.model.event import Chunk, JournaledEvent, QuestionWithdrawn, RunEnded, RunEvent
+from flujo_core.model.event import JournaledEvent, QuestionWithdrawn, RunEnded, RunEvent
 from flujo_core.store.codec import encode
 from flujo_core.store.protocol import Lease, Record, Store
 
@@ -261,8 +261,3 @@ class Journal:
         await self.flush()
         if self.listeners is not None:
             await self.listeners.settle()
-
-    async def chunk(self, address: str, attempt: int, text: str) -> None:
-        """Gives the stream a piece of an output."""
-        if self.listener is not None:
-            await self.listener.put(Chunk(self.run_id, self.tenant, self.sequence, now(), address, attempt, text))

@@ -67,8 +67,8 @@ class Plan:
     """
 
     __slots__ = (
-        "action", "cache", "direct", "fallback", "gives", "limits", "model", "name", "retry", "segment", "takes",
-        "validate", "validators",
+        "action", "cache", "direct", "fallback", "gives", "item", "limits", "model", "name", "retry", "segment",
+        "takes", "takes_item", "validate", "validators",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,8 @@ class Plan:
         self.segment = encoded_name(step.name)
         self.takes = step.takes
         self.gives = step.gives
+        self.item = step.item
+        self.takes_item = step.takes_item
         is_plain = not step.policies.guards and not step.policies.validators
         self.direct = direct_call(step) if is_plain else None
         self.retry = step.policies.retry

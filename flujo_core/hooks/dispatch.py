@@ -18,6 +18,7 @@ from flujo_core.hooks.lifetime import Lifetime
 from flujo_core.hooks.onion import AroundRun, AroundStep, Onion
 from flujo_core.hooks.watchdog import Watch
 from flujo_core.model.draft import ContextBase
+from flujo_core.model.event import Chunk
 from flujo_core.model.outcome import PauseForHumanInput, Skip, Stop
 from flujo_core.model.result import PipelineResult
 from flujo_core.model.run import StepResult
@@ -53,6 +54,14 @@ class PreHook(Protocol):
         ...
 
 
+class ChunkHook(Protocol):
+    """The compiled ``transform_chunk``."""
+
+    async def __call__(self, watch: Watch, call: StepCall | None, chunk: Chunk, /) -> Chunk:
+        """What the plugins make of a piece."""
+        ...
+
+
 class PostHook(Protocol):
     """The compiled ``post_step_execution``."""
 
@@ -75,12 +84,13 @@ class Hooks:
         around_step: ``around_step``.
         step_error: ``on_step_error``.
         post: ``post_step_execution``.
+        chunk: ``transform_chunk``.
         pre_plugins: The plugins that have ``pre_step_execution``, in calling order.
         post_plugins: The plugins that have ``post_step_execution``, in calling order.
         end: ``on_pipeline_end``.
         listeners: The implementations of ``on_event``.
         lifetime: What starts the plugins up and shuts them down.
-        withholds_chunks: Whether pieces of an output may not leave a step before its hooks have seen the whole.
+        withheld_by: The plugins for which pieces of an output wait until their hooks have seen the whole.
         timeout: How long one call of one plugin may take, in seconds.
         failures: What a failure means.
     """
@@ -92,19 +102,25 @@ class Hooks:
     around_step: AroundStep | None
     step_error: ErrorHook | None
     post: PostHook | None
+    chunk: ChunkHook | None
     pre_plugins: Sequence[str]
     post_plugins: Sequence[str]
     end: EndHook | None
     listeners: Sequence[Implementation]
     lifetime: Lifetime
-    withholds_chunks: bool
+    withheld_by: Sequence[str]
     timeout: float
     failures: Failures
 
     @property
+    def withholds_chunks(self) -> bool:
+        """Whether pieces of an output may not leave a step before its hooks have seen the whole."""
+        return bool(self.withheld_by)
+
+    @property
     def on_steps(self) -> bool:
         """Whether any hook is called at each step."""
-        return any((self.authorize, self.pre, self.around_step, self.step_error, self.post))
+        return any((self.authorize, self.pre, self.around_step, self.step_error, self.post, self.chunk))
 
     @property
     def on_runs(self) -> bool:
@@ -134,15 +150,23 @@ def compile_hooks(found: Mapping[str, Sequence[Implementation]], timeout: float)
         post=post.compile_about(
             [apart(one, StepResult, Stop, PauseForHumanInput) for one in found["post_step_execution"]]
         ),
+        chunk=Transform(Chunk, (), failures).compile_about(found["transform_chunk"]),
         pre_plugins=[one.plugin for one in found["pre_step_execution"]],
         post_plugins=[one.plugin for one in found["post_step_execution"]],
         end=end.compile_about(found["on_pipeline_end"]),
         listeners=found["on_event"],
         lifetime=Lifetime(found["on_startup"], found["on_shutdown"], failures),
-        withholds_chunks=bool(found["around_step"] or found["post_step_execution"]),
+        withheld_by=withholding(found),
         timeout=timeout,
         failures=failures,
     )
+
+
+def withholding(found: Mapping[str, Sequence[Implementation]]) -> list[str]:
+    """The plugins that may veto, replace or repeat what a step gives, and do not look at its pieces."""
+    may = [one.plugin for hook in ("post_step_execution", "on_step_error", "around_step") for one in found[hook]]
+    looking = {one.plugin for one in found["transform_chunk"]}
+    return [name for name in dict.fromkeys(may) if name not in looking]
 
 
 def _is_whole_end(end: RunEnd) -> bool:

@@ -16,7 +16,7 @@ from flujo_core.errors import StepError
 from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
 from flujo_core.hooks.registry import Registry, anything
 from flujo_core.model.agent import ModelFactory
-from flujo_core.model.event import RunEvent
+from flujo_core.model.event import Chunk, RunEvent
 from flujo_core.model.flow import Check
 from flujo_core.model.outcome import PauseForHumanInput, Skip, Stop
 from flujo_core.model.policy import Validator
@@ -249,6 +249,21 @@ class Plugin:
         """
 
     @_hook("transform", mirrored=True)
+    async def transform_chunk(self, call: StepCall, chunk: Chunk, /) -> Chunk | None:
+        """Called with each piece of an output that is on its way, before it leaves its step: the streaming twin of
+        ``post_step_execution``.
+
+        A plugin that has ``post_step_execution``, ``on_step_error`` or ``around_step``, and not this, makes pieces wait
+        until its hooks have let the whole output pass. One that holds text back (for a name that may be cut in two)
+        gives ``chunk.replace(text="")``, and lets it go when the chunk whose ``last`` is true comes: that one is empty,
+        and comes when the stream has ended.
+
+        Returns:
+            None to leave the chunk as it is, or a changed copy: ``chunk.replace(text=...)``, or of a piece that is no
+            text ``chunk.replace(item=...)``.
+        """
+
+    @_hook("transform", mirrored=True)
     async def on_pipeline_end(self, run: RunStart, end: RunEnd, /) -> RunEnd | None:
         """Called when a run is about to end, in whatever way, except when it is cancelled.
 
@@ -279,6 +294,3 @@ class Plugin:
 
 HOOKS: Mapping[str, Hook] = _hooks
 """Every hook, by name."""
-
-NOT_CALLED = ("transform_chunk",)
-"""Hooks of the design that this version does not call. A plugin that counts on one is refused: it would fail open."""

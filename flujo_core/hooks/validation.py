@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flujo_core.errors import did_you_mean
-from flujo_core.hooks.spec import HOOKS, NOT_CALLED, PROJECT, Hook, Plugin
+from flujo_core.hooks.spec import HOOKS, PROJECT, Hook, Plugin
 
 
 def overridden(plugin: Plugin, hook: str) -> Callable[..., Any] | None:
@@ -24,9 +24,7 @@ def flaws(plugin: Plugin) -> Iterator[str]:
     """What is wrong with a plugin's methods."""
     prefixes = ("on_", "pre_", "post_", "register_", "around_")
     for name in dir(type(plugin)):
-        if name in NOT_CALLED:
-            yield f"has a method '{name}', a hook that this version does not call"
-        elif (mark := getattr(getattr(type(plugin), name), MARK, None)) is not None and _misses(name, mark):
+        if (mark := getattr(getattr(type(plugin), name), MARK, None)) is not None and _misses(name, mark):
             yield f"has a method '{name}' that is marked {_misses(name, mark)}"
         elif name not in HOOKS and (name.startswith(prefixes) or _is_nearly_a_hook(plugin, name)):
             yield f"has a method '{name}', which is no hook of this version{did_you_mean(name, HOOKS)}"
@@ -54,7 +52,7 @@ def _is_nearly_a_hook(plugin: Plugin, name: str) -> bool:
     method = getattr(type(plugin), name)
     if not inspect.isfunction(method) or name.startswith("_"):
         return False
-    return bool(get_close_matches(name, (*HOOKS, *NOT_CALLED), 1, 0.81))
+    return bool(get_close_matches(name, HOOKS, 1, 0.81))
 
 
 def _method_flaws(hook: Hook, method: Callable[..., Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
+from inspect import isasyncgenfunction
 from typing import Any, TypeAlias, get_args
 
 from flujo_core.errors import DefinitionError, SignatureError
@@ -44,6 +45,11 @@ class FunctionAction:
                 f"step '{self.name}' has an annotation that names '{error.name}', which is not defined where the"
                 " step is; define it before the step is used, or import it at run time"
             ) from error
+
+    @property
+    def streams(self) -> bool:
+        """Whether it gives a stream, as far as that can be told before its annotations can be read."""
+        return isasyncgenfunction(self.function) if self.known is None else self.known.item is not None
 
     @property
     def takes(self) -> Any:

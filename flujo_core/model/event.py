@@ -446,17 +446,39 @@ class RunResumed(RunEvent):
     renamed: Mapping[str, str] = NOTHING
 
 
+class SegmentRestarted(RunEvent):
+    """Steps that stream begin again after a crash: what was heard of their chunks before does not count.
+
+    Attributes:
+        attempt: The number of the attempt that begins again; its chunks carry it.
+        steps: The names of the steps; the event's address is that of the first one.
+    """
+
+    kind = "segment_restarted"
+    attempt: int
+    steps: tuple[str, ...]
+
+
 class Chunk(RunEvent):
     """A piece of a step's output, on its way; not journaled.
 
     Attributes:
         attempt: The attempt that it comes from: a later attempt begins anew.
-        text: The piece.
+        text: The piece, where that is text; else empty.
+        item: The piece, where that is something else; else None.
+        last: Whether it comes behind the last piece and is none itself: only ``transform_chunk`` is given such a one.
     """
 
     kind = "chunk"
     attempt: int
     text: str
+    item: Any = None
+    last: bool = False
+
+    def replace(self, *, text: str | None = None, item: Any = None) -> Chunk:
+        """A copy with another piece: ``chunk.replace(text=...)``, or ``chunk.replace(item=...)``."""
+        head = (self.run_id, self.tenant, self.sequence, self.at, self.address, self.attempt)
+        return Chunk(*head, self.text if text is None else text, self.item if item is None else item, self.last)
 
 
 class RunEnded(RunEvent):
@@ -480,6 +502,6 @@ JournaledEvent: TypeAlias = (
     RunStarted | StepStarted | AttemptFailed | StepCompleted | StepFailed
     | NodeStarted | ItemTaken | LoopDecided | BranchDecided | NodeCompleted | NodeFailed
     | QuestionAsked | VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn | TokenReissued
-    | CallCompleted | RunPaused | RunResumed | RunEnded
+    | CallCompleted | SegmentRestarted | RunPaused | RunResumed | RunEnded
 )  # fmt: skip
 """What the journal keeps: everything but chunks."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import reduce
-from typing import Any, Generic, Never, NoReturn, Self, TypeAlias
+from typing import Any, Generic, Never, NoReturn, Self, TypeAlias, overload
 from urllib.parse import quote
 
 from typing_extensions import TypeVar
@@ -17,7 +17,9 @@ from flujo_core.model.slotted import NamedTuple, frozen
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
+Item = TypeVar("Item", covariant=True)
 C = TypeVar("C")
+J = TypeVar("J")
 
 FALLBACK = "~fallback"
 """What follows a node's name in the addresses of its fallback."""
@@ -72,6 +74,16 @@ class Node(Generic[In, Out]):
     def gives(self) -> Any:
         """The type of its output."""
         raise NotImplementedError
+
+    @property
+    def item(self) -> Any:
+        """The type of the pieces that it gives as they come; None if it gives one value."""
+        return None
+
+    @property
+    def takes_item(self) -> Any:
+        """The type of the pieces that it takes as they come; None if it takes one value."""
+        return None
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -152,16 +164,21 @@ class Node(Generic[In, Out]):
             return self
         return self._changed(policies=self.policies.changed({"fallback": remake(fallback)}))
 
-    def __rshift__(self, other: Node[Out, C], /) -> Pipeline[In, C]:
-        """``a >> b``: first a, then b with a's output.
+    @overload
+    def __rshift__(self, other: StreamingNode[Out, C, J], /) -> StreamingPipeline[In, C, J]: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __rshift__(self, other: Node[Out, C], /) -> Pipeline[In, C]: ...
+    def __rshift__(self, other: Any, /) -> Any:
+        """``a >> b``: first a, then b with a's output; or with its pieces as they come, if b takes a stream.
 
         Raises:
             EdgeError: b does not take what a gives.
-            DefinitionError: Two steps have the same name.
+            DefinitionError: Two steps have the same name; or are joined, and have policies of their own.
         """
         if not isinstance(other, Node):
             return NotImplemented
-        return Pipeline(None, (*parts_of(self), *parts_of(other)))
+        kind = StreamingPipeline if isinstance(other, StreamingNode) else Pipeline
+        return kind(None, (*parts_of(self), *parts_of(other)))
 
     def _with_policies(self, policies: Policies) -> Self:
         made = self._changed(policies=self.policies.changed(policies))
@@ -205,6 +222,22 @@ class Node(Generic[In, Out]):
         return f"<{type(self).__name__} '{self.label}'>"
 
 
+class StreamingNode(Node[In, Out], Generic[In, Out, Item]):
+    """A node that ends in a stream of ``Item``; a neighbour that takes no stream gets ``Out``, the whole."""
+
+    @overload  # type: ignore[override]
+    def __rshift__(self, other: StreamingNode[AsyncIterator[Item], C, J], /) -> StreamingPipeline[In, C, J]: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __rshift__(self, other: Node[AsyncIterator[Item], C], /) -> Pipeline[In, C]: ...
+    @overload
+    def __rshift__(self, other: StreamingNode[Out, C, J], /) -> StreamingPipeline[In, C, J]: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __rshift__(self, other: Node[Out, C], /) -> Pipeline[In, C]: ...
+    def __rshift__(self, other: Any, /) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As of any node."""
+        return super().__rshift__(other)
+
+
 @frozen(eq=False, repr=False)
 class Pipeline(Node[In, Out]):
     """A sequence: each node gets the output of the one before it. Made by ``>>``; itself a node.
@@ -225,6 +258,10 @@ class Pipeline(Node[In, Out]):
         if not self.nodes:
             raise DefinitionError("a pipeline needs at least one step")
         for left, right in zip(self.nodes, self.nodes[1:], strict=False):
+            if joined(left, right):
+                check_edge(left.label, _stream(left.item), right.label, right.takes)
+                _check_joined(left, right)
+                continue
             for entry in right.entries:
                 check_edge(left.label, left.gives, entry.label, entry.takes)
         check_unique([node.label for node in self.nodes], f"pipeline '{self.label}'")
@@ -257,6 +294,43 @@ class Pipeline(Node[In, Out]):
                 f"pipeline '{self.label}' has no name, and policies hold for a scope; write '.named(...).policy(...)'"
             )
         return super()._with_policies(policies)
+
+
+class StreamingPipeline(StreamingNode[In, Out, Item], Pipeline[In, Out]):
+    """A sequence whose last step is a streaming one."""
+
+
+def joined(left: Node[Any, Any], right: Node[Any, Any]) -> bool:
+    """Whether the pieces of ``left`` go into ``right``, its neighbour, as they come."""
+    return right.takes_item is not None and left.item is not None
+
+
+def _stream(item: Any) -> Any:
+    """The type of a stream of these pieces."""
+    return AsyncIterator[item]
+
+
+def streams_of(nodes: Iterable[Node[Any, Any]]) -> list[list[Node[Any, Any]]]:
+    """The nodes of a scope, those together that are joined."""
+    found: list[list[Node[Any, Any]]] = []
+    for node in nodes:
+        if found and joined(found[-1][-1], node):
+            found[-1].append(node)
+        else:
+            found.append([node])
+    return found
+
+
+def _check_joined(left: Node[Any, Any], right: Node[Any, Any]) -> None:
+    """Checks that neither of two steps that are joined would begin again alone."""
+    for node in (left, right):
+        policies = node.policies
+        for name, one in (("retry", policies.retry), ("fallback", policies.fallback), ("cache", policies.cache)):
+            if one is not None:
+                raise DefinitionError(
+                    f"step '{node.label}' has '{name}', and streams from '{left.label}' to '{right.label}': what has"
+                    f" left cannot be taken back; write '({left.label} >> {right.label}).named(...).policy({name}=...)'"
+                )
 
 
 def parts_of(node: Node[Any, Any]) -> tuple[Node[Any, Any], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Never, get_args, get_origin, get_type_hints
 
@@ -53,11 +53,12 @@ class Signature(NamedTuple):
         takes: The input's type; ``object`` for a function that ignores its input.
         gives: The output's type, without outcomes.
         has_input: Whether the function has an input.
-        is_async: Whether calling it gives a coroutine.
+        is_async: Whether calling it gives a coroutine, or an async iterator.
         context: The context's type, or None when the function does not take it.
         injected: The name of each injected parameter, by what it gets: ``context``, ``resources`` or ``info``.
         resources: The resources' type, or None.
         named: The named inputs, by parameter.
+        item: The type of the pieces that it gives, of a function that yields; else None.
     """
 
     takes: Any
@@ -68,6 +69,25 @@ class Signature(NamedTuple):
     injected: Mapping[str, str]
     resources: type[Resources] | None
     named: Mapping[str, NamedInput]
+    item: Any = None
+
+
+STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
+"""The types that declare a stream."""
+
+
+def item_of(hint: Any) -> Any:
+    """The type of the pieces of a stream of this type; None if it is no stream."""
+    hint = bare(hint)
+    if (get_origin(hint) or hint) not in STREAMS:
+        return None
+    found = get_args(hint)
+    return found[0] if found else Any
+
+
+def collected(item: Any) -> Any:
+    """The type of what pieces of this type are together: text of texts, else a list."""
+    return str if bare(item) is str else list[item]
 
 
 def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, Any]) -> Signature:
@@ -82,8 +102,8 @@ def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, 
         NameError: An annotation names something that does not exist (yet).
         SignatureError: The function cannot be a step.
     """
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise SignatureError(f"step '{name}' is a generator, and a step gives one value: return it instead of yielding")
+    if inspect.isgeneratorfunction(function):
+        raise SignatureError(f"step '{name}' yields, and is not async: write 'async def' to give a stream")
     hints = get_type_hints(_annotated(function), localns=dict(scope), include_extras=True)
     parameters = _parameters(function, name)
     positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
@@ -107,18 +127,43 @@ def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, 
             raise SignatureError(f"step '{name}' takes its {kind} twice, as '{injected[kind].name}' and as '{p.name}'")
         injected[kind] = p
     context, resources = (injected[k].name if k in injected else None for k in ("context", "resources"))
-    gives = without_outcomes(hints.get("return", Any))
+    takes, item = hints.get(first.name, Any) if first else object, _item(function, hints, name)
+    gives = without_outcomes(hints.get("return", Any)) if item is None else collected(item)
     _check_answers(hints.get("return", Any), gives, name)
+    if item is None and item_of(takes) is not None and not is_async(function):
+        raise SignatureError(f"step '{name}' takes a stream, which only async code can read: write 'async def'")
     return Signature(
-        takes=hints.get(first.name, Any) if first else object,
+        takes=takes,
         gives=gives,
         has_input=first is not None,
-        is_async=is_async(function),
+        is_async=item is not None or is_async(function),
         context=bare(hints[context]) if context else None,
         injected={kind: p.name for kind, p in injected.items()},
         resources=bare(hints[resources]) if resources else None,
         named=named,
+        item=item,
     )
+
+
+def _item(function: Callable[..., Any], hints: Mapping[str, Any], name: str) -> Any:
+    """The type of the pieces that a function gives; None if it gives one value.
+
+    Raises:
+        SignatureError: What it does is not what it declares.
+    """
+    yields = inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(type(function).__call__)
+    hint = hints.get("return", AsyncIterator if yields else Any)
+    item = item_of(hint)
+    if yields and item is None:
+        raise SignatureError(
+            f"step '{name}' yields, and declares that it gives '{type_name(hint)}'; write"
+            f" '-> AsyncIterator[{type_name(hint)}]'"
+        )
+    if item is not None and is_async(function):
+        raise SignatureError(
+            f"step '{name}' declares that it gives a stream, and never yields: leave 'async' out, or yield in it"
+        )
+    return item
 
 
 def is_async(function: Callable[..., Any]) -> bool:

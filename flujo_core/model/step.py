@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, Never, Protocol, Self, TypeAlias, overload
 
@@ -22,12 +22,12 @@ from flujo_core.model.action import (
     protocol_action,
 )
 from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
-from flujo_core.model.flow import Node, checked_name
+from flujo_core.model.flow import Node, StreamingNode, checked_name
 from flujo_core.model.inputs import NamedInput
 from flujo_core.model.outcome import PauseForHumanInput, Stop
 from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout, Validator
 from flujo_core.model.reader import Reader
-from flujo_core.model.signature import Signature
+from flujo_core.model.signature import Signature, item_of
 from flujo_core.model.slotted import frozen
 from flujo_core.model.template import Template
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
+Item = TypeVar("Item", covariant=True)
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 Deps = TypeVar("Deps")
@@ -76,6 +77,14 @@ class Step(Node[In, Out]):
         return self.action.gives
 
     @property
+    def item(self) -> Any:
+        return self.action.signature.item if isinstance(self.action, FunctionAction) else None
+
+    @property
+    def takes_item(self) -> Any:
+        return item_of(self.takes)
+
+    @property
     def signatures(self) -> list[Signature]:
         """What the functions that the step calls take: its own, or its prompt's and deps'."""
         action = self.action
@@ -101,9 +110,9 @@ class Step(Node[In, Out]):
 
     @property
     def shows_life(self) -> bool:
-        """Whether it gives signs of life before its output: pieces of an agent's answer."""
+        """Whether it gives signs of life before its output: pieces that it yields, or of an agent's answer."""
         agent = self.action.agent if isinstance(self.action, AgentAction) else None
-        return isinstance(agent, ModelAgent | str) or isinstance(self.action, RegisteredAction)
+        return isinstance(agent, ModelAgent | str) or isinstance(self.action, RegisteredAction) or self.item is not None
 
     @property
     def readers(self) -> tuple[Reader, ...]:
@@ -262,7 +271,19 @@ class Step(Node[In, Out]):
         return Step(checked_name(name).rpartition("/")[2] or name, RegisteredAction(name, takes, gives))
 
 
+class StreamingStep(StreamingNode[In, Out, Item], Step[In, Out]):
+    """A step that gives its output in pieces: its function yields. Made by ``@step``.
+
+    The next step takes the pieces as they come if it declares an ``AsyncIterator``; any other gets the whole: text of
+    pieces of text, else a list.
+    """
+
+
 class _StepDecorator(Protocol):
+    @overload
+    def __call__(self, fn: Callable[Concatenate[I, ...], AsyncIterator[str]], /) -> StreamingStep[I, str, str]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: Callable[Concatenate[I, ...], AsyncIterator[O]], /) -> StreamingStep[I, list[O], O]: ...
     @overload
     def __call__(self, fn: Callable[Concatenate[I, ...], Coroutine[Any, Any, Returned[Made]]], /) -> Step[I, Made]: ...
     @overload
@@ -273,6 +294,10 @@ class _StepDecorator(Protocol):
     def __call__(self, fn: Callable[..., Returned[Made]], /) -> Step[object, Made]: ...  # pyright: ignore[reportOverlappingOverload]
 
 
+@overload
+def step(fn: Callable[Concatenate[I, ...], AsyncIterator[str]], /) -> StreamingStep[I, str, str]: ...  # type: ignore[overload-overlap]
+@overload
+def step(fn: Callable[Concatenate[I, ...], AsyncIterator[O]], /) -> StreamingStep[I, list[O], O]: ...
 @overload
 def step(fn: Callable[Concatenate[I, ...], Coroutine[Any, Any, Returned[Made]]], /) -> Step[I, Made]: ...
 @overload
@@ -288,7 +313,8 @@ def step(fn: Any = None, /, *, name: str | None = None, **policies: Unpack[Polic
 
     The function's first parameter is the step's input, its return type the step's output. Beside the input it may take
     the context, ``Resources`` and ``RunInfo``, told by their types, and by keyword what earlier steps gave:
-    ``email: Annotated[Email, From(read)]``. An async function runs on the event loop, any other in a worker thread.
+    ``email: Annotated[Email, From(read)]``. An async function runs on the event loop, any other in a worker thread. One
+    that yields gives a stream.
 
     Args:
         fn: The function.
@@ -315,7 +341,8 @@ def _named(function: Validator) -> str:
 
 
 def _made(name: str, action: Action, policies: Policies) -> Step[Any, Any]:
-    made: Step[Any, Any] = Step(name, action, NO_POLICY.changed(policies))
+    kind: type[Step[Any, Any]] = StreamingStep if isinstance(action, FunctionAction) and action.streams else Step
+    made = kind(name, action, NO_POLICY.changed(policies))
     if not isinstance(action, FunctionAction) or action.known is not None:  # else it is checked with the pipeline
         made.check_fallback()
     return made

@@ -70,8 +70,8 @@ def check_policies(node: Node[Any, Any]) -> None:
         )
     if policies.limits.idle is not None and not (isinstance(node, Step) and node.shows_life):
         raise DefinitionError(
-            f"'{node.label}' has an idle timeout, and gives no sign of life before its output; only a step that asks a"
-            " pydantic-ai agent does: give 'Timeout(run=...)'"
+            f"'{node.label}' has an idle timeout, and gives no sign of life before its output; only a step that yields"
+            " or asks a pydantic-ai agent does: give 'Timeout(run=...)'"
         )
     for reader in node.readers if isinstance(node, Step) else ():
         if not fits(node.gives, reader.takes):

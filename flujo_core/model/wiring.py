@@ -22,6 +22,7 @@ from flujo_core.model.flow import (
     everything,
     exits,
     join,
+    joined,
     narrowest,
     parts_of,
     scopes_of,
@@ -109,6 +110,11 @@ class Place:
         nodes: What runs in it.
         around: The scope around it, or None for the run.
         owner: The map or loop whose item or iteration it is, or None.
+
+    Attributes:
+        names: The nodes in it, by name.
+        ran: The names of those that have run when the present one does, or stream into it.
+        streaming: The names of those that stream into the present one.
     """
 
     def __init__(
@@ -123,6 +129,7 @@ class Place:
         self.around = around
         self.owner = owner
         self.ran: list[str] = []
+        self.streaming: list[str] = []
 
     def outwards(self) -> Iterator[Place]:
         """This scope, and those around it."""
@@ -160,6 +167,15 @@ class _Wirer:
         """
         nodes = list(place.names.values())
         for index, node in enumerate(nodes):
+            if index and joined(nodes[index - 1], node):
+                place.streaming.append(nodes[index - 1].label)
+            elif node.takes_item is not None:
+                raise DefinitionError(
+                    f"step '{node.label}' takes a stream, and what comes before it gives one value; let it take"
+                    " that, or put a step before it that yields"
+                )
+            else:
+                place.streaming.clear()
             self._node(node, place, given)
             given = node.gives
             if not exits(node.gives) and index + 1 < len(nodes):
@@ -277,6 +293,10 @@ class _Search:
         for up, place in enumerate(self._place.outwards()):
             if top not in place.names:
                 continue
+            if top in place.streaming:
+                raise DefinitionError(
+                    f"{self._who}, which streams at the same time and has no output yet; take it behind the stream"
+                )
             if top not in place.ran:
                 if not isinstance(place.owner, Loop):
                     break

@@ -31,6 +31,7 @@ from flujo_core.model.event import (
     RunPaused,
     RunResumed,
     RunStarted,
+    SegmentRestarted,
     StepCompleted,
     StepFailed,
     StepStarted,
@@ -226,6 +227,7 @@ DECODERS: Mapping[str, Callable[[_Parts], JournaledEvent]] = {
     QuestionWithdrawn.kind: lambda parts: QuestionWithdrawn(*parts.head, parts.record.question),
     TokenReissued.kind: lambda parts: TokenReissued(*parts.head, parts.facts["asked"], parts.facts["token_hash"]),
     CallCompleted.kind: _call_completed,
+    SegmentRestarted.kind: lambda parts: SegmentRestarted(*parts.attempted, tuple(parts.facts["steps"])),
 }
 """What makes an event of what a record holds, by the record's kind."""
 
@@ -257,6 +259,8 @@ def _node_facts(event: JournaledEvent) -> dict[str, Any]:
             return {"attempt": event.attempt, "iteration": event.iteration, "done": event.done}
         case BranchDecided():
             return {"attempt": event.attempt, "case": event.case}
+        case SegmentRestarted():
+            return {"attempt": event.attempt, "steps": event.steps}
         case NodeCompleted():
             return {"attempt": event.attempt, "duration": event.duration} | _source(event)
         case NodeFailed():

@@ -11,7 +11,7 @@ from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, RunE
 from flujo_core.hooks.registry import Registry
 from flujo_core.hooks.spec import HOOKS, Plugin
 from flujo_core.model.agent import ModelFactory
-from flujo_core.model.event import RunEvent
+from flujo_core.model.event import Chunk, RunEvent
 from flujo_core.model.flow import Check
 from flujo_core.model.policy import Validator
 from flujo_core.model.run import StepResult
@@ -80,8 +80,8 @@ def _hook_call(plugin: str, hook: str, given: tuple[Any, ...]) -> HookCall:
 class HookRecorder(Plugin):
     """A plugin that keeps each call of each hook, in order, and changes nothing.
 
-    It is an ordinary plugin: it sees what those before it have left. As any plugin with ``post_step_execution``, it
-    makes the text of a streaming agent wait for the whole.
+    It is an ordinary plugin: it sees what those before it have left. It has ``transform_chunk`` too, and so the pieces
+    of a stream do not wait for it.
 
     Args:
         name: Its name.
@@ -164,6 +164,9 @@ class HookRecorder(Plugin):
 
     async def post_step_execution(self, call: StepCall, result: StepResult, /) -> None:
         self._note("post_step_execution", call, result)
+
+    async def transform_chunk(self, call: StepCall, chunk: Chunk, /) -> None:
+        self._note("transform_chunk", call, chunk)
 
     async def on_pipeline_end(self, run: RunStart, end: RunEnd, /) -> None:
         self._note("on_pipeline_end", run, end)

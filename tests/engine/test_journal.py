@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from flujo_core import Chunk, MemoryStore, RunEvent, StepStarted
+from flujo_core import MemoryStore, RunEvent, StepStarted
 from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.journal import Journal
 from flujo_core.engine.lease import first_lease
-
-
-def test_a_piece_of_an_output_that_nobody_listens_to_is_dropped_and_not_journaled() -> None:
-    store = MemoryStore()
-    asyncio.run(Journal("r", None, store, None).chunk("a", 1, "piece"))
-    assert asyncio.run(store.read("r")) == []
-
-
-def test_a_piece_of_an_output_reaches_the_listener_at_once() -> None:
-    async def main() -> RunEvent:
-        heard: asyncio.Queue[RunEvent] = asyncio.Queue()
-        await Journal("r", None, None, heard).chunk("a", 1, "piece")
-        return heard.get_nowait()
-
-    chunk = asyncio.run(main())
-    assert isinstance(chunk, Chunk) and chunk.text == "piece" and chunk.address == "a"
 
 
 def test_an_event_is_heard_only_after_it_is_durable() -> None:

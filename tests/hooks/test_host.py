@@ -161,7 +161,6 @@ BROKEN = {
     "sync hook": HEAD + "    def pre_step_execution(self, call): pass\n",
     "async generator": HEAD + "    async def pre_step_execution(self, call): yield\n",
     "async registration": HEAD + "    async def register_agents(self, registry): pass\n",
-    "a hook that this version does not call": HEAD + "    async def transform_chunk(self, call, chunk): pass\n",
     "misspelt hook": HEAD + "    async def pre_step_exeution(self, call): pass\n",
     "too few parameters": HEAD + "    async def post_step_execution(self, call): pass\n",
     "too many parameters": HEAD + "    async def pre_step_execution(self, call, result): pass\n",

@@ -98,7 +98,6 @@ def test_incompatible(install: Install, here: Path, source: str, said: str) -> N
         (PLUGIN + "    after = (5,)\n", "has a 'after' that is no list of plugins' names"),
         (PLUGIN + "    after = 5\n", "has a 'after' that is no list of plugins' names"),
         (PLUGIN + "    async def authorise(self, request): ...\n", "did you mean 'authorize'? mend it"),
-        (PLUGIN + "    async def transform_chunk(self, call, chunk): ...\n", "a hook that this version does not call"),
         (PLUGIN + "    before = ('it',)\n", "is to be called in a circle: 'it' before 'it'"),
         (PLUGIN.replace('"it"', '"a/b"'), "has the name 'a/b'; a name is a text without '/'"),
         (PLUGIN.replace('name = "it"', "pass"), "has no name"),
