@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
-from itertools import dropwhile
+from itertools import dropwhile, product
 from typing import Any, NamedTuple
 
 from flujo_core.engine.again import failure_of
@@ -22,10 +22,10 @@ from flujo_core.engine.pieces import Pieces, pieces_of
 from flujo_core.engine.plan import Yield
 from flujo_core.engine.question import Asking
 from flujo_core.engine.resumption import Again
-from flujo_core.errors import ContextConflict, IncompatiblePipeline, PausedWhileStreaming, StepError
+from flujo_core.errors import ContextConflict, PausedWhileStreaming, StepError
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.event import SegmentRestarted, StepStarted
-from flujo_core.model.patch import Extend
+from flujo_core.model.patch import go_together
 
 NO_WATCH = nullcontext()
 
@@ -74,7 +74,6 @@ class Segment:
 
         Raises:
             StepError: One has failed.
-            IncompatiblePipeline: One is committed, and one before it is not.
         """
         outcomes = {leaf: past.outcome for leaf, past in known.items() if past.outcome is not None}
         for record in outcomes.values():
@@ -83,11 +82,6 @@ class Segment:
                     edge.seal(leaf.address(frame))
                 raise failure_of(record)
         left = list(dropwhile(lambda leaf: leaf in outcomes, self._leaves))
-        for leaf in left:
-            if leaf in outcomes:
-                source = left[0].address(frame)
-                what = f"'{leaf.address(frame)}' has run, and streams from '{source}' now, which has not"
-                raise IncompatiblePipeline(frame.run.journal.run_id, [what])
         for leaf in self._leaves[: len(self._leaves) - len(left)]:
             value = leaf.recorded(frame, outcomes[leaf])
         return value, left
@@ -200,20 +194,19 @@ class _Flow:
         Raises:
             StepError: Two have.
         """
-        changed: dict[str, _Worker] = {}
+        before: list[_Worker] = []
         for worker in workers:
-            for name, change in self._made[worker.leaf].patch.items():
-                other = changed.setdefault(name, worker)
-                if other is worker or (isinstance(change, Extend) and self._extends(other, name)):
+            made = self._made[worker.leaf]
+            for other, (name, change) in product(before, made.patch.items()):
+                theirs = self._made[other.leaf].patch.get(name)
+                if theirs is None or go_together(theirs, change):
                     continue
                 conflict = ContextConflict(
                     f"'{other.work.address}' and '{worker.work.address}', which stream side by side, have both changed"
-                    f" '{name}' of the context; let one of them do it, or both only append to it"
+                    f" '{name}' of the context; let one of them do it, or let both only add to it"
                 )
-                raise self._failed(worker.work, conflict, self._made[worker.leaf].attempt) from conflict
-
-    def _extends(self, worker: _Worker, name: str) -> bool:
-        return isinstance(self._made[worker.leaf].patch[name], Extend)
+                raise self._failed(worker.work, conflict, made.attempt) from conflict
+            before.append(worker)
 
     def _failed(self, work: Execution, error: Exception, attempt: int) -> StepError:
         """Records that a step failed; gives the error that says so."""

@@ -75,6 +75,16 @@ def apply(state: State, patch: Patch) -> None:
                 state[name] = _updated(state[name], change)
 
 
+def go_together(one: Change, other: Change) -> bool:
+    """Whether two changes of a field, made from the same value, can both be put into it."""
+    match one, other:
+        case Extend(), Extend():
+            return True
+        case Update(), Update():
+            return not {*one.put, *one.drop} & {*other.put, *other.drop}
+    return False
+
+
 def _change(before: Any, after: Any) -> Change:
     """The change of a field that is declared as a list or a dict."""
     if type(before) is type(after) is list and len(after) > len(before) and same(after[: len(before)], before):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from typing_extensions import Unpack
 
 from flujo_core.config import PluginSettings, Settings
+from flujo_core.engine.pieces import pieces_of
 from flujo_core.errors import DefinitionError, FlujoError, did_you_mean
 from flujo_core.flujo import Flujo
 from flujo_core.hooks.spec import Plugin
@@ -19,8 +20,8 @@ from flujo_core.model.flow import Node, everything
 from flujo_core.model.outputs import addresses_of, output_of
 from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.run import fold
-from flujo_core.model.signature import Resources, Signature
-from flujo_core.model.step import Step
+from flujo_core.model.signature import Resources, Signature, collected
+from flujo_core.model.step import Step, StreamingStep
 from flujo_core.model.surroundings import context_of
 from flujo_core.store.protocol import Store
 from flujo_core.testing.answers import Answers
@@ -217,6 +218,25 @@ def _is_alike(node: Node[Any, Any], step: Node[Any, Any]) -> bool:
 
 def _stand_in(node: Node[Any, Any], fake: Fake[Any, Any]) -> Step[Any, Any]:
     """A step that asks a fake in the place of a node."""
-    signature = Signature(node.takes, node.gives, True, True, None, {}, None, {})
+    signature = Signature(node.takes, node.gives, True, True, None, {}, None, {}, node.item)
     policies = replace(node.policies, cache=None)
-    return Step(node.label, FunctionAction(fake, node.label, {}, signature), policies)
+    kind: type[Step[Any, Any]] = Step if node.item is None else StreamingStep
+    return kind(node.label, FunctionAction(_asking(node, fake), node.label, {}, signature), policies)
+
+
+def _asking(node: Node[Any, Any], fake: Fake[Any, Any]) -> Callable[[Any], Any]:
+    """What asks a fake: with the whole where its node takes a stream, and for the whole where that gives one."""
+    if node.item is None and node.takes_item is None:
+        return fake
+
+    async def answer(value: Any) -> Any:
+        if node.takes_item is not None:
+            pieces = [piece async for piece in value]
+            value = "".join(pieces) if collected(node.takes_item) is str else pieces
+        return await fake(value)
+
+    async def stream(value: Any) -> AsyncIterator[Any]:
+        for piece in pieces_of(await answer(value)):
+            yield piece
+
+    return answer if node.item is None else stream

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar, overload
 
 from flujo_core.config import PluginSettings
+from flujo_core.engine.call import Leaf
 from flujo_core.engine.compile import compiled
 from flujo_core.engine.frame import Frame, Parts, run_all
 from flujo_core.engine.journal import Journal
 from flujo_core.engine.program import Beginning, Program
 from flujo_core.engine.run import execute
+from flujo_core.engine.segment import Segment
 from flujo_core.errors import DefinitionError, did_you_mean
 from flujo_core.flujo import new_run_id
 from flujo_core.hooks.host import Host
 from flujo_core.model.context import PipelineContext
 from flujo_core.model.flow import Node, walk
 from flujo_core.model.inputs import From, NamedInput
-from flujo_core.model.signature import Resources
+from flujo_core.model.signature import Resources, collected
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_surroundings
 from flujo_core.model.wiring import Source, Wiring
@@ -27,9 +29,29 @@ I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
 
+@overload
+async def run_step(
+    step: Node[AsyncIterator[I], O],
+    input: str | Sequence[I],
+    /,
+    *,
+    context: PipelineContext | None = None,
+    resources: Resources | None = None,
+    **named: object,
+) -> O: ...
+@overload
 async def run_step(
     step: Node[I, O],
     input: I,
+    /,
+    *,
+    context: PipelineContext | None = None,
+    resources: Resources | None = None,
+    **named: object,
+) -> O: ...
+async def run_step(
+    step: Node[Any, O],
+    input: Any,
     /,
     *,
     context: PipelineContext | None = None,
@@ -40,7 +62,7 @@ async def run_step(
 
     Args:
         step: The step.
-        input: Its input.
+        input: Its input; of a step that takes a stream, the text, or a list of the pieces.
         context: The context; what the step changes in it is in it afterwards.
         resources: What the step gets as its resources.
         named: Its named inputs, by parameter; for a placeholder of a prompt, by the step that it names.
@@ -59,6 +81,8 @@ async def run_step(
     host = Host(PluginSettings(allow=()), ())
     wiring = Wiring({address: _sources(leaf, address.count("/")) for address, leaf in leaves.items()})
     parts = compiled(step, wiring, lambda leaf, _: leaf)
+    if step.takes_item is not None:
+        parts = (Segment([one for one in parts if isinstance(one, Leaf)]),)
     program = Program(
         step,
         (_Given(parts, named),),
@@ -67,7 +91,7 @@ async def run_step(
         resources=resources,
         models=host,
         cache=MemoryCache(),
-        takes=step.takes,
+        takes=step.takes if step.takes_item is None else collected(step.takes_item),
         beginning=Beginning(step, step, {}),
     )
     result = await execute(program, Journal(new_run_id(), None, None, None), input, given)

@@ -654,3 +654,25 @@ def test_a_listener_hears_of_the_commit_after_the_chunks() -> None:
         assert kinds == ["chunk", "chunk", "step_completed", "step_completed"]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("key", ["first", "second"])
+def test_two_steps_of_a_segment_may_set_other_keys_of_a_dict(key: str) -> None:
+    class Facts(PipelineContext):
+        known: dict[str, int] = {}
+
+    @step
+    async def first(_: int, context: Facts) -> AsyncIterator[int]:
+        context.known["first"] = 1
+        yield 1
+
+    @step
+    async def second(pieces: AsyncIterator[int], context: Facts) -> int:
+        context.known[key] = 2
+        return sum([piece async for piece in pieces])
+
+    found = ran(first >> second, context=Facts)
+    if key == "first":
+        assert isinstance(found.cause, ContextConflict)
+    else:
+        assert found.context.known == {"first": 1, "second": 2}

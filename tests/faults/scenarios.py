@@ -328,6 +328,58 @@ def agent() -> Any:
     return leaf("a") >> asked >> closed
 
 
+# ----------------------------------------------------------------------------------------------------------- streaming
+
+
+def yields(name: str, *, fails: int = 0) -> Any:
+    """A step that changes the context, and streams."""
+
+    @step(name=name)
+    async def give(value: int, context: Ledger, info: RunInfo) -> AsyncIterator[int]:
+        with noted(info):
+            context.total += value
+            for number in range(4):
+                await asyncio.sleep(0.001)
+                yield value + number
+            if info.attempt <= fails:
+                raise ValueError("on purpose")
+
+    return give
+
+
+def passes(name: str) -> Any:
+    """A step that takes a stream, and streams."""
+
+    @step(name=name)
+    async def give(pieces: AsyncIterator[int], context: Ledger, info: RunInfo) -> AsyncIterator[int]:
+        with noted(info):
+            context.facts[name] = 1
+            async for piece in pieces:
+                yield piece * 2
+
+    return give
+
+
+def adds(name: str) -> Any:
+    """A step that takes a stream, and gives one value."""
+
+    @step(name=name)
+    async def add(pieces: AsyncIterator[int], context: Ledger, info: RunInfo) -> int:
+        with noted(info):
+            context.log.append(name)
+            return sum([piece async for piece in pieces]) % 1000
+
+    return add
+
+
+def streaming() -> Any:
+    inner = (yields("give") >> adds("add")).named("inner")
+    side = Parallel("fan", left=inner, right=leaf("one", naps=5))
+    again = yields("flaky", fails=1).policy(retry=Retry(attempts=2)) >> added
+    before = leaf("a") >> yields("give") >> passes("double") >> passes("redouble") >> adds("add") >> leaf("b")
+    return before >> again >> side
+
+
 # ----------------------------------------------------------------------------------------------------------------- all
 
 
@@ -359,5 +411,7 @@ SCENARIOS: dict[str, Scenario] = {
     "mixture": made(mixture),
     "mixture with plugins": made(mixture, Meddling, Listening),
     "named inputs": made(named_inputs),
+    "streaming": made(streaming),
+    "streaming with plugins": made(streaming, Meddling, Listening),
     "agent with tools": made(agent),
 }

@@ -14,7 +14,7 @@ NAMES = [
     "sequence", "sequence with plugins", "parallel", "parallel with plugins", "map", "map over a source", "loop",
     "loop with plugins", "branch", "sub-pipeline", "retry", "retry with plugins", "failure", "pause",
     "pauses side by side", "pause in a loop", "pause of a plugin", "mixture", "mixture with plugins", "named inputs",
-    "agent with tools",
+    "agent with tools", "streaming", "streaming with plugins",
 ]  # fmt: skip
 
 
