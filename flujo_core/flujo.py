@@ -211,6 +211,11 @@ class Flujo(Generic[In, Out, Ctx]):
         """The names of the plugins that take part, in order."""
         return tuple(self._epoch.host.plugins)
 
+    @property
+    def withheld_by(self) -> tuple[str, ...]:
+        """The names of the plugins for which the pieces of a stream wait until their hooks have seen the whole."""
+        return tuple(self._epoch.program.hooks.withheld_by)
+
     async def change_plugins(self, *, add: Sequence[Plugin] = (), remove: Sequence[str] = ()) -> None:
         """Makes a new set of plugins for the runs that begin from now on; runs that go on keep theirs.
 

@@ -75,19 +75,30 @@ def converse(flujo: Flujo[Any, Any, Any], report: Report, result: PipelineResult
 
 def check(context: typer.Context, target: Target) -> None:
     """Checks a pipeline without running it: names, types, prompts, agents, plugins."""
-    pipeline = checked(context, target)
+    flujo = assembled(context, target)
+    pipeline = flujo.pipeline
     takes = wire(pipeline).takes(pipeline)
     typer.echo(f"{target} is sound: it takes '{type_name(takes)}' and gives '{type_name(pipeline.gives)}'")
     for address, step in walk(pipeline):
         typer.echo(f"  {address:<20} {type_name(step.takes)} -> {type_name(step.gives)}")
+    streaming = [address for address, step in walk(pipeline) if step.item is not None]
+    if streaming and flujo.withheld_by:
+        plugins = ", ".join(f"'{name}'" for name in flujo.withheld_by)
+        what = ", ".join(f"'{address}'" for address in streaming)
+        typer.echo(f"the stream of {what} waits until it is whole, for plugins without 'transform_chunk': {plugins}")
 
 
 def checked(context: typer.Context, target: str) -> Node[Any, Any]:
     """The pipeline that a target names, checked, with registered steps and agents in the places of their names."""
+    return assembled(context, target).pipeline
+
+
+def assembled(context: typer.Context, target: str) -> Flujo[Any, Any, Any]:
+    """A ``Flujo`` of the pipeline that a target names."""
     pipeline = load_target(target)
     # a store, as the command line journals its runs
     kind, settings = context_of(pipeline), session(context).settings()
-    return Flujo(pipeline, context=kind, store="memory://", settings=settings).pipeline
+    return Flujo(pipeline, context=kind, store="memory://", settings=settings)
 
 
 def run_and_report(

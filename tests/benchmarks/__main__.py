@@ -6,6 +6,7 @@ import asyncio
 import platform
 import sys
 
+import agents
 import concurrency
 import discovery
 import durable
@@ -14,6 +15,7 @@ import hooks
 import imports
 import resume
 import steps
+import streams
 
 GROUPS = {
     "imports": imports.measure,
@@ -22,6 +24,8 @@ GROUPS = {
     "flow": flow.measure,
     "concurrency": concurrency.measure,
     "hooks": hooks.measure,
+    "streams": streams.measure,
+    "agents": agents.measure,
     "durable": durable.measure,
     "resume": resume.measure,
 }

@@ -164,3 +164,28 @@ def test_help_lists_contributed_commands_and_goes_without_where_plugins_cannot_b
 
 def test_a_contributed_command_can_be_left_out(eu: Path, shown: Shown) -> None:
     assert shown("-P", "no:acme-eu", "greet")[0] == 2
+
+
+STREAMING = """
+from collections.abc import AsyncIterator
+from flujo_core import step
+@step
+async def tell(text: str) -> AsyncIterator[str]:
+    yield text
+"""
+WITHHOLDING = """
+from flujo_core import Plugin
+class Eu(Plugin):
+    name = "eu"
+    async def post_step_execution(self, call, result): ...
+"""
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_check_says_which_plugins_make_a_stream_wait(looks: bool, install: Install, here: Path, shown: Any) -> None:
+    more = "    async def transform_chunk(self, call, chunk): ...\n" if looks else ""
+    install("acme-eu", "acme_eu", WITHHOLDING + more, version="1.4", eu_only="acme_eu:Eu")
+    Path("flujo.toml").write_text('[plugins]\nallow = ["acme-eu"]\n')
+    Path("stream.py").write_text(STREAMING)
+    code, printed = shown("check", "stream.py:tell")
+    assert code == 0 and ("the stream of 'tell' waits until it is whole" in printed) is not looks
