@@ -139,7 +139,7 @@ class Pieces:
             self._kept.append(piece)
         if journal.listener is not None:
             await journal.listener.put(self._chunk(piece))
-        if self._channel is None or await self._channel.put(owned(piece, WHAT)):
+        if self._channel is None or await self._channel.put(owned(piece, WHAT) if self.collects else piece):
             return True
         self._is_whole = True  # it is all that was wanted
         return False

@@ -1,4 +1,4 @@
-"""What a stream costs: how long a piece takes through joined steps, and what a piece costs against nested generators."""
+"""What a stream costs: how long a piece takes through joined steps, and what it costs against nested generators."""
 
 from __future__ import annotations
 

@@ -676,3 +676,42 @@ def test_two_steps_of_a_segment_may_set_other_keys_of_a_dict(key: str) -> None:
         assert isinstance(found.cause, ContextConflict)
     else:
         assert found.context.known == {"first": 1, "second": 2}
+
+
+class Counted:
+    """A piece that counts how many of it are alive at once."""
+
+    alive = most = 0
+
+    def __init__(self) -> None:
+        Counted.alive += 1
+        Counted.most = max(Counted.most, Counted.alive)
+
+    def __del__(self) -> None:
+        Counted.alive -= 1
+
+
+def test_a_slow_consumer_holds_a_fast_producers_memory_constant_over_100_000_items() -> None:
+    Counted.alive = Counted.most = 0
+
+    @step
+    async def fast(stop: int) -> AsyncIterator[Any]:
+        for _ in range(stop):
+            yield Counted()
+
+    @step
+    async def through(pieces: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for piece in pieces:
+            yield piece
+
+    @step
+    async def slow(pieces: AsyncIterator[Any]) -> int:
+        found = 0
+        async for _ in pieces:
+            found += 1
+            if found % 1000 == 0:
+                await asyncio.sleep(0.001)
+        return found
+
+    assert ran(fast >> through >> slow, 100_000).output == 100_000
+    assert CAPACITY < Counted.most <= 2 * CAPACITY + 6 and Counted.alive == 0
