@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
     from flujo_core.hooks.registry import Registry
     from flujo_core.hooks.spec import Plugin, hookimpl
-    from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, Usage
+    from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, StreamingAgentProtocol, Usage
     from flujo_core.model.branch import Branch
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.diagram import diagram
@@ -154,7 +154,7 @@ _WHERE = {
     "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
     "hooks.registry": ("Registry",),
     "hooks.spec": ("Plugin", "hookimpl"),
-    "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "Usage"),
+    "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "StreamingAgentProtocol", "Usage"),
     "model.branch": ("Branch",),
     "model.context": ("PipelineContext",),
     "model.diagram": ("diagram",),
@@ -205,9 +205,10 @@ __all__ = [
     "SQLQueryAgent", "SQLiteStore", "SealBroken", "SegmentRestarted", "Settings", "SignatureError", "Skip",
     "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy",
     "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull",
-    "StoreRefused", "StreamingNode", "StreamingPipeline", "StreamingStep", "TextSummarizerAgent", "TextSummary",
-    "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast",
-    "agent_from_spec", "agent_spec_schema", "diagram", "hookimpl", "make_agent_async", "step", "walk",
+    "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep",
+    "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage",
+    "Validator", "Verdict", "Veto", "VoteCast", "agent_from_spec", "agent_spec_schema", "diagram", "hookimpl",
+    "make_agent_async", "step", "walk",
 ]  # fmt: skip
 
 

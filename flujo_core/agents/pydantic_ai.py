@@ -28,6 +28,7 @@ from pydantic_ai.models import Model, ModelResolutionContext, infer_model
 from pydantic_ai.usage import RunUsage
 
 from flujo_core.agents.deferred import deferred, history, results
+from flujo_core.agents.partial import partial_handler
 from flujo_core.agents.recorded import messages_json
 from flujo_core.agents.tool_drafts import ToolDrafts
 from flujo_core.agents.usage import counted, usage_of
@@ -46,8 +47,8 @@ CUT_OFF: type[Exception] = getattr(exceptions, "OutputTokenLimitExceeded", excep
 TRY_AGAIN = (408, 409, 425, 429)
 """HTTP statuses below 500 that say that the same request may succeed later."""
 
-OnText: TypeAlias = Callable[[str], Awaitable[None]]
-"""Gets each piece of text that the model gives, as it comes."""
+OnPiece: TypeAlias = Callable[[Any], Awaitable[None]]
+"""Gets each piece that the model gives, as it comes: of text, or what there is of an output of another type."""
 
 
 async def ask(
@@ -58,7 +59,8 @@ async def ask(
     models: ModelSource,
     capabilities: Sequence[AgentCapability[Any]],
     metadata: dict[str, Any],
-    on_text: OnText | None,
+    on_piece: OnPiece | None,
+    partial: Any = None,
     log: CallLog | None = None,
     drafts: ToolDrafts | None = None,
     resumed: Deferred | None = None,
@@ -73,7 +75,8 @@ async def ask(
         models: Where plugins' models are found.
         capabilities: What plugins add to the agent's own capabilities.
         metadata: What the capabilities are told of the run, beside what the agent says.
-        on_text: Gets the text as it comes; None: the model is not asked to stream.
+        on_piece: Gets the text as it comes; None: the model is not asked to stream.
+        partial: The type of output of which ``on_piece`` gets what is there and valid, instead of text; None: text.
         log: The finished calls; None: nothing is journaled.
         drafts: The drafts of its tool calls; None where they cannot change the context.
         resumed: What it waited for, where it goes on; what it used counts as used by this call.
@@ -100,7 +103,7 @@ async def ask(
                 *_resolving(agent, known, models),
                 *capabilities,
             ],
-            event_stream_handler=None if on_text is None else _handler(on_text),
+            event_stream_handler=None if on_piece is None else _handler(on_piece, partial),
         )
     except (ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded, RunTimedOut) as error:
         failure = _translated(error, agent)
@@ -208,7 +211,13 @@ def _resolver(
     return resolve
 
 
-def _handler(on_text: OnText) -> Callable[[RunContext[Any], AsyncIterable[AgentStreamEvent]], Awaitable[None]]:
+Handler: TypeAlias = Callable[[RunContext[Any], AsyncIterable[AgentStreamEvent]], Awaitable[None]]
+
+
+def _handler(on_piece: OnPiece, partial: Any) -> Handler:
+    if partial is not None:
+        return partial_handler(on_piece, partial)
+
     async def handle(context: RunContext[Any], events: AsyncIterable[AgentStreamEvent]) -> None:
         async for event in events:
             match event:
@@ -216,7 +225,7 @@ def _handler(on_text: OnText) -> Callable[[RunContext[Any], AsyncIterable[AgentS
                     PartStartEvent(part=TextPart(content=text))
                     | PartDeltaEvent(delta=TextPartDelta(content_delta=text))
                 ) if text:
-                    await on_text(text)
+                    await on_piece(text)
 
     return handle
 

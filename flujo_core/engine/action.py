@@ -12,8 +12,19 @@ from flujo_core.backend.local import workers
 from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.channel import close
 from flujo_core.engine.frame import MISSING, Frame
+from flujo_core.errors import InvalidValue
 from flujo_core.model.action import AgentAction, FunctionAction, HumanAction, RegisteredAction
-from flujo_core.model.agent import AgentProtocol, AgentReply, CallLog, Deferred, ModelAgent, Usage, model_name
+from flujo_core.model.agent import (
+    AgentProtocol,
+    AgentReply,
+    CallLog,
+    Deferred,
+    ModelAgent,
+    StreamingAgentProtocol,
+    Usage,
+    model_name,
+)
+from flujo_core.model.check import bare
 from flujo_core.model.inputs import From
 from flujo_core.model.signature import RunInfo
 from flujo_core.model.step import Step
@@ -97,7 +108,7 @@ def action_of(step: Step[Any, Any], sources: Mapping[From, Source]) -> Action:
         return AskPerson(step.action, sources)
     if isinstance(step.action.agent, ModelAgent):
         return AskModelAgent(step.action, sources)
-    return AskAgent(step.action)
+    return AskStreamingAgent(step.action) if step.action.streams else AskAgent(step.action)
 
 
 def direct_call(step: Step[Any, Any]) -> Callable[[Any], Awaitable[Any]] | None:
@@ -189,6 +200,44 @@ class AskAgent:
         return reply.output, reply.usage
 
 
+class AskStreamingAgent:
+    """Asks an agent that keeps the ``StreamingAgentProtocol``."""
+
+    model: str | None = None
+    needs_context: bool = False
+    has_calls: bool = False
+
+    def __init__(self, action: AgentAction) -> None:
+        self._agent = cast("StreamingAgentProtocol[Any, Any]", action.agent)
+
+    async def act(self, turn: Turn, /) -> tuple[Any, Usage | None]:
+        """Asks it; what it gives last is its reply.
+
+        Raises:
+            InvalidValue: It gave none.
+        """
+        pieces, reply, said = turn.pieces, None, list[str]()
+        assert pieces is not None
+        source = self._agent.stream(turn.value, info=run_info(turn))
+        try:
+            async for piece in source:
+                if turn.alive is not None:
+                    turn.alive()
+                if isinstance(piece, AgentReply):
+                    reply = piece
+                    continue
+                if isinstance(piece, str):
+                    said.append(piece)
+                if not await pieces.give(piece):
+                    return pieces.whole(), None
+        finally:
+            await uninterrupted(close(source))
+        if reply is None:
+            raise InvalidValue("its agent streamed no 'AgentReply'; it gives that behind its pieces")
+        await pieces.complete(reply.output, "".join(said))
+        return pieces.outcome(reply.output), reply.usage
+
+
 class AskPerson:
     """Asks a person."""
 
@@ -226,6 +275,8 @@ class AskModelAgent:
         self._deps = None if action.deps is None else Call(action.deps, sources)
         self.model = model_name(action.agent.model)
         self.needs_context = any(part is not None and part.needs_context for part in (self._prompt, self._deps))
+        self._streams = action.streams
+        self._partial = action.gives if action.streams and bare(action.gives) is not str else None
 
     async def act(self, turn: Turn, /) -> tuple[Any, Usage | None]:
         """Asks it; gives a ``Deferred`` as the output where it waits for answers.
@@ -235,11 +286,15 @@ class AskModelAgent:
         """
         run, journal = turn.frame.run, turn.frame.run.journal
 
-        async def on_text(text: str) -> None:
+        said: list[str] = []
+
+        async def on_piece(piece: Any) -> None:
             if turn.alive is not None:
                 turn.alive()
             if turn.pieces is not None:
-                await turn.pieces.give(text)
+                if self._streams and isinstance(piece, str):
+                    said.append(piece)
+                await turn.pieces.give(piece)
 
         about = {"run_id": journal.run_id, "tenant": journal.tenant, "address": turn.address, "attempt": turn.attempt}
         resumed, answers = turn.deferred or (None, None)
@@ -251,15 +306,22 @@ class AskModelAgent:
             models=run.models,
             capabilities=self._capabilities,
             metadata={"flujo": about},
-            on_text=on_text if turn.pieces is not None or turn.alive is not None else None,
+            on_piece=on_piece if turn.pieces is not None or turn.alive is not None else None,
+            partial=self._partial,
             log=turn.calls,
             drafts=drafts,
             resumed=resumed,
             answers=answers,
         )
-        if turn.pieces is not None:
+        if isinstance(reply, Deferred):
+            return reply, reply.usage
+        if turn.pieces is None:
+            return reply.output, reply.usage
+        if not self._streams:
             await turn.pieces.end()
-        return (reply, reply.usage) if isinstance(reply, Deferred) else (reply.output, reply.usage)
+            return reply.output, reply.usage
+        await turn.pieces.complete(reply.output, "".join(said))
+        return turn.pieces.outcome(reply.output), reply.usage
 
     def _tool_drafts(self, turn: Turn) -> ToolDrafts | None:
         """The drafts of tool calls, where the agent's dependencies have the context."""

@@ -84,6 +84,31 @@ class Pieces:
         if not self._withholds and self._work.run.hooks.chunk is not None:
             await self._transformed(self._chunk("" if self._is_text else None, last=True))
 
+    async def complete(self, output: Any, said: str) -> None:
+        """Takes in what an agent has made in the end, and that there is no more: what of it was not told is told now.
+
+        Args:
+            output: What it has made.
+            said: The text that it has given.
+
+        Raises:
+            InvalidValue: It does not fit.
+            Veto: A plugin refuses it.
+            PluginError: A plugin failed.
+        """
+        if not self._is_text:
+            await self.give(output)
+        elif isinstance(output, str) and output.startswith(said) and output != said:
+            await self.give(output[len(said) :])
+        await self.end()
+
+    def outcome(self, output: Any) -> Any:
+        """What an agent's output is, of which pieces have left as plugins let them."""
+        if self._is_text:
+            return self.whole()
+        seen = self._work.run.hooks.chunk is not None and not self._withholds
+        return self._kept[-1] if seen and self._kept else output
+
     def whole(self) -> Any:
         """What they are together: of those that were taken, where the next step did not want all of them."""
         kept = self._kept
@@ -101,7 +126,7 @@ class Pieces:
             gone = InvalidValue("it failed when pieces of it had left, and nothing else can stand for the rest")
             raise self._work.failure(gone, made.attempt) from gone
         if not self._has_left and self.collects:
-            for piece in pieces_of(made.restored):
+            for piece in pieces_of(made.restored, self._work.plan.gives_item):
                 if not await self._leave(piece):
                     break
         if self._channel is not None:
@@ -145,6 +170,11 @@ class Pieces:
         return False
 
 
-def pieces_of(whole: Any) -> Sequence[Any]:
-    """The pieces of what was collected before: a text is one piece."""
-    return (whole,) if isinstance(whole, str) else whole
+def pieces_of(whole: Any, is_one: bool) -> Sequence[Any]:
+    """The pieces of what was collected before.
+
+    Args:
+        whole: What was collected.
+        is_one: Whether it counts as one piece, as text does.
+    """
+    return (whole,) if is_one else whole

@@ -67,8 +67,8 @@ class Plan:
     """
 
     __slots__ = (
-        "action", "cache", "direct", "fallback", "gives", "item", "limits", "model", "name", "retry", "segment",
-        "takes", "takes_item", "validate", "validators",
+        "action", "cache", "direct", "fallback", "gives", "gives_item", "item", "limits", "model", "name", "retry",
+        "segment", "takes", "takes_item", "validate", "validators",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,7 @@ class Plan:
         self.takes = step.takes
         self.gives = step.gives
         self.item = step.item
+        self.gives_item = step.item == step.gives  # of text, and of what an agent makes: the whole is a piece
         self.takes_item = step.takes_item
         is_plain = not step.policies.guards and not step.policies.validators
         self.direct = direct_call(step) if is_plain else None

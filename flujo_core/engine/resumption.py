@@ -80,11 +80,28 @@ async def resumed(run: Run, address: str, known: StepPast) -> Again:
     lapsed = next((one.lapsed for one in known.questions.values() if one.lapsed is not None), None)
     begins = lapsed is None and not fell and (behind is None or behind.source in ("pre", "tool"))
     poisoned = begins and known.deaths >= run.max_recoveries and attempt == known.attempt
-    calls = known.calls if attempt == known.attempt else {}
-    made = {call: recorded_call(run.journal.run_id, one, run.context_type) for call, one in calls.items()}
     before = known.failed if known.failed is not None and known.failed.attempt == attempt - 1 else None
     feedback = None if before is None else before.feedback
     begins = begins and not poisoned
+    calls = calls_of(run, known, attempt)
     return Again(
-        attempt, known.since, known.started, begins, poisoned, failed, feedback, fell, behind, lapsed, made
+        attempt, known.since, known.started, begins, poisoned, failed, feedback, fell, behind, lapsed, calls
     )  # fmt: skip
+
+
+def begun_again(run: Run, address: str, known: StepPast) -> Again:
+    """Where a step that streams with others goes on: at its beginning, with the calls that its agent has made."""
+    if known.address != address:
+        run.former[address] = known.address
+    attempt = max(known.attempt, known.since, 1)
+    return Again(
+        attempt, known.since, known.started, begins=True, failed=None, feedback=None, fell=False, answered=None,
+        lapsed=None, poisoned=known.deaths >= run.max_recoveries and attempt == known.attempt,
+        calls=calls_of(run, known, attempt),
+    )  # fmt: skip
+
+
+def calls_of(run: Run, known: StepPast, attempt: int) -> Mapping[str, Call]:
+    """The finished calls of a step's agent in an attempt."""
+    calls = known.calls if attempt == known.attempt else {}
+    return {call: recorded_call(run.journal.run_id, one, run.context_type) for call, one in calls.items()}

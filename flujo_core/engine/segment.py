@@ -21,7 +21,7 @@ from flujo_core.engine.past import Edge, StepPast
 from flujo_core.engine.pieces import Pieces, pieces_of
 from flujo_core.engine.plan import Yield
 from flujo_core.engine.question import Asking
-from flujo_core.engine.resumption import Again
+from flujo_core.engine.resumption import begun_again
 from flujo_core.errors import ContextConflict, PausedWhileStreaming, StepError
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.model.event import SegmentRestarted, StepStarted
@@ -65,7 +65,8 @@ class Segment:
         await edge.reach()
         flow = _Flow(frame, left, known)
         flow.begin_again()
-        return await flow.run(value)
+        before = self._leaves[-len(left) - 1].plan if len(left) < len(self._leaves) else None
+        return await flow.run(value if before is None else pieces_of(value, before.gives_item))
 
     def _recorded(
         self, frame: Frame, edge: Edge, value: Any, known: dict[Leaf, StepPast]
@@ -120,7 +121,11 @@ class _Flow:
             journal.stage(SegmentRestarted(*head, attempt, names))
 
     async def run(self, value: Any) -> Any:
-        """Runs them, and commits them."""
+        """Runs them, and commits them.
+
+        Args:
+            value: The input of the first; the pieces, where that one takes a stream.
+        """
         journal, crew = self._frame.run.journal, Crew(None, collects=False)
         workers = self._workers(value, crew)
         for _, work, _ in workers:
@@ -131,7 +136,7 @@ class _Flow:
         async with crew.at_work(journal):
             source = workers[0].takes_from
             if source is not None:  # what streams into the first of them has run before
-                crew.start(_feed(source, pieces_of(value)))
+                crew.start(_feed(source, value))
             for worker in workers:
                 crew.start(self._one(worker))
         self._check(workers)
@@ -148,24 +153,13 @@ class _Flow:
                 leaf.plan, frame, leaf.address(self._frame), value if before is None else Inlet(before), self._started
             )
             if leaf in self._known:
-                work.again = self._again(leaf, self._known[leaf])
+                work.again = begun_again(run, work.address, self._known[leaf])
             takes_from, before = before, None if leaf is self._leaves[-1] else Channel()
             if work.pieces is not None:
                 collects = before is None or leaf.keeps or run.hooked or bool(leaf.plan.validators)
                 work.pieces = Pieces(work, before, collects=collects)
             made.append(_Worker(leaf, work, takes_from))
         return made
-
-    def _again(self, leaf: Leaf, known: StepPast) -> Again:
-        """Where a step goes on that has begun before: at its beginning."""
-        run, address, attempt = self._frame.run, leaf.address(self._frame), max(known.attempt, known.since, 1)
-        if known.address != address:
-            run.former[address] = known.address
-        poisoned = known.deaths >= run.max_recoveries and attempt == known.attempt
-        return Again(
-            attempt, known.since, known.started, begins=True, poisoned=poisoned, failed=None, feedback=None, fell=False,
-            answered=None, lapsed=None, calls={},
-        )  # fmt: skip
 
     async def _one(self, worker: _Worker) -> None:
         """Runs one step, and says so to those that it streams with."""

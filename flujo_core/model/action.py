@@ -71,6 +71,7 @@ class AgentAction:
         prompt: Makes the prompt from the input; None: the input is the prompt.
         deps: Makes the agent's dependencies from the input, or None.
         capabilities: pydantic-ai capabilities that plugins add to the agent's own.
+        streams: Whether its output is given in pieces.
     """
 
     agent: Any
@@ -79,6 +80,7 @@ class AgentAction:
     prompt: Template | FunctionAction | None
     deps: FunctionAction | None
     capabilities: tuple[Any, ...] = ()
+    streams: bool = False
 
     @property
     def parts(self) -> Sequence[FunctionAction]:

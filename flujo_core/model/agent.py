@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import UnionType
@@ -194,6 +194,15 @@ class AgentProtocol(Protocol[In, Out]):
 
     async def run(self, input: In, /, *, info: RunInfo) -> AgentReply[Out]:
         """Answers ``input``."""
+        ...
+
+
+@runtime_checkable
+class StreamingAgentProtocol(AgentProtocol[In, Out], Protocol[In, Out]):
+    """An agent that can give its answer in pieces, to a step that streams: ``Step.agent(...).streaming()``."""
+
+    def stream(self, input: In, /, *, info: RunInfo) -> AsyncIterator[Out | AgentReply[Out]]:
+        """Gives pieces of text, or of another output what there is of it; and last its reply, as ``run`` would."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Never, Protocol, Self, TypeA
 
 from typing_extensions import TypeVar, Unpack
 
-from flujo_core.errors import ConfigurationError, SignatureError
+from flujo_core.errors import ConfigurationError, DefinitionError, SignatureError
 from flujo_core.model.action import (
     Action,
     AgentAction,
@@ -21,7 +21,7 @@ from flujo_core.model.action import (
     function_action,
     protocol_action,
 )
-from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
+from flujo_core.model.agent import AgentProtocol, ModelAgent, StreamingAgentProtocol, output_type
 from flujo_core.model.flow import Node, StreamingNode, checked_name
 from flujo_core.model.inputs import NamedInput
 from flujo_core.model.outcome import PauseForHumanInput, Stop
@@ -78,6 +78,8 @@ class Step(Node[In, Out]):
 
     @property
     def item(self) -> Any:
+        if isinstance(self.action, AgentAction) and self.action.streams:
+            return self.action.gives
         return self.action.signature.item if isinstance(self.action, FunctionAction) else None
 
     @property
@@ -113,6 +115,23 @@ class Step(Node[In, Out]):
         """Whether it gives signs of life before its output: pieces that it yields, or of an agent's answer."""
         agent = self.action.agent if isinstance(self.action, AgentAction) else None
         return isinstance(agent, ModelAgent | str) or isinstance(self.action, RegisteredAction) or self.item is not None
+
+    def streaming(self) -> StreamingStep[In, Out, Out]:
+        """The same step of an agent, giving its output in pieces: text as it comes; of any other output, what there is
+        of it each time that more of it is there and valid, and last the whole.
+
+        What it has streamed is its output: of an agent that says something before it calls a tool, that too.
+
+        Raises:
+            DefinitionError: It does not ask an agent, or one that cannot stream.
+        """
+        action = self.action
+        if not isinstance(action, AgentAction):
+            raise DefinitionError(f"step '{self.name}' asks no agent; a function streams by yielding")
+        if not isinstance(action.agent, ModelAgent | StreamingAgentProtocol | str):
+            what = f"the agent of step '{self.name}' cannot stream"
+            raise DefinitionError(f"{what}; give it 'def stream(self, input, /, *, info) -> AsyncIterator[...]'")
+        return StreamingStep(self.name, replace(action, streams=True), self.policies)
 
     @property
     def readers(self) -> tuple[Reader, ...]:
@@ -371,4 +390,5 @@ def with_agent(step: Step[Any, Any], agent: Any) -> Step[Any, Any]:
         check_deps(step.name, agent, action.deps)
         takes = str if action.prompt is None else action.takes
         return replace(step, action=replace(action, agent=agent, takes=takes, gives=output_type(agent.output_type)))
-    return replace(step, action=protocol_action(step.name, agent, action.prompt or action.deps, {}))
+    made = replace(step, action=protocol_action(step.name, agent, action.prompt or action.deps, {}))
+    return made.streaming() if action.streams else made

@@ -236,7 +236,7 @@ def _asking(node: Node[Any, Any], fake: Fake[Any, Any]) -> Callable[[Any], Any]:
         return await fake(value)
 
     async def stream(value: Any) -> AsyncIterator[Any]:
-        for piece in pieces_of(await answer(value)):
+        for piece in pieces_of(await answer(value), node.item == node.gives):
             yield piece
 
     return answer if node.item is None else stream
