@@ -29,7 +29,7 @@ class ItemScore(BaseModel):
 
     name: str
     score: float = Field(ge=0, le=1)
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     reason: str = ""
 
 

@@ -27,7 +27,7 @@ class Criterion(BaseModel):
 
     name: str = Field(min_length=1, max_length=100)
     requirement: str = Field(max_length=500)
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
 class Criteria(BaseModel):
