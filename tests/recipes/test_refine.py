@@ -26,6 +26,7 @@ from flujo_core import (
     refine,
     step,
 )
+from flujo_core.model.fingerprint import fingerprint
 
 
 class Remarks(BaseModel):
@@ -263,12 +264,13 @@ def test_a_person_may_review_and_the_run_waits_for_it(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_it_survives_a_crash_at_every_write(tmp_path: Path) -> None:
-    """No draft that was committed is written again, and the rounds go on where they were."""
+def test_two_uses_survive_a_crash_at_every_write(tmp_path: Path) -> None:
+    """No draft that was committed is written again, and the rounds go on where they were, each in its own use."""
 
     def make(ran: Counted) -> Node[str, str]:
-        review = reviewer(1, 3, 2, ran=ran)
-        return refine("r", writer(ran), review, until=is_ok, max_rounds=2, on_exhausted="return", best=rank_of)
+        ranked = reviewer(1, 3, 2, ran=ran)
+        first = refine("a", writer(ran), ranked, until=is_ok, max_rounds=2, on_exhausted="return", best=rank_of)
+        return first >> refine("b", writer(ran), reviewer(ran=ran), until=is_ok, max_rounds=2)
 
     async def main() -> None:
         count = Dying()
@@ -279,7 +281,25 @@ def test_it_survives_a_crash_at_every_write(tmp_path: Path) -> None:
             await crashed(make(ran), "leaves", kept, at)
             over = {one.address for one in await kept.read("r") if one.kind == "step_completed"}
             before = dict(ran)
-            assert (await durable(make(ran), kept).run_async("leaves", run_id="r")).output == "leaves, remark 1"
+            result = await durable(make(ran), kept).run_async("leaves", run_id="r")
+            assert result.output == "leaves, remark 1, remark 2"
             assert all(ran[address] == before[address] for address in over if address in before)
+            assert {one.rpartition("/")[0] for one in ran} == {
+                "a/rounds[1]",
+                "a/rounds[2]",
+                "b/rounds[1]",
+                "b/rounds[2]",
+            }
 
     done(main())
+
+
+def test_what_is_best_is_part_of_what_a_step_is() -> None:
+    """So that a paused run is told of a changed ranking; the same one, made anew, is the same."""
+
+    def of(best: Any) -> str:
+        made = refine("r", writer(), reviewer(), until=is_ok, max_rounds=2, on_exhausted="return", best=best)
+        return fingerprint(made)
+
+    assert of(rank_of) == of(rank_of)
+    assert len({of(rank_of), of(lambda remarks: -remarks.rank), of(None)}) == 3
