@@ -18,7 +18,10 @@ from flujo_core import (
     Node,
     RunFailed,
     RunInfo,
+    RunRefused,
     SQLiteStore,
+    StepCall,
+    Veto,
     best_of,
     scoring,
     step,
@@ -83,6 +86,15 @@ def test_when_all_candidates_fail_the_node_does() -> None:
     assert str(failed.value.result.error) == (
         "step 'best/best' failed: all 2 candidates failed; the steps of the run's result say how"
     )
+
+
+def test_a_veto_in_a_candidate_refuses_the_run() -> None:
+    async def refuse(call: StepCall) -> None:
+        if "candidates[2]" in call.address:
+            raise Veto("not this one")
+
+    with pytest.raises(RunRefused):
+        Flujo(best_of("best", 2, writer(), score=LONG), pre_step_execution=refuse).run("ab")
 
 
 def test_a_pipeline_without_a_name_can_be_a_candidate() -> None:
