@@ -124,6 +124,11 @@ if TYPE_CHECKING:
     from flujo_core.model.signature import Resources, RunInfo
     from flujo_core.model.state import PipelineState
     from flujo_core.model.step import Step, StreamingStep, step
+    from flujo_core.recipes.best import best_of
+    from flujo_core.recipes.refine import Round, refine
+    from flujo_core.recipes.score import Checklist, ChecklistItem, ItemScore, Score
+    from flujo_core.recipes.scoring import scoring
+    from flujo_core.recipes.solve import Assignment, Criteria, Criterion, Submission, review_solve_validate
     from flujo_core.store.cache import CacheStore, MemoryCache
     from flujo_core.store.memory import MemoryStore
     from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store, StoreFactory
@@ -146,9 +151,9 @@ _WHERE = {
         "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue", "LeaseLost",
         "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected",
         "ModelUnavailable", "NoCase", "NotAnApprover", "OutputRejected", "PausedWhileStreaming", "PluginError",
-        "PluginLoadError", "Poisoned",
-        "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError", "StaleState", "StateError",
-        "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownQuestion", "UnknownRun",
+        "PluginLoadError", "Poisoned", "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError",
+        "StaleState", "StateError", "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused",
+        "UnknownQuestion", "UnknownRun",
     ),
     "flujo": ("Flujo",),
     "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
@@ -179,6 +184,11 @@ _WHERE = {
     "model.signature": ("Resources", "RunInfo"),
     "model.state": ("PipelineState",),
     "model.step": ("Step", "StreamingStep", "step"),
+    "recipes.best": ("best_of",),
+    "recipes.refine": ("Round", "refine"),
+    "recipes.score": ("Checklist", "ChecklistItem", "ItemScore", "Score"),
+    "recipes.scoring": ("scoring",),
+    "recipes.solve": ("Assignment", "Criteria", "Criterion", "Submission", "review_solve_validate"),
     "store.cache": ("CacheStore", "MemoryCache"),
     "store.memory": ("MemoryStore",),
     "store.protocol": ("Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory"),
@@ -188,27 +198,28 @@ _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names
 
 __all__ = [
     "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReply", "AlreadyAnswered", "AmbiguousAnswer", "AnswerError",
-    "AppInfo", "AttemptFailed", "AuthorizationRequest", "Branch", "BranchDecided", "BranchesFailed", "Cache",
-    "CacheStore", "CallCompleted", "Check", "Chunk", "ClassifierAgent", "CodeGeneratorAgent", "ConfigurationError",
-    "ContextConflict", "Decision", "Default", "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo",
-    "FlujoError", "From", "GeneratedCode", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemTaken",
-    "JudgeAgent", "Lease", "LeaseLost", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
-    "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
-    "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
-    "NodeStarted", "NotAnApprover", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput",
-    "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask",
-    "PlannerAgent", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Question",
-    "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms",
-    "QuestionWithdrawn", "Record", "Registry", "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent",
-    "RunBusy", "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused",
-    "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLQuery",
-    "SQLQueryAgent", "SQLiteStore", "SealBroken", "SegmentRestarted", "Settings", "SignatureError", "Skip",
-    "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy",
-    "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull",
-    "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep",
-    "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage",
-    "Validator", "Verdict", "Veto", "VoteCast", "agent_from_spec", "agent_spec_schema", "diagram", "hookimpl",
-    "make_agent_async", "step", "walk",
+    "AppInfo", "Assignment", "AttemptFailed", "AuthorizationRequest", "Branch", "BranchDecided", "BranchesFailed",
+    "Cache", "CacheStore", "CallCompleted", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent",
+    "CodeGeneratorAgent", "ConfigurationError", "ContextConflict", "Criteria", "Criterion", "Decision", "Default",
+    "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "From", "GeneratedCode",
+    "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Lease", "LeaseLost",
+    "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge",
+    "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable",
+    "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover",
+    "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline",
+    "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
+    "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Question", "QuestionAnswered", "QuestionAsked",
+    "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Record", "Registry",
+    "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunEnd",
+    "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart",
+    "RunStarted", "RunState", "RunStream", "RunSummary", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score",
+    "SealBroken", "SegmentRestarted", "Settings", "SignatureError", "Skip", "StaleState", "StateError", "Step",
+    "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout",
+    "Stop", "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol",
+    "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary",
+    "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast",
+    "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "make_agent_async", "refine",
+    "review_solve_validate", "scoring", "step", "walk",
 ]  # fmt: skip
 
 

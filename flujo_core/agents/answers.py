@@ -12,7 +12,7 @@ class GeneratedCode(BaseModel):
 
     language: str
     code: str = Field(description="The code alone, without fences around it")
-    explanation: str = Field("", description="What it does, in a sentence or two", max_length=1000)
+    explanation: str = Field(default="", description="What it does, in a sentence or two", max_length=1000)
 
 
 class TextSummary(BaseModel):
@@ -26,7 +26,7 @@ class SQLQuery(BaseModel):
     """A query, and what it looks for."""
 
     sql: str
-    explanation: str = Field("", description="What it looks for, in a sentence", max_length=1000)
+    explanation: str = Field(default="", description="What it looks for, in a sentence", max_length=1000)
 
 
 class ReviewIssue(BaseModel):
@@ -34,14 +34,14 @@ class ReviewIssue(BaseModel):
 
     severity: Literal["minor", "major", "critical"]
     what: str = Field(description="What is wrong, and where", max_length=500)
-    remedy: str = Field("", description="What would mend it", max_length=500)
+    remedy: str = Field(default="", description="What would mend it", max_length=500)
 
 
 class Review(BaseModel):
     """What a reviewer makes of something."""
 
     issues: list[ReviewIssue] = Field(max_length=20)
-    summary: str = Field("", max_length=1000)
+    summary: str = Field(default="", max_length=1000)
 
     @property
     def approved(self) -> bool:
@@ -61,7 +61,7 @@ class PlannedTask(BaseModel):
 
     name: str = Field(max_length=100)
     goal: str = Field(max_length=500)
-    needs: list[str] = Field([], description="The names of the tasks that must be done before")
+    needs: list[str] = Field(default=[], description="The names of the tasks that must be done before")
     worker: str = ""
 
 
