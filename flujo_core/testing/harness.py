@@ -218,5 +218,5 @@ def _is_alike(node: Node[Any, Any], step: Node[Any, Any]) -> bool:
 def _stand_in(node: Node[Any, Any], fake: Fake[Any, Any]) -> Step[Any, Any]:
     """A step that asks a fake in the place of a node."""
     signature = Signature(node.takes, node.gives, True, True, None, {}, None, {})
-    policies = replace(node.policies, cache=None)
+    policies = replace(node.policies, cache=None, backend=None, resources=None)
     return Step(node.label, FunctionAction(fake, node.label, {}, signature), policies)
