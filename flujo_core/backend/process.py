@@ -49,11 +49,13 @@ class _Answer(NamedTuple):
         data: The outcome as it was sent; None if there is none.
         why: Else why there is none.
         is_late: Whether it had run for too long.
+        is_unbegun: Whether the worker had died while it was idle, so that another one can be asked.
     """
 
     data: bytes | None
     why: str = ""
     is_late: bool = False
+    is_unbegun: bool = False
 
 
 class _Worker:
@@ -68,11 +70,6 @@ class _Worker:
         self._is_unwanted = False
         self._code: int | None = None
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether an idle worker is still there; the system may have killed it. Does not block."""
-        return not wait([self._process.sentinel], 0)
-
     def ask(self, data: bytes, limit: float | None) -> _Answer:
         """Sends a call, and waits for what it comes to; without an outcome, the worker is gone afterwards.
 
@@ -80,18 +77,22 @@ class _Worker:
             data: The call.
             limit: For how many seconds it may run, or None.
         """
+        was_idle, has_begun = self._is_ready, False
         try:
             self._start()
             if not self._is_ready:
                 self._receive(None)  # it says that it is
                 self._is_ready = True
             self._pipe.send_bytes(data)
+            self._receive(None)  # it says that it begins
+            has_begun = True
             return _Answer(self._receive(None if limit is None else monotonic() + limit))
         except TimeoutError:
             self.end()
             return _Answer(None, f"it ran longer than the {limit:g} s that it has", is_late=True)
         except (EOFError, OSError):
-            return _Answer(None, self._ended())
+            is_unbegun = was_idle and not has_begun and not self._is_unwanted
+            return _Answer(None, self._ended(), is_unbegun=is_unbegun)
         except Exception as error:  # what starts processes may raise anything
             return _Answer(None, f"a worker process cannot be started ({type(error).__name__})")
 
@@ -237,8 +238,17 @@ class ProcessPool:
         self._workers.difference_update(workers)
 
     async def _outcome(self, call: RemoteCall) -> RemoteOutcome:
-        worker = self._worker()
-        answer = _Answer(None)
+        answer = await self._asked(call)
+        while answer.is_unbegun:
+            answer = await self._asked(call)
+        if answer.data is not None:
+            return decoded_outcome(answer.data)
+        kind = StepTimeout if answer.is_late else WorkerCrashed
+        return RemoteFailure(answer.why, (f"{kind.__module__}:{kind.__qualname__}",))
+
+    async def _asked(self, call: RemoteCall) -> _Answer:
+        """What becomes of a call in one worker, which is idle again afterwards, or gone."""
+        worker, answer = self._worker(), _Answer(None)
         try:
             answer = await _asked(worker, call)
         finally:
@@ -246,23 +256,16 @@ class ProcessPool:
                 self._workers.discard(worker)
             elif worker in self._workers:  # else the pool was closed
                 self._idle.append(worker)
-        if answer.data is not None:
-            return decoded_outcome(answer.data)
-        kind = StepTimeout if answer.is_late else WorkerCrashed
-        return RemoteFailure(answer.why, (f"{kind.__module__}:{kind.__qualname__}",))
+        return answer
 
     def _worker(self) -> _Worker:
         """A worker that is idle, or one that has not been started."""
-        while True:
-            try:
-                worker = self._idle.pop()
-            except IndexError:
-                worker = _Worker()
-                self._workers.add(worker)
-                return worker
-            if worker.is_alive:
-                return worker
-            self._workers.discard(worker)
+        try:
+            return self._idle.pop()
+        except IndexError:
+            worker = _Worker()
+            self._workers.add(worker)
+            return worker
 
 
 async def _asked(worker: _Worker, call: RemoteCall) -> _Answer:

@@ -50,7 +50,7 @@ class RemoteCall(NamedTuple):
         """The call as lines of JSON, for ``decoded``, anywhere."""
         facts = {
             "step": self.step, "name": self.name, "info": self.info._asdict(), "context_type": self.context_type,
-            "named": list(self.named), "hints": self.hints.given, "required": sorted(self.hints.needed),
+            "named": list(self.named), "hints": self.hints.given, "required": None if self.hints.required is None else list(self.hints.required),
             "timeout": self.timeout,
         }  # fmt: skip
         return b"\n".join((to_json(facts), self.input, self.context, *self.named.values()))

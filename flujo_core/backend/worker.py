@@ -16,6 +16,9 @@ from flujo_core.backend.protocol import RemoteCall, encoded_outcome
 READY = b"ready"
 """The first thing that a worker says."""
 
+BEGUN = b"begun"
+"""What it says when it has a call, and before it does that: one that dies before has done nothing of it."""
+
 
 def serve(pipe: Connection) -> None:
     """Does the calls that come; ends when the other end of the pipe is closed.
@@ -28,7 +31,9 @@ def serve(pipe: Connection) -> None:
     with suppress(EOFError, OSError):  # the other end is closed
         pipe.send_bytes(READY)
         while True:
-            outcome = perform_call(RemoteCall.decoded(pipe.recv_bytes()))
+            call = RemoteCall.decoded(pipe.recv_bytes())
+            pipe.send_bytes(BEGUN)
+            outcome = perform_call(call)
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()  # the worker may be killed before it would be
             pipe.send_bytes(encoded_outcome(outcome))

@@ -14,8 +14,6 @@ from flujo_core.log import warning
 from flujo_core.model.policy import LOCAL
 from flujo_core.model.step import Step
 
-BUILT_IN_LOCAL = "flujo/local"
-
 
 class Backends:
     """The backends that steps of one ``Flujo`` run on."""
@@ -32,9 +30,9 @@ class Backends:
         return lambda step, address: self._of(step, address, host)
 
     def _of(self, step: Step[Any, Any], address: str, host: Host) -> Backend | None:
-        name, hints = step.policies.backend or LOCAL, step.policies.hints
-        if name in (LOCAL, BUILT_IN_LOCAL):
-            _check_hints(f"step '{address}'", hints.needed, name, frozenset())
+        name, hints = step.policies.remote, step.policies.hints
+        if name is None:
+            _check_hints(f"step '{address}'", hints.needed, LOCAL, frozenset())
             return None
         try:
             factory = host.backends.get(name)

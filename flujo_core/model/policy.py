@@ -264,7 +264,7 @@ class StepPolicy:
     @property
     def remote(self) -> str | None:
         """The name of the backend that it runs on, unless that is this process."""
-        return None if self.backend == LOCAL else self.backend
+        return None if self.backend in (LOCAL, f"flujo/{LOCAL}") else self.backend
 
     @property
     def hints(self) -> ResourceHints:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import backend_kit as kit
@@ -53,27 +54,28 @@ def lives(pid: int) -> bool:
     return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def gone(*pids: int, within: float = 20.0) -> bool:
+def until(holds: Callable[[], bool], within: float = 30.0) -> bool:
     ends = time.monotonic() + within
-    while any(map(lives, pids)):
+    while not holds():
         if time.monotonic() > ends:
             return False
         time.sleep(0.02)
     return True
 
 
-def pids_in(file: Path, within: float = 30.0) -> list[int]:
-    ends = time.monotonic() + within
-    while not file.exists():
-        assert time.monotonic() < ends, "the step has not begun"
-        time.sleep(0.02)
+def gone(*pids: int) -> bool:
+    return until(lambda: not any(map(lives, pids)))
+
+
+def pids_in(file: Path) -> list[int]:
+    assert until(file.exists), "the step has not begun"
     return [int(one) for one in file.read_text().split()]
 
 
 def error_of(node, value, **more) -> BaseException:
     with pytest.raises(RunFailed) as failed:
         Flujo(node, **more).run(value)
-    error = failed.value.result.error
+    error = failed.value.__cause__
     assert isinstance(error, StepError)
     return error
 
@@ -131,8 +133,7 @@ def test_a_crash_does_nothing_to_other_workers() -> None:
     async def run():
         pool = ProcessPool(workers=2)
         long = asyncio.ensure_future(outcome(pool, call(kit.nap, b"1.5")))
-        while len(pool._workers) < 1:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
         crashed = await outcome(pool, call(kit.crash, b'"exit"'))
         still = not long.done()
         ended = await long
@@ -194,8 +195,7 @@ def test_a_pool_that_is_closed_fails_what_runs_and_can_be_used_again() -> None:
     async def run():
         pool = ProcessPool(workers=1)
         long = asyncio.ensure_future(outcome(pool, call(kit.nap, b"600")))
-        while not any(worker._is_ready for worker in pool._workers):
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, lambda: any(worker._is_ready for worker in pool._workers))
         await pool.aclose()
         closed, again = await long, await outcome(pool, call(kit.double, b"4"))
         await pool.aclose()

@@ -102,7 +102,9 @@ def entitle(text: str, context: Strict) -> str:
 
 
 @step(backend="process")
-def join(text: str, *, other: Annotated[str, From("first")], more: Annotated[int, From("second")] = 7) -> str:
+def join(
+    text: str, *, other: Annotated[str, From("first")], more: Annotated[int, From("route[even]/second")] = 7
+) -> str:
     return f"{text} {other} {more}"
 
 
@@ -112,8 +114,18 @@ def first(text: str) -> str:
 
 
 @step
-def second(text: str) -> str:
-    return text
+def second(text: str) -> int:
+    return 5
+
+
+@step
+def third(text: str) -> int:
+    return 6
+
+
+@step
+def text_of(number: int) -> str:
+    return f"{number}"
 
 
 @step(backend="process")
