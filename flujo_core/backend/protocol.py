@@ -48,9 +48,10 @@ class RemoteCall(NamedTuple):
 
     def encoded(self) -> bytes:
         """The call as lines of JSON, for ``decoded``, anywhere."""
+        hints, required = self.hints.given, self.hints.required
         facts = {
             "step": self.step, "name": self.name, "info": self.info._asdict(), "context_type": self.context_type,
-            "named": list(self.named), "hints": self.hints.given, "required": None if self.hints.required is None else list(self.hints.required),
+            "named": list(self.named), "hints": hints, "required": None if required is None else list(required),
             "timeout": self.timeout,
         }  # fmt: skip
         return b"\n".join((to_json(facts), self.input, self.context, *self.named.values()))
