@@ -101,10 +101,10 @@ class _Attempt:
 
     def _pause(self, pause: PauseForHumanInput[Any]) -> RemotePause:
         seconds = None if pause.expires_in is None else pause.expires_in.total_seconds()
-        expiry, default = pause.on_expiry, b"null"
-        if isinstance(expiry, Default):
-            answer = validated(expiry.value, pause.response_model, "the default answer")
-            expiry, default = "default", encoded(answer, pause.response_model, "the default answer", HERE)[0]
+        expiry, default = "default", b"null"
+        if isinstance(pause.on_expiry, Default):
+            answer = validated(pause.on_expiry.value, pause.response_model, "the default answer")
+            default = "default", encoded(answer, pause.response_model, "the default answer", HERE)[0]
         response = response_name(pause.response_model)
         return RemotePause(
             pause.question, response, seconds, expiry, default, pause.approvers, pause.quorum, self._patch()
