@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Mapping
 from inspect import iscoroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
@@ -26,6 +26,9 @@ from flujo_core.model.outcome import Default, PauseForHumanInput, Stop
 from flujo_core.model.patch import EMPTY_PATCH, changes, patch_adapter
 from flujo_core.model.question import response_name
 from flujo_core.model.value import adapter, encoded, validated
+
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
 
 HERE = "another process"
 """Where values cross to, for messages."""
@@ -101,10 +104,11 @@ class _Attempt:
 
     def _pause(self, pause: PauseForHumanInput[Any]) -> RemotePause:
         seconds = None if pause.expires_in is None else pause.expires_in.total_seconds()
-        expiry, default = "default", b"null"
         if isinstance(pause.on_expiry, Default):
             answer = validated(pause.on_expiry.value, pause.response_model, "the default answer")
-            default = "default", encoded(answer, pause.response_model, "the default answer", HERE)[0]
+            expiry, default = "default", encoded(answer, pause.response_model, "the default answer", HERE)[0]
+        else:
+            expiry, default = pause.on_expiry, b"null"
         response = response_name(pause.response_model)
         return RemotePause(
             pause.question, response, seconds, expiry, default, pause.approvers, pause.quorum, self._patch()
@@ -130,16 +134,17 @@ def _found(call: RemoteCall) -> FunctionAction:
         ) from error
 
 
-def _context_class(call: RemoteCall) -> Any:
+def _context_class(call: RemoteCall) -> type[PipelineContext]:
     try:
-        return at_place(call.context_type)
+        kind: type[PipelineContext] = at_place(call.context_type)
+        return kind
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(
             f"the class of its context, '{call.context_type}', is not found where it is to run ({type(error).__name__})"
         ) from error
 
 
-def _fields(kind: Any, data: bytes) -> State:
+def _fields(kind: type[PipelineContext], data: bytes) -> State:
     values: Mapping[str, Any] = from_json(data)
     return {name: _read(to_json(values[name]), hint) for name, hint in field_types(kind).items() if name in values}
 

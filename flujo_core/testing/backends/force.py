@@ -49,9 +49,9 @@ async def times_out(trying: Trying) -> None:
     """A step that does not end is stopped when its time is over."""
     if not trying.backend.isolates:
         return
-    limits = [{"timeout": SHORT}]
+    limits: list[dict[str, object]] = [{"timeout": SHORT}]
     if "max_runtime" in trying.backend.honours:
-        limits.append({"hints": ResourceHints(max_runtime=SHORT)})  # type: ignore[dict-item]
+        limits.append({"hints": ResourceHints(max_runtime=SHORT)})
     for limit in limits:
         with TemporaryDirectory() as folder:
             file = Path(folder) / "beats"
@@ -60,8 +60,9 @@ async def times_out(trying: Trying) -> None:
 
 
 async def _begun(file: Path) -> None:
-    while not _size(file):
+    if not _size(file):
         await asyncio.sleep(0.01)
+        await _begun(file)
 
 
 async def _ended(file: Path, otherwise: str) -> None:

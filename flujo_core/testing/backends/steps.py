@@ -8,6 +8,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from pydantic import Field
+
 from flujo_core.model.context import PipelineContext
 from flujo_core.model.outcome import PauseForHumanInput, Stop
 from flujo_core.model.signature import RunInfo
@@ -20,7 +22,7 @@ SECRET = "a patient's name"
 class Trial(PipelineContext):
     """The context of the trials."""
 
-    lines: list[str] = []
+    lines: list[str] = Field(default_factory=list)
     title: str = ""
 
 
