@@ -68,7 +68,7 @@ class _Attempt:
         self._call = call
         self._action = _found(call)
         self._state: State = {}
-        self._context: Any = None
+        self._context: PipelineContext | None = None
         if call.context_type:
             kind = _context_class(call)
             self._state = _fields(kind, call.context)
