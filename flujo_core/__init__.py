@@ -28,6 +28,20 @@ if TYPE_CHECKING:
         TextSummarizerAgent,
     )
     from flujo_core.agents.spec import agent_from_spec, agent_spec_schema
+    from flujo_core.backend.inline import LocalBackend
+    from flujo_core.backend.perform import perform_call
+    from flujo_core.backend.process import ProcessPool
+    from flujo_core.backend.protocol import (
+        Backend,
+        BackendFactory,
+        RemoteCall,
+        RemoteFailure,
+        RemoteItem,
+        RemoteOutcome,
+        RemoteOutput,
+        RemotePause,
+        RemoteStop,
+    )
     from flujo_core.config import PluginSettings, Settings
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
@@ -71,6 +85,7 @@ if TYPE_CHECKING:
         StoreRefused,
         UnknownQuestion,
         UnknownRun,
+        WorkerCrashed,
     )
     from flujo_core.flujo import Flujo
     from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
@@ -110,6 +125,7 @@ if TYPE_CHECKING:
         VoteCast,
     )
     from flujo_core.model.flow import Check, Node, Pipeline, StreamingNode, StreamingPipeline, walk
+    from flujo_core.model.hints import ResourceHints
     from flujo_core.model.human import HumanInput
     from flujo_core.model.inputs import From
     from flujo_core.model.loop import Loop
@@ -144,6 +160,13 @@ _WHERE = {
         "SQLQueryAgent", "TextSummarizerAgent",
     ),
     "agents.spec": ("agent_from_spec", "agent_spec_schema"),
+    "backend.inline": ("LocalBackend",),
+    "backend.perform": ("perform_call",),
+    "backend.process": ("ProcessPool",),
+    "backend.protocol": (
+        "Backend", "BackendFactory", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput",
+        "RemotePause", "RemoteStop",
+    ),
     "config": ("PluginSettings", "Settings"),
     "engine.stream": ("RunStream",),
     "errors": (
@@ -153,7 +176,7 @@ _WHERE = {
         "ModelUnavailable", "NoCase", "NotAnApprover", "OutputRejected", "PausedWhileStreaming", "PluginError",
         "PluginLoadError", "Poisoned", "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError",
         "StaleState", "StateError", "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused",
-        "UnknownQuestion", "UnknownRun",
+        "UnknownQuestion", "UnknownRun", "WorkerCrashed",
     ),
     "flujo": ("Flujo",),
     "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
@@ -170,6 +193,7 @@ _WHERE = {
         "SegmentRestarted", "StepCompleted", "StepFailed", "StepStarted", "TokenReissued", "VoteCast",
     ),
     "model.flow": ("Check", "Node", "Pipeline", "StreamingNode", "StreamingPipeline", "walk"),
+    "model.hints": ("ResourceHints",),
     "model.human": ("HumanInput",),
     "model.inputs": ("From",),
     "model.loop": ("Loop",),
@@ -198,28 +222,30 @@ _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names
 
 __all__ = [
     "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReply", "AlreadyAnswered", "AmbiguousAnswer", "AnswerError",
-    "AppInfo", "Assignment", "AttemptFailed", "AuthorizationRequest", "Branch", "BranchDecided", "BranchesFailed",
-    "Cache", "CacheStore", "CallCompleted", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent",
-    "CodeGeneratorAgent", "ConfigurationError", "ContextConflict", "Criteria", "Criterion", "Decision", "Default",
-    "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "From", "GeneratedCode",
-    "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Lease", "LeaseLost",
-    "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge",
-    "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable",
-    "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover",
-    "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline",
-    "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
-    "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Question", "QuestionAnswered", "QuestionAsked",
-    "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Record", "Registry",
-    "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunEnd",
-    "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart",
-    "RunStarted", "RunState", "RunStream", "RunSummary", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score",
-    "SealBroken", "SegmentRestarted", "Settings", "SignatureError", "Skip", "StaleState", "StateError", "Step",
-    "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout",
-    "Stop", "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol",
-    "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary",
-    "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast",
-    "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "make_agent_async", "refine",
-    "review_solve_validate", "scoring", "step", "walk",
+    "AppInfo", "Assignment", "AttemptFailed", "AuthorizationRequest", "Backend", "BackendFactory", "Branch",
+    "BranchDecided", "BranchesFailed", "Cache", "CacheStore", "CallCompleted", "Check", "Checklist", "ChecklistItem",
+    "Chunk", "ClassifierAgent", "CodeGeneratorAgent", "ConfigurationError", "ContextConflict", "Criteria", "Criterion",
+    "Decision", "Default", "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "From",
+    "GeneratedCode", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent",
+    "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
+    "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
+    "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
+    "NodeStarted", "NotAnApprover", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput",
+    "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask",
+    "PlannerAgent", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "ProcessPool", "Question",
+    "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms",
+    "QuestionWithdrawn", "Record", "Registry", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome",
+    "RemoteOutput", "RemotePause", "RemoteStop", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue",
+    "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed",
+    "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary",
+    "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "SignatureError",
+    "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy",
+    "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull",
+    "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission",
+    "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage",
+    "Validator", "Verdict", "Veto", "VoteCast", "WorkerCrashed", "agent_from_spec", "agent_spec_schema", "best_of",
+    "diagram", "hookimpl", "make_agent_async", "perform_call", "refine", "review_solve_validate", "scoring", "step",
+    "walk",
 ]  # fmt: skip
 
 

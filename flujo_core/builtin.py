@@ -1,9 +1,10 @@
-"""What comes with the kernel, registered as anybody else's: the stores."""
+"""What comes with the kernel, registered as anybody else's: the stores and backends."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from flujo_core.backend.protocol import BackendFactory
 from flujo_core.hooks.registry import Registry
 from flujo_core.hooks.spec import Plugin
 from flujo_core.store.protocol import StoreFactory
@@ -18,3 +19,7 @@ class Builtin(Plugin):
     def register_stores(self, registry: Registry[StoreFactory], /) -> None:
         registry.add("memory", memory_store)
         registry.add("sqlite", sqlite_store)
+
+    def register_backends(self, registry: Registry[BackendFactory], /) -> None:
+        registry.add("local", "flujo_core.backend.inline:LocalBackend")
+        registry.add("process", "flujo_core.backend.process:ProcessPool")

@@ -10,6 +10,7 @@ FlujoError
 ├── StepError                   a step failed; its cause is the exception of the last attempt
 │   ├── InvalidValue            a value that does not fit its declared type
 │   ├── StepTimeout             an attempt took longer than its timeout
+│   ├── WorkerCrashed           the process that a backend ran an attempt in ended before the attempt did
 │   ├── OutputRejected          a validator did not let an output pass
 │   ├── BranchesFailed          some of the branches that were all to be tried failed; has ``.errors``
 │   ├── ContextConflict         two branches changed one field of the context, and nothing says how to merge that
@@ -104,6 +105,10 @@ class InvalidValue(StepError):
 
 class StepTimeout(StepError):
     """An attempt of a step took longer than its ``timeout``."""
+
+
+class WorkerCrashed(StepError):
+    """The process that a backend ran an attempt in ended before the attempt did; trying again may help."""
 
 
 class OutputRejected(StepError):

@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 
 from flujo_core.builtin import Builtin
 from flujo_core.config import Settings, load_settings
+from flujo_core.engine.backends import Backends
 from flujo_core.engine.bind import bound, capable
 from flujo_core.engine.compile import compiled
 from flujo_core.engine.epoch import Epoch, Site, Sites
@@ -170,6 +171,7 @@ class Flujo(Generic[In, Out, Ctx]):
         self._settings = settings or load_settings()
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
         self._plugins: tuple[Plugin, ...] = (*plugins, *calls)
+        self._backends = Backends()
         self._epoch = self._with(self._plugins)
         self._sites = Sites()
         self._store = self._epoch.host.open_store(store) if isinstance(store, str) else store
@@ -180,7 +182,8 @@ class Flujo(Generic[In, Out, Ctx]):
         host = Host(self._settings.plugins, plugins, kernel=Builtin(), last=last)
         pipeline, wiring = bound(self._given, host)
         check_surroundings(pipeline, self._context_type, self._resources, durable=self._is_durable)
-        parts = compiled(pipeline, wiring, lambda step, address: capable(step, address, host))
+        backends = self._backends.of(host)
+        parts = compiled(pipeline, wiring, lambda step, address: capable(step, address, host), backends)
         program = Program(
             pipeline,
             parts,
@@ -256,6 +259,8 @@ class Flujo(Generic[In, Out, Ctx]):
                 raise
             error.add_note(str(failure))
         finally:
+            if last:
+                await self._backends.aclose()
             if last and self._owns_store and self._store is not None:
                 await self._store.close()
 

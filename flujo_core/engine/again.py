@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -110,16 +111,20 @@ def failure_again(error: ErrorInfo, address: str, attempts: int) -> StepError:
     placed = error.message.startswith("step '")
     failure: StepError = kind(error.message if placed else f"step '{address}' failed{tries}: {error}")
     failure.address, failure.attempts = address, attempts
-    failure.__cause__ = kind(error.message) if known and not placed else _cause(error)
+    failure.__cause__ = kind(error.message) if known and not placed else exception_again(error.lineage)
     return failure
 
 
-def _cause(error: ErrorInfo) -> BaseException | None:
-    """An exception of the class that the cause had, so that a retry decides as it would have then."""
-    for name in error.lineage:
+def exception_again(lineage: Iterable[str]) -> Exception | None:
+    """An exception of the class that a cause had, so that a retry decides as it would have then; it has no text.
+
+    Args:
+        lineage: The names of its classes; the first one counts that has been imported.
+    """
+    for name in lineage:
         found = imported(name)
         if found is not None and issubclass(found, Exception):
-            made: BaseException = found.__new__(found)
+            made: Exception = found.__new__(found)
             return made
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flujo_core.backend.protocol import Backend
 from flujo_core.engine.block import Block
 from flujo_core.engine.cached import NodeCache
 from flujo_core.engine.call import Leaf
@@ -27,22 +28,32 @@ Prepare = Callable[[Step[Any, Any], str], Step[Any, Any]]
 """Gives a step, by its address, what plugins have for it."""
 
 
-def compiled(whole: Node[Any, Any], wiring: Wiring, prepare: Prepare) -> Parts:
+BackendOf = Callable[[Step[Any, Any], str], Backend | None]
+"""Gives the backend that a step, by its address, runs on; None: it runs here."""
+
+
+def here(_: Step[Any, Any], __: str) -> None:
+    """The backend of a step that runs here, whatever it says."""
+
+
+def compiled(whole: Node[Any, Any], wiring: Wiring, prepare: Prepare, backend_of: BackendOf = here) -> Parts:
     """The parts of a pipeline whose names are resolved.
 
     Args:
         whole: The pipeline.
         wiring: Where its named inputs come from.
         prepare: Gives each step what plugins have for it.
+        backend_of: Gives each step the backend that it runs on.
     """
-    return Compiler(wiring, prepare).parts(whole, "")
+    return Compiler(wiring, prepare, backend_of).parts(whole, "")
 
 
 class Compiler:
     """Makes the parts of one pipeline."""
 
-    def __init__(self, wiring: Wiring, prepare: Prepare) -> None:
+    def __init__(self, wiring: Wiring, prepare: Prepare, backend_of: BackendOf) -> None:
         self._wiring = wiring
+        self._backend_of = backend_of
         self._prepare = prepare
 
     def parts(self, node: Node[Any, Any], path: str) -> Parts:
@@ -61,7 +72,9 @@ class Compiler:
         if isinstance(node, Step):
             prepared = self._prepare(node, address)
             sources = self._wiring.sources.get(address, {})
-            return Leaf(Plan(prepared, sources, stand_in, self._cache(prepared, address)), address, keeps=keeps)
+            backend = self._backend_of(prepared, address)
+            plan = Plan(prepared, sources, stand_in, self._cache(prepared, address), backend)
+            return Leaf(plan, address, keeps=keeps)
         return self._block(node, address, {"keeps": keeps, "fallback": stand_in, "cache": self._cache(node, address)})
 
     def _block(self, node: Node[Any, Any], address: str, more: dict[str, Any]) -> Block:

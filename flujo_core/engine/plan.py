@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from flujo_core.backend.protocol import Backend
 from flujo_core.engine.action import action_of, direct_call
 from flujo_core.engine.cached import NodeCache
 from flujo_core.engine.failure import Stopped
 from flujo_core.engine.frame import Parts
 from flujo_core.engine.journal import EMPTY, NULL
 from flujo_core.engine.question import Asking
+from flujo_core.engine.remote import CallElsewhere
 from flujo_core.errors import (
     InvalidValue,
 )
@@ -64,6 +66,7 @@ class Plan:
         sources: Where its named inputs come from.
         fallback: What runs when it has failed for good, or None.
         cache: Its cache, or None.
+        backend: The backend that it runs on; None: it runs here.
     """
 
     __slots__ = (
@@ -77,6 +80,7 @@ class Plan:
         sources: Mapping[From, Source],
         fallback: Parts | None = None,
         cache: NodeCache | None = None,
+        backend: Backend | None = None,
     ) -> None:
         self.name = step.name
         self.segment = encoded_name(step.name)
@@ -86,14 +90,14 @@ class Plan:
         self.gives_item = step.item == step.gives  # of text, and of what an agent makes: the whole is a piece
         self.takes_item = step.takes_item
         is_plain = not step.policies.guards and not step.policies.validators
-        self.direct = direct_call(step) if is_plain else None
+        self.direct = direct_call(step) if is_plain and backend is None else None
         self.retry = step.policies.retry
         self.limits = step.policies.limits
         self.validators = step.readers
         self.fallback = fallback
         self.cache = cache
         self.validate = adapter(step.gives).validator.validate_python
-        self.action = action_of(step, sources)
+        self.action = action_of(step, sources) if backend is None else CallElsewhere(step, sources, backend)
         self.model = self.action.model
 
     def checked(self, output: Any) -> Any:

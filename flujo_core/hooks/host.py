@@ -8,6 +8,7 @@ from typing import Any
 
 import pluggy
 
+from flujo_core.backend.protocol import BackendFactory
 from flujo_core.config import PluginSettings, normalised
 from flujo_core.errors import ConfigurationError, PluginLoadError
 from flujo_core.hooks.call import AgentInfo
@@ -93,6 +94,11 @@ class Host:
     def stores(self) -> Registry[StoreFactory]:
         """The registered schemes of store URLs."""
         return self._registries["register_stores"]
+
+    @property
+    def backends(self) -> Registry[BackendFactory]:
+        """The registered backends."""
+        return self._registries["register_backends"]
 
     @property
     def checks(self) -> Registry[Check]:

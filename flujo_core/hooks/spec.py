@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pluggy import HookimplMarker, HookspecMarker
 
+from flujo_core.backend.protocol import BackendFactory
 from flujo_core.errors import StepError
 from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
 from flujo_core.hooks.registry import Registry, anything
@@ -139,6 +140,14 @@ class Plugin:
         """Contributes stores by the scheme of their URLs: ``registry.add("redis", factory)`` makes ``redis://...`` one.
 
         Called while plugins load. The factory gets the whole URL and gives a ``Store``.
+        """
+
+    @_hook("contribute", what="backend")
+    def register_backends(self, registry: Registry[BackendFactory], /) -> None:
+        """Contributes backends by name: ``registry.add("ray", factory)`` makes ``backend="ray"`` one, of a step.
+
+        Called while plugins load. The factory takes nothing and gives a ``Backend``. It is called once for each
+        ``Flujo`` that has a step on it, and the backend is closed with that.
         """
 
     @_hook("contribute", what="check")

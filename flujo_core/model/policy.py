@@ -8,12 +8,16 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from flujo_core.errors import BranchesFailed, ConfigurationError, DefinitionError, ModelRejected, StepError
+from flujo_core.model.hints import NO_HINTS, ResourceHints
 from flujo_core.model.slotted import frozen
 
 if TYPE_CHECKING:
     from flujo_core.model.flow import Node
 
 HOPELESS = (ConfigurationError, ModelRejected)
+
+LOCAL = "local"
+"""The name of the backend that is this process."""
 
 Validator: TypeAlias = Callable[..., Any]
 """Looks at an output: gives None if it may pass, else what is wrong with it, for the next attempt. It may be async."""
@@ -158,6 +162,9 @@ class Policies(TypedDict, total=False):
         was: The name that it had before, so that runs that were begun under that name go on.
         migrations: How runs go on that were begun under another ``version``: by that version (empty: none), a function
             that turns an output of it, as plain JSON data, into one of this version; or None: it is good as it is.
+        backend: The name of what it runs on: ``"process"``, or one that a plugin has registered. ``"local"``, which is
+            where it runs unless given, is this process.
+        resources: What it needs of that.
     """
 
     retry: Retry | None
@@ -168,6 +175,8 @@ class Policies(TypedDict, total=False):
     version: str | None
     was: str | None
     migrations: Migrations | None
+    backend: str | None
+    resources: ResourceHints | None
 
 
 @frozen()
@@ -183,6 +192,8 @@ class StepPolicy:
         version: The author's mark of its meaning, or None.
         was: The name that it had before, or None.
         migrations: By earlier versions, what turns an output of theirs into one of this version, or None.
+        backend: The name of what it runs on, or None.
+        resources: What it needs of that, or None.
 
     Raises:
         DefinitionError: One of them is something else.
@@ -196,6 +207,8 @@ class StepPolicy:
     version: str | None = None
     was: str | None = None
     migrations: Migrations | None = None
+    backend: str | None = None
+    resources: ResourceHints | None = None
 
     def __post_init__(self) -> None:
         for name, value, kind, example in (
@@ -203,6 +216,8 @@ class StepPolicy:
             ("cache", self.cache, Cache, "Cache(ttl=3600)"),
             ("version", self.version, str, "2"),
             ("was", self.was, str, "old_name"),
+            ("backend", self.backend, str, "process"),
+            ("resources", self.resources, ResourceHints, "ResourceHints(cpu=2)"),
         ):
             if not isinstance(value, kind | None):
                 raise DefinitionError(
@@ -245,6 +260,16 @@ class StepPolicy:
     def guards(self) -> bool:
         """Whether something in it holds around an attempt: what is done in one is then apart until it succeeds."""
         return any(one is not None for one in (self.retry, self.timeout, self.fallback, self.cache))
+
+    @property
+    def remote(self) -> str | None:
+        """The name of the backend that it runs on, unless that is this process."""
+        return None if self.backend in (LOCAL, f"flujo/{LOCAL}") else self.backend
+
+    @property
+    def hints(self) -> ResourceHints:
+        """What it needs of its backend."""
+        return self.resources or NO_HINTS
 
     def changed(self, policies: Policies) -> StepPolicy:
         """These policies with some others; one that is given as None stays as it is."""

@@ -23,6 +23,7 @@ from flujo_core.model.action import (
 )
 from flujo_core.model.agent import AgentProtocol, ModelAgent, StreamingAgentProtocol, output_type
 from flujo_core.model.flow import Node, StreamingNode, checked_name
+from flujo_core.model.hints import ResourceHints
 from flujo_core.model.inputs import NamedInput
 from flujo_core.model.outcome import PauseForHumanInput, Stop
 from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout, Validator
@@ -150,8 +151,10 @@ class Step(Node[In, Out]):
         was: str | None = None,
         migrations: Migrations | None = None,
         validators: Sequence[Validator | str] | None = None,
+        backend: str | None = None,
+        resources: ResourceHints | None = None,
     ) -> Self:
-        """As ``Node.policy``, and ``validators``.
+        """As ``Node.policy``, and ``validators``, ``backend``, ``resources``.
 
         Args:
             retry: When it is tried again.
@@ -162,6 +165,8 @@ class Step(Node[In, Out]):
             was: The name that it had before, so that runs that were begun under that name go on.
             migrations: How runs go on that were begun under another ``version``; see ``Policies``.
             validators: What an output must pass.
+            backend: The name of what it runs on.
+            resources: What it needs of that.
         """
         made = super().policy(
             retry=retry,
@@ -172,6 +177,8 @@ class Step(Node[In, Out]):
             was=was,
             migrations=migrations,
         )
+        if backend is not None or resources is not None:
+            made = made._with_policies(Policies(backend=backend, resources=resources))
         return made if validators is None else made._with_policies(Policies(validators=validators))
 
     @overload

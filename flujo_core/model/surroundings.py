@@ -81,6 +81,21 @@ def check_policies(node: Node[Any, Any]) -> None:
             )
 
 
+def check_backend(step: Step[Any, Any], address: str, context: type[PipelineContext] | None = None) -> None:
+    """Checks that a step can run on the backend that it names, with a context of this class, or with none.
+
+    Raises:
+        DefinitionError: It cannot; the message says why.
+    """
+    if step.policies.remote is None:
+        return
+    from flujo_core.model.crossing import check_context_crosses, check_step_crosses  # noqa: PLC0415 - few steps cross
+
+    check_step_crosses(step, address)
+    if context is not None:
+        check_context_crosses(step, address, context)
+
+
 def _taker_of_context(node: Node[Any, Any]) -> str | None:
     """What in a node takes the context, for messages."""
     for address, part in everything(node):
@@ -130,6 +145,7 @@ def readers_of(node: Node[Any, Any]) -> Iterator[Reader]:
 def _check_step(
     step: Step[Any, Any], address: str, context: type[PipelineContext], resources: Resources | None
 ) -> None:
+    check_backend(step, address, context if any(one.context is not None for one in step.signatures) else None)
     for signature in step.signatures:
         _check_context(f"step '{address}'", signature.context, context)
         if signature.resources is not None and not isinstance(resources, signature.resources):

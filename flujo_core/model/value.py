@@ -78,7 +78,7 @@ def validated(value: Any, hint: Any, what: str, *, by_name: bool | None = None) 
         raise InvalidValue(f"{what} is not a '{type_name(hint)}': {flaws(error, hint)}") from None
 
 
-def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
+def encoded(value: Any, hint: Any, what: str, place: str = "the journal") -> tuple[bytes, Any]:
     """A value as JSON, and the value that comes back from that.
 
     The two are equal, down to the types of their parts: what is read from a journal is what was written to it.
@@ -87,6 +87,7 @@ def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
         value: A value that was validated against ``hint``.
         hint: Its declared type.
         what: What it is, for messages.
+        place: Where it is written to, for messages.
 
     Raises:
         InvalidValue: It cannot be written, or another value would come back.
@@ -95,18 +96,18 @@ def encoded(value: Any, hint: Any, what: str) -> tuple[bytes, Any]:
         try:
             return to_json(value), value
         except PydanticSerializationError:
-            raise InvalidValue(f"{what} cannot be written to the journal as 'str'") from None
+            raise InvalidValue(f"{what} cannot be written to {place} as 'str'") from None
     kind = adapter(hint)
     try:
         data = kind.dump_json(value, round_trip=True, warnings="none")  # a warning would show the value
         restored = kind.validate_json(data, by_alias=False, by_name=True)
     except PydanticSerializationError:
-        raise InvalidValue(f"{what} cannot be written to the journal as '{type_name(hint)}'") from None
+        raise InvalidValue(f"{what} cannot be written to {place} as '{type_name(hint)}'") from None
     except ValidationError as error:
-        raise InvalidValue(f"{what} would not come back from the journal: {flaws(error, hint)}") from None
-    if (place := difference(value, restored)) is not None:
+        raise InvalidValue(f"{what} would not come back from {place}: {flaws(error, hint)}") from None
+    if (part := difference(value, restored)) is not None:
         raise InvalidValue(
-            f"{what} would come back from the journal as something else{place}; declare the type that it has"
+            f"{what} would come back from {place} as something else{part}; declare the type that it has"
             f" instead of '{type_name(hint)}'"
         )
     return data, restored

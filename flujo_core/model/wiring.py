@@ -32,7 +32,7 @@ from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map, items_of
 from flujo_core.model.slotted import NamedTuple, frozen
 from flujo_core.model.step import Step
-from flujo_core.model.surroundings import check_policies
+from flujo_core.model.surroundings import check_backend, check_policies
 
 SEGMENT = r"(?P<name>.*?)(?:\[(?P<inner>[^\]]*)\])?"
 
@@ -192,6 +192,7 @@ class _Wirer:
             node.check_cases()
         check_policies(node)
         if isinstance(node, Step):
+            check_backend(node, address)
             if node.template is not None and bare(node.takes) is Any:
                 node.template.check(given)
             self._leaf(node, address, place)

@@ -219,7 +219,7 @@ def _is_alike(node: Node[Any, Any], step: Node[Any, Any]) -> bool:
 def _stand_in(node: Node[Any, Any], fake: Fake[Any, Any]) -> Step[Any, Any]:
     """A step that asks a fake in the place of a node."""
     signature = Signature(node.takes, node.gives, True, True, None, {}, None, {}, node.item)
-    policies = replace(node.policies, cache=None)
+    policies = replace(node.policies, cache=None, backend=None, resources=None)
     kind: type[Step[Any, Any]] = Step if node.item is None else StreamingStep
     return kind(node.label, FunctionAction(_asking(node, fake), node.label, {}, signature), policies)
 

@@ -75,11 +75,16 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     runner = Runner(tmp_path)
     document = sybil(runner).parse(page)
     document.namespace["__name__"] = "__main__"
+    monkeypatch.syspath_prepend(tmp_path)  # as of a program that is run there
+    known = {*sys.modules}
     for example in document.examples():
         runner.write_file(example)
         with redirect_stdout(io.StringIO()) as printed:
             example.evaluate()
         runner.printed = printed.getvalue()
+    for name in {*sys.modules} - known:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 class Runner:
