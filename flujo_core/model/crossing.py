@@ -29,6 +29,8 @@ def check_step_crosses(step: Step[Any, Any], address: str) -> None:
     what = f"step '{address}' runs on backend '{step.policies.backend}'"
     if not isinstance(step.action, FunctionAction):
         raise DefinitionError(f"{what}, which calls functions, and it is none; leave 'backend' out")
+    if step.item is not None or step.takes_item is not None:
+        raise DefinitionError(f"{what}, and streams, which only steps that run here can; leave 'backend' out")
     if step.action.signature.resources is not None:
         raise DefinitionError(f"{what}, and takes resources, which only this process has; let it make what it needs")
     function = step.action.function

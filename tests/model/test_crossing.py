@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import AsyncIterator
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -87,6 +88,23 @@ def test_a_step_that_takes_resources_is_refused() -> None:
         return text
 
     refused(fetch, "step 'fetch'", "takes resources, which only this process has")
+
+
+def test_a_step_that_streams_is_refused() -> None:
+    @step(backend="process")
+    async def tell(text: str) -> AsyncIterator[str]:
+        yield text
+
+    @step
+    async def spell(text: str) -> AsyncIterator[str]:
+        yield text
+
+    @step(backend="process")
+    async def hear(pieces: AsyncIterator[str]) -> int:
+        return len([piece async for piece in pieces])
+
+    refused(tell, "step 'tell' runs on backend 'process', and streams, which only steps that run here can")
+    refused(spell >> hear, "step 'hear' runs on backend 'process', and streams")
 
 
 def test_a_registered_step_is_looked_at_when_it_is_known() -> None:
