@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from flujo_core.agents.builder import AgentBuilder, make_agent_async
+    from flujo_core.agents.pipelines import pipeline_from_spec, pipeline_spec_schema, pipeline_to_spec
     from flujo_core.agents.roles import (
         ClassifierAgent,
         CodeGeneratorAgent,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         TextSummarizerAgent,
     )
     from flujo_core.agents.spec import agent_from_spec, agent_spec_schema
-    from flujo_core.config import PluginSettings, Settings
+    from flujo_core.config import PluginSettings, Settings, SpecSettings
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
         AlreadyAnswered,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         RunExists,
         SealBroken,
         SignatureError,
+        SpecError,
         StaleState,
         StateError,
         StepError,
@@ -132,20 +134,22 @@ _WHERE = {
         "GeneratedCode", "Plan", "PlannedTask", "Review", "ReviewIssue", "SQLQuery", "TextSummary", "Verdict",
     ),
     "agents.builder": ("AgentBuilder", "make_agent_async"),
+    "agents.pipelines": ("pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec"),
     "agents.roles": (
         "ClassifierAgent", "CodeGeneratorAgent", "ExtractorAgent", "JudgeAgent", "PlannerAgent", "ReviewerAgent",
         "SQLQueryAgent", "TextSummarizerAgent",
     ),
     "agents.spec": ("agent_from_spec", "agent_spec_schema"),
-    "config": ("PluginSettings", "Settings"),
+    "config": ("PluginSettings", "Settings", "SpecSettings"),
     "engine.stream": ("RunStream",),
     "errors": (
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "ConfigurationError", "ContextConflict",
         "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue", "LeaseLost",
         "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected",
         "ModelUnavailable", "NoCase", "NotAnApprover", "OutputRejected", "PluginError", "PluginLoadError", "Poisoned",
-        "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError", "StaleState", "StateError",
-        "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownQuestion", "UnknownRun",
+        "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError", "SpecError", "StaleState",
+        "StateError", "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownQuestion",
+        "UnknownRun",
     ),
     "flujo": ("Flujo",),
     "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
@@ -199,11 +203,12 @@ __all__ = [
     "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "RunBusy", "RunCancelled", "RunEnd", "RunEnded",
     "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted",
     "RunState", "RunStream", "RunSummary", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "SealBroken", "Settings",
-    "SignatureError", "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
-    "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
-    "StoreFactory", "StoreFull", "StoreRefused", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued",
-    "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "agent_from_spec",
-    "agent_spec_schema", "diagram", "hookimpl", "make_agent_async", "step", "walk",
+    "SignatureError", "Skip", "SpecError", "SpecSettings", "StaleState", "StateError", "Step", "StepCall",
+    "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop",
+    "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "TextSummarizerAgent", "TextSummary", "Timeout",
+    "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast",
+    "agent_from_spec", "agent_spec_schema", "diagram", "hookimpl", "make_agent_async", "pipeline_from_spec",
+    "pipeline_spec_schema", "pipeline_to_spec", "step", "walk",
 ]  # fmt: skip
 
 

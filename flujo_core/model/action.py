@@ -65,6 +65,8 @@ class AgentAction:
         prompt: Makes the prompt from the input; None: the input is the prompt.
         deps: Makes the agent's dependencies from the input, or None.
         capabilities: pydantic-ai capabilities that plugins add to the agent's own.
+        source: What a spec says of the agent, where it is from one: an import path, or the agent's own spec. None: it
+            is not, or its name is all that it says.
     """
 
     agent: Any
@@ -73,6 +75,7 @@ class AgentAction:
     prompt: Template | FunctionAction | None
     deps: FunctionAction | None
     capabilities: tuple[Any, ...] = ()
+    source: str | Mapping[str, Any] | None = None
 
     @property
     def parts(self) -> Sequence[FunctionAction]:
