@@ -14,7 +14,6 @@ from flujo_core.config import load_settings
 from flujo_core.errors import ConfigurationError, FlujoError, did_you_mean
 from flujo_core.model.flow import Node
 
-
 SPECS = (".yaml", ".yml", ".json")
 """How the names of files end that hold a pipeline's spec."""
 

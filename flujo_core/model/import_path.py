@@ -20,7 +20,6 @@ PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w
 class _Named(Protocol):
     """What a ``def``, a ``class``, ``NewType`` or ``TypeAliasType`` makes."""
 
-    __module__: str
     __name__: str
 
 
@@ -43,10 +42,11 @@ def path_of(thing: Any) -> str:
         raise LookupError("is a lambda, which has no name")
     name = getattr(thing, "__qualname__", thing.__name__)  # an alias has none
     if "<locals>" in name:
-        raise LookupError(f"'{thing.__name__}' is made inside a function, where no other process finds it")
-    if function_of(_found(thing.__module__, name)) is not thing:
-        raise LookupError(f"'{name}' is not what module '{thing.__module__}' has under that name")
-    return f"{module_name(thing.__module__)}:{name}"
+        raise LookupError(f"is '{thing.__name__}', made inside a function, where no other process finds it")
+    module: str = getattr(thing, "__module__", "")
+    if function_of(_found(module, name)) is not thing:
+        raise LookupError(f"is '{name}', which is not what module '{module}' has under that name")
+    return f"{module_name(module)}:{name}"
 
 
 def function_of(found: Any) -> Any:

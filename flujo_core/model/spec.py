@@ -220,8 +220,8 @@ def _ask(step: Step[Any, Any], action: AgentAction) -> dict[str, Any]:
         )
     if registered is not None and is_path(registered):
         raise DefinitionError(
-            f"the agent of step '{step.name}' is registered as '{registered}', which reads as an import path; give its full"
-            " name, 'plugin/name'"
+            f"the agent of step '{step.name}' is registered as '{registered}', which reads as an import path; give its"
+            " full name, 'plugin/name'"
         )
     said: dict[str, Any] = {"agent": step.name, "of": source}
     if isinstance(action.prompt, Template):
@@ -264,7 +264,7 @@ def _policies(node: Node[Any, Any], base: StepPolicy = NO_POLICY) -> dict[str, A
     said: dict[str, Any] = {}
     for name in StepPolicy._fields:  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
         value, before = getattr(node.policies, name), getattr(base, name)
-        if value == before:
+        if value == before or not (value or before):
             continue
         if not value:
             raise DefinitionError(

@@ -312,7 +312,7 @@ class _Reader:
     def retry(self, shape: RetryShape, place: Place) -> Retry:
         """When a node is tried again."""
         given = {name: getattr(shape, name) for name in shape.model_fields_set - {"on"}}
-        if shape.on:
+        if shape.on is not None:
             given["on"] = tuple(self.exception(one, (*place, "on", index)) for index, one in enumerate(shape.on))
         with _at(place):
             return Retry(**given)

@@ -50,7 +50,9 @@ class RetryShape(_Part):
     factor: Number = 2.0
     max_backoff: Number = 60.0
     jitter: Number = 0.1
-    on: list[Annotated[str, Field(description="An exception of Python or Flujo by its name; others by path.")]] = []
+    on: (
+        list[Annotated[str, Field(description="An exception of Python or Flujo by its name; others by path.")]] | None
+    ) = None
 
 
 class TimeoutShape(_Part):
@@ -225,18 +227,20 @@ def shape_at(data: Mapping[str, Any], place: Place) -> Shape:
 
 
 def _flaw(error: ValidationError, kind: str, data: Mapping[str, Any], place: Place) -> SpecError:
-    """The first thing that is wrong, without the value."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = _known(first["loc"], data)
+    """The thing that is wrong at the deepest place, without the value: where one of several may stand, the likeliest."""
+    found = [
+        (_known(one["loc"], data), one)
+        for one in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    where, first = max(found, key=lambda one: len(one[0]))  # the first of these
     if first["type"] == "extra_forbidden":
         key, known = str(where[-1]), list(SHAPES[kind].model_fields)
         hint = did_you_mean(key, known) if len(where) == 1 else ""
         return SpecError(f"'{key}' means nothing here{hint}", (*place, *where))
     if first["type"] == "missing":
         return SpecError(f"'{first['loc'][-1]}' is missing", (*place, *where))
-    several = len({one["loc"][: len(where)] for one in error.errors()}) < len(error.errors())
-    message = "none of what may stand here" if several else first["msg"].lower()
-    return SpecError(message, (*place, *where))
+    several = sum(place == where for place, _ in found) > 1
+    return SpecError("none of what may stand here" if several else first["msg"].lower(), (*place, *where))
 
 
 def _known(loc: tuple[str | int, ...], data: Any) -> Place:
