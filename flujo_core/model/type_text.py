@@ -9,8 +9,10 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, get_args, get_origin
 from uuid import UUID
+
+from typing_extensions import TypeAliasType
 
 from flujo_core.errors import did_you_mean
 from flujo_core.model.check import members, union
@@ -138,7 +140,10 @@ class _TypeReader:
         """What an import path names."""
         if ":" not in name:
             raise LookupError(f"there is no type '{name}'{did_you_mean(name, KNOWN)}; others are 'module:name'")
-        return self.find(name)
+        found = self.find(name)
+        if not isinstance(found, type | TypeAliasType | NewType) and get_origin(found) is None:
+            raise LookupError(f"'{name}' is a {type(found).__name__!r}, and no type")
+        return found
 
     def listed(self, read: Callable[[], Any]) -> list[Any]:
         """What stands between brackets, with commas between."""
@@ -164,7 +169,7 @@ class _TypeReader:
             return _evaluated(token, self.text)
         if kind == "name" and token in CONSTANTS:
             return CONSTANTS[token]
-        return self.named(token)
+        return self.find(token)
 
     def expect(self, mark: str) -> None:
         """Takes a mark."""

@@ -41,6 +41,9 @@ class Mail(BaseModel):
     ok: bool = False
 
 
+Mails = list[Mail]
+
+
 class Pair(BaseModel):
     a: Any = None
     b: Any = None
@@ -99,9 +102,7 @@ class MyError(Exception):
 
 Numbers = st.integers(0, 10) | st.floats(0, 100, allow_nan=False)
 Texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8).filter(lambda one: one.strip())
-Prompts = st.sampled_from(
-    ["Go.", "{{ input }}", "{ {{input}} }}", "a {{  run_input.x }} b", "é\n{"]
-)
+Prompts = st.sampled_from(["Go.", "{{ input }}", "{ {{input}} }}", "a {{  run_input.x }} b", "é\n{"])
 Functions = st.sampled_from([says, text_of, keyed, field_of("ok"), field_of("a.b")])
 
 

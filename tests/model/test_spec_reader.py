@@ -23,7 +23,6 @@ from flujo_core import (
     Pipeline,
     Retry,
     SpecError,
-    Step,
     Timeout,
 )
 from flujo_core.model.spec_reader import node_from_spec
