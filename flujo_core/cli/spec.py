@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from flujo_core.agents.pipelines import pipeline_spec_schema, pipeline_to_spec
 from flujo_core.cli.run import Target
 from flujo_core.cli.target import LOADED_FILE, load_target
 from flujo_core.errors import ConfigurationError
@@ -20,6 +19,8 @@ def show(
     target: Target, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False
 ) -> None:
     """Prints a pipeline as a spec, which 'flujo run' takes in its place."""
+    from flujo_core.agents.pipelines import pipeline_to_spec  # noqa: PLC0415 - only who uses it imports it
+
     spec = pipeline_to_spec(load_target(target))
     text = json.dumps(spec, indent=2, ensure_ascii=False)
     if LOADED_FILE in text:
@@ -33,6 +34,8 @@ def show(
 @app.command("schema")
 def schema() -> None:
     """Prints the JSON Schema of specs, for editors."""
+    from flujo_core.agents.pipelines import pipeline_spec_schema  # noqa: PLC0415 - it imports pydantic-ai
+
     typer.echo(json.dumps(pipeline_spec_schema(), indent=2))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flujo_core.agents.pipelines import pipeline_from_spec
 from flujo_core.config import load_settings
 from flujo_core.errors import ConfigurationError, FlujoError, did_you_mean
 from flujo_core.model.flow import Node
@@ -57,6 +56,8 @@ def _load_module(place: str) -> ModuleType:
 
 
 def _load_spec(path: Path) -> Node[Any, Any]:
+    from flujo_core.agents.pipelines import pipeline_from_spec  # noqa: PLC0415 - most targets are code
+
     _import_from_here()
     return pipeline_from_spec(path, imports=load_settings().specs.import_prefixes)
 

@@ -191,7 +191,7 @@ def _step(step: Step[Any, Any]) -> dict[str, Any]:
             said |= _types(step)
         case AgentAction() as action:
             said = _ask(step, action)
-        case HumanAction() as action:
+        case action:
             said = _human(step, action)
     return said | _policies(step)
 

@@ -151,7 +151,7 @@ class _Reader:
                 return self.map(shape, place)
             case Again():
                 return self.loop(shape, place)
-            case Choice():
+            case _:
                 return self.branch(shape, place)
 
     # ---- steps

@@ -227,7 +227,7 @@ def shape_at(data: Mapping[str, Any], place: Place) -> Shape:
 
 
 def _flaw(error: ValidationError, kind: str, data: Mapping[str, Any], place: Place) -> SpecError:
-    """The thing that is wrong at the deepest place, without the value: where one of several may stand, the likeliest."""
+    """What is wrong at the deepest place, without the value: where one of several may stand, that is the likeliest."""
     found = [
         (_known(one["loc"], data), one)
         for one in error.errors(include_url=False, include_input=False, include_context=False)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from pydantic_ai.models.test import TestModel
 
 from flujo_core import (
@@ -63,8 +64,6 @@ def test_a_pipeline_from_text_runs() -> None:
 
 
 def test_text_data_and_files_say_the_same(tmp_path: Path) -> None:
-    import yaml
-
     data = pipeline_to_spec(pipeline_from_spec(REPLY, imports=["spec_kit"]))
     (tmp_path / "a.yaml").write_text(REPLY)
     (tmp_path / "a.json").write_text(json.dumps(data))
@@ -184,8 +183,6 @@ def test_the_schema_knows_the_agents_too() -> None:
     schema = pipeline_spec_schema()
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
-    import yaml
-
     assert validator.is_valid(yaml.safe_load(REPLY.replace(" on:", " 'on':")))
     for of, fine in (({"prompt": "x"}, True), ({"role": "chef"}, False), ({"role": "judge"}, False), ("a/b", True)):
         assert validator.is_valid({"format": "flujo/1", "agent": "a", "of": of}) is fine, of

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -205,7 +207,7 @@ gone = plain
         (Step.agent("ask", "a:b"), "is registered as 'a:b', which reads as an import path"),
         (Step.agent("ask", "a/b", prompt=lambda x: ""), "the prompt of step 'ask' is a lambda"),
         (Step.agent("ask", "a/b", deps=lambda x: ""), "'deps' of step 'ask' is a lambda"),
-        (Step.agent("ask", "a/b", prompt="{{ input }}", input=Local), "the input of step 'ask' has a type that is 'Local'"),
+        (Step.agent("ask", "a/b", prompt="", input=Local), "the input of step 'ask' has a type that is 'Local'"),
         (Step("renamed", strict.action), "step 'renamed' has no 'retry', and the step that stands where"),
         (made.policy(retry=Retry(2, max_backoff=float("inf"))), "retry.max_backoff': JSON has no number 'inf'"),
     ],
@@ -216,8 +218,6 @@ def test_what_has_no_name_is_refused_with_its_step(node: Node[Any, Any], said: s
 
 
 def test_a_type_of_branches_that_has_no_name_is_refused() -> None:
-    from dataclasses import dataclass
-
     @dataclass
     class Both:
         a: Any
@@ -231,8 +231,6 @@ def test_a_type_of_branches_that_has_no_name_is_refused() -> None:
 
 
 def test_a_member_of_an_enum_that_has_no_name_is_refused() -> None:
-    from enum import Enum
-
     class Colour(Enum):
         RED = 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 from spec_kit import Mail, Queue
 
+from flujo_core.model.check import union
 from flujo_core.model.type_text import read_type, type_text
 
 
@@ -40,7 +41,7 @@ TYPES = st.recursive(
         | inner.map(lambda one: Iterable[one])
         | st.tuples(inner, inner).map(lambda two: dict[two])
         | st.tuples(inner, inner).map(lambda two: Mapping[two])
-        | st.tuples(inner, inner).map(lambda two: Optional[two[0]] | two[1] if two[1] is not None else two[0])
+        | st.tuples(inner, inner).map(lambda two: union([*two, type(None)]))
     ),
     max_leaves=5,
 )
