@@ -130,5 +130,7 @@ def _home(found: Any) -> str | None:
     plain = function_of(found)
     if not isinstance(plain, type) and not callable(plain):
         return None
-    home: object = getattr(plain, "__module__", None) if hasattr(plain, "__qualname__") else None
-    return home if isinstance(home, str) else None
+    if not hasattr(plain, "__qualname__"):  # an object that can be called, which belongs to where it stands
+        return None
+    home: object = getattr(plain, "__module__", None)
+    return home if isinstance(home, str) else "builtins"

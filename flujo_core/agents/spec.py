@@ -110,11 +110,11 @@ def agent_from_spec(spec: str | Path | Mapping[str, Any]) -> Agent[None, Any]:
     ``retries``.
 
     Args:
-        spec: YAML (of which JSON is a part), the path of a file of it, or what is in it.
+        spec: YAML or JSON, the path of a file of it, or what is in it.
 
     Raises:
         DefinitionError: It cannot be read, or says what does not go together.
-        ConfigurationError: It is text, and PyYAML is not installed: it is the extra ``yaml``.
+        ConfigurationError: It is YAML, and PyYAML is not installed: it is the extra ``yaml``.
     """
     where = f"the agent spec '{spec}'" if isinstance(spec, Path) else "the agent spec"
     data = dict(spec if isinstance(spec, Mapping) else Document(spec, where, "role: reviewer").data)

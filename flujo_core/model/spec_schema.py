@@ -15,13 +15,17 @@ FORMAT = "flujo/1"
 Place: TypeAlias = tuple[str | int, ...]
 
 NODE = "#/$defs/Node"
+BODY = "#/$defs/Body"
 INLINE_AGENT = "InlineAgent"
 """Where the schema has the agents that are described in place; the model layer does not know what these may say."""
 
 REF = "flujo:ref"
 """Stands for ``$ref``, which pydantic would look up while it does not know all that there is."""
 
-Child: TypeAlias = Annotated[Any, WithJsonSchema({REF: NODE})]
+Child: TypeAlias = Annotated[Any, WithJsonSchema({REF: BODY})]
+"""A node, or a list of them; read later, so that what is wrong in it is told with its own place."""
+
+Part: TypeAlias = Annotated[Any, WithJsonSchema({REF: NODE})]
 Number: TypeAlias = int | float
 TypeText: TypeAlias = Annotated[
     str, Field(description="A type: str, list[int], Literal['a', 'b'] | None, or one by its import path, module:name.")
@@ -144,7 +148,7 @@ class Scope(Policed):
     """A pipeline with a name, in which its steps run."""
 
     pipeline: str
-    steps: Annotated[list[Child], Field(min_length=1)]
+    steps: Annotated[list[Part], Field(min_length=1)]
 
 
 class Side(Policed):
@@ -264,8 +268,8 @@ def schema_of_specs(agents: Mapping[str, Any]) -> dict[str, Any]:
     _, made = models_json_schema([(kind, "validation") for kind in kinds], ref_template="#/$defs/{model}")
     defs: dict[str, Any] = {**_with_refs(made["$defs"]), **agents.get("$defs", {})}
     defs[INLINE_AGENT] = {key: value for key, value in agents.items() if key != "$defs"}
-    nodes = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]
-    defs["Node"] = {"anyOf": [*nodes, {"type": "array", "items": {"$ref": NODE}, "minItems": 1}]}
+    defs["Node"] = {"anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]}
+    defs["Body"] = {"anyOf": [{"$ref": NODE}, {"type": "array", "items": {"$ref": NODE}, "minItems": 1}]}
     steps = {"type": "object", "properties": {"steps": deepcopy(defs["Scope"]["properties"]["steps"])}}
     whole = [{**steps, "required": ["steps"], "additionalProperties": False}, *(defs[kind.__name__] for kind in kinds)]
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -12,10 +13,13 @@ import jsonschema
 import pytest
 import yaml
 from pydantic_ai.models.test import TestModel
+from spec_kit import made
 
 from flujo_core import (
     DefinitionError,
     Flujo,
+    HumanInput,
+    MemoryStore,
     Plugin,
     Registry,
     SpecError,
@@ -61,6 +65,21 @@ def test_a_pipeline_from_text_runs() -> None:
     (agent,) = [part.action.agent for part in pipeline.nodes if part.label == "sort"]
     with agent.override(model=TestModel(custom_output_args="bug")):
         assert Flujo(pipeline, plugins=[Acme()]).run("Ada has a bug").output == "bug"
+
+
+def test_a_run_goes_on_with_the_pipeline_that_was_read_back() -> None:
+    async def both() -> str:
+        ask: Any = HumanInput("approve", bool, ask="Send {{ input }}?")
+        authored: Any = Step.registered("acme/mask", takes=str, gives=str) >> ask >> made
+        store = MemoryStore()
+        async with Flujo(authored, store=store, plugins=[Acme()]) as flujo:
+            paused = await flujo.run_async("Ada", run_id="one")
+        again: Any = pipeline_from_spec(pipeline_to_spec(authored), imports=["spec_kit"])
+        async with Flujo(again, store=store, plugins=[Acme()]) as flujo:
+            result = await flujo.resume_async("one", True, token=paused.questions[0].token)
+        return f"{paused.questions[0].text} {result.output}"
+
+    assert asyncio.run(both()) == "Send ...? True"
 
 
 def test_text_data_and_files_say_the_same(tmp_path: Path) -> None:
@@ -126,6 +145,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
             borrowed = step(os.path.basename)
             cut = partial(str.split, sep=",")
+            seen = []
             """
         )
     )
@@ -155,6 +175,7 @@ def test_what_is_in_an_allowed_package_may_be_named(package: str, prefix: str) -
         ("specshop.steps:BaseModel", "is of module 'pydantic.main', which is not allowed"),
         ("specshop.steps:borrowed", "is of module 'posixpath|ntpath', which is not allowed"),
         ("specshop.steps:Mail.__subclasses__", "module 'specshop.steps' has no 'Mail.__subclasses__'"),
+        ("specshop.steps:seen.clear", "is of module 'builtins', which is not allowed"),
         ("specshop.steps:none", "module 'specshop.steps' has no 'none'"),
         ("specshop.none:x", "'specshop.none:x' cannot be imported: it raised ModuleNotFoundError"),
         ("specshop.broken:x", "cannot be imported: it raised SystemExit"),

@@ -21,7 +21,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 def test_the_schema_is_one_and_is_json() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
-    assert {kind.__name__ for kind in SHAPES.values()} | {"Node", "InlineAgent", "Other"} <= {*SCHEMA["$defs"]}
+    assert {kind.__name__ for kind in SHAPES.values()} | {"Node", "Body", "InlineAgent", "Other"} <= {*SCHEMA["$defs"]}
     assert "flujo:ref" not in json.dumps(SCHEMA)
 
 
@@ -57,5 +57,7 @@ def test_what_is_not_read_is_not_valid(node: dict[str, Any]) -> None:
 
 def test_a_schema_wants_a_format_and_a_step() -> None:
     assert VALIDATOR.is_valid({"format": "flujo/1", "use": "a"})
+    assert VALIDATOR.is_valid({"format": "flujo/1", "map": "m", "body": [{"use": "a"}]})
+    assert not VALIDATOR.is_valid({"format": "flujo/1", "steps": [[{"use": "a"}]]})
     for wrong in ({"use": "a"}, {"format": "flujo/2", "use": "a"}, {"format": "flujo/1", "steps": []}):
         assert not VALIDATOR.is_valid(wrong)
