@@ -13,7 +13,7 @@ from flujo_core.errors import ConfigurationError, DefinitionError
 class Document:
     """A spec as text, read.
 
-    A text that begins with ``{``, and a file whose name ends in ``.json``, is JSON; any other is YAML, which is read
+    A file whose name ends in ``.json``, and a text that is JSON, need nothing else; any other is YAML, which is read
     with PyYAML: only plain data, and no key twice.
 
     Args:
@@ -31,7 +31,7 @@ class Document:
 
     def __init__(self, source: str | Path, where: str, example: str) -> None:
         self._text = source if isinstance(source, str) else _text_of(source, where)
-        self._is_json = source.suffix == ".json" if isinstance(source, Path) else self._text.lstrip().startswith("{")
+        self._is_json = source.suffix == ".json" if isinstance(source, Path) else _is_json(self._text)
         data = _from_json(self._text, where) if self._is_json else self._from_yaml(where)
         if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
             raise DefinitionError(f"{where} has names with values, such as '{example}'; it is a {type(data).__name__}")
@@ -64,6 +64,15 @@ def _text_of(file: Path, where: str) -> str:
         raise DefinitionError(f"{where} cannot be read: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError:
         raise DefinitionError(f"{where} cannot be read: it is not UTF-8") from None
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is JSON; YAML may begin with a brace, too."""
+    try:
+        json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _from_json(text: str, where: str) -> Any:

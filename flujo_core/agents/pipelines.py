@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from flujo_core.agents.document import Document
-from flujo_core.errors import SpecError
+from flujo_core.errors import DefinitionError, SpecError
 from flujo_core.model.flow import Node
 from flujo_core.model.import_path import function_of, is_path
 from flujo_core.model.spec import spec_of
@@ -33,7 +33,9 @@ def pipeline_to_spec(pipeline: Node[Any, Any]) -> dict[str, Any]:
     return spec_of(pipeline)
 
 
-def pipeline_from_spec(source: str | Path | Mapping[str, Any], *, imports: Sequence[str] = ()) -> Node[Any, Any]:
+def pipeline_from_spec(
+    source: str | Path | Mapping[str, Any], *, imports: Sequence[str] = (), describes_agents: bool = True
+) -> Node[Any, Any]:
     """The pipeline that a spec says.
 
     Registered names in it are looked up when a ``Flujo`` is made, as those of a pipeline in code are.
@@ -43,6 +45,7 @@ def pipeline_from_spec(source: str | Path | Mapping[str, Any], *, imports: Seque
         imports: The modules, or packages with all that is in them, whose functions, types and agents it may name by
             import path; importing them runs their code. Without any, it can name only what is registered: that is how
             a spec is read that a model or a stranger has written.
+        describes_agents: Whether it may describe agents in place, and so ask for any model.
 
     Raises:
         SpecError: It says what cannot be; the message has the place, and of YAML the line.
@@ -50,7 +53,7 @@ def pipeline_from_spec(source: str | Path | Mapping[str, Any], *, imports: Seque
         ConfigurationError: It is YAML, and PyYAML is not installed: it is the extra ``yaml``.
     """
     where = f"the pipeline spec '{source}'" if isinstance(source, Path) else "the pipeline spec"
-    names = Imports(imports)
+    names = Imports(imports, describes_agents)
     if isinstance(source, Mapping):
         return node_from_spec(dict(source), names)
     document = Document(source, where, f"format: {FORMAT}")
@@ -75,9 +78,11 @@ class Imports:
     Args:
         prefixes: The names of modules; those of packages stand for all that is in them. A dot at the end changes
             nothing: ``acme`` and ``acme.`` are ``acme`` and ``acme.mail``, and not ``acme_tools``.
+        describes_agents: Whether it may describe agents in place.
     """
 
-    def __init__(self, prefixes: Sequence[str]) -> None:
+    def __init__(self, prefixes: Sequence[str], describes_agents: bool = True) -> None:
+        self._describes_agents = describes_agents
         self._prefixes = [prefix.rstrip(".") for prefix in prefixes]
 
     def find(self, path: str, /) -> Any:
@@ -102,7 +107,13 @@ class Imports:
         return found
 
     def agent(self, spec: Mapping[str, Any], /) -> Any:
-        """The agent that is described in place."""
+        """The agent that is described in place.
+
+        Raises:
+            DefinitionError: It cannot be, or none may be described.
+        """
+        if not self._describes_agents:
+            raise DefinitionError("an agent is described here, and only registered ones are allowed; give such a name")
         from flujo_core.agents.spec import agent_from_spec  # noqa: PLC0415 - it imports pydantic-ai
 
         return agent_from_spec(spec)

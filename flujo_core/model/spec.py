@@ -22,18 +22,17 @@ What has no name (a lambda, a function made inside another, an agent object) is 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import timedelta
 from enum import Enum
 from functools import partial
-from math import isfinite
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from flujo_core import errors
-from flujo_core.errors import DefinitionError, SpecError
+from flujo_core.errors import DefinitionError
 from flujo_core.model.action import AgentAction, FunctionAction, HumanAction, RegisteredAction
 from flujo_core.model.branch import Branch
 from flujo_core.model.field import value_at
@@ -45,15 +44,12 @@ from flujo_core.model.outcome import Default
 from flujo_core.model.parallel import Parallel
 from flujo_core.model.policy import NO_POLICY, Cache, Retry, StepPolicy, Timeout
 from flujo_core.model.reader import Reader
-from flujo_core.model.spec_schema import FORMAT, Place
+from flujo_core.model.spec_data import check_data
+from flujo_core.model.spec_schema import FORMAT
 from flujo_core.model.step import Step
 from flujo_core.model.template import Template
 from flujo_core.model.type_text import type_text
 from flujo_core.model.value import adapter
-
-DEEPEST = 100
-LARGEST = 100_000
-"""How deep a spec may be, and how many values it may have: what a text of a few lines stands for can be without end."""
 
 DURATION: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 DEFAULT_RETRY = Retry(1)
@@ -80,38 +76,6 @@ def exception_named(name: str) -> type[Exception] | None:
 def field_of(path: str) -> Callable[[Any], Any]:
     """A function that gives field ``a.b`` of a value, and can be written in a spec."""
     return partial(value_at, path=tuple(path.split(".")))
-
-
-def check_data(data: Any) -> None:
-    """Checks that JSON can hold all of a spec, and that it is not without end.
-
-    Raises:
-        SpecError: It cannot; or the spec is too deep or too large.
-    """
-    waiting: list[tuple[Any, Place]] = [(data, ())]
-    for _ in range(LARGEST):
-        if not waiting:
-            return
-        value, place = waiting.pop()
-        if len(place) > DEEPEST:
-            raise SpecError(f"it is more than {DEEPEST} levels deep", place[:3])
-        waiting += [(one, (*place, key)) for key, one in _held(value, place)]
-    raise SpecError(f"it has more than {LARGEST} values")
-
-
-def _held(value: Any, place: Place) -> Iterator[tuple[str | int, Any]]:
-    """What a value of JSON holds, by keys or indexes."""
-    if isinstance(value, list):
-        yield from enumerate(value)
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            if type(key) is not str:
-                raise SpecError(f"a key is text, not {type(key).__name__!r}; put it in quotes", place)
-            yield key, one
-    elif type(value) not in (str, int, float, bool, type(None)):
-        raise SpecError(f"JSON has no {type(value).__name__!r}; if it is a text, put it in quotes", place)
-    elif isinstance(value, float) and not isfinite(value):
-        raise SpecError(f"JSON has no number '{value}'", place)
 
 
 # --------------------------------------------------------------------------------------------------------------- nodes

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,13 +15,15 @@ from flujo_core.model.branch import Branch
 from flujo_core.model.field import field_type
 from flujo_core.model.flow import Node, Pipeline, checked_name
 from flujo_core.model.human import HumanInput
-from flujo_core.model.import_path import function_of, is_path
+from flujo_core.model.import_path import is_path
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
 from flujo_core.model.outcome import Default, OnExpiry
 from flujo_core.model.parallel import Parallel
 from flujo_core.model.policy import Cache, Policies, Retry, Timeout
-from flujo_core.model.spec import DURATION, check_data, exception_named, field_of
+from flujo_core.model.spec import DURATION
+from flujo_core.model.spec_data import check_data
+from flujo_core.model.spec_names import Lookup, Names, as_function, at
 from flujo_core.model.spec_schema import (
     FORMAT,
     Again,
@@ -33,7 +34,6 @@ from flujo_core.model.spec_schema import (
     Choice,
     DefaultAnswer,
     Each,
-    Function,
     Human,
     MadePrompt,
     Member,
@@ -49,29 +49,8 @@ from flujo_core.model.spec_schema import (
     shape_at,
 )
 from flujo_core.model.step import Step
-from flujo_core.model.type_text import read_type
 
 NO_SCOPE: Mapping[str, Any] = {}
-
-
-class Names(Protocol):
-    """Where the names in a spec are looked up."""
-
-    def find(self, path: str, /) -> Any:
-        """What an import path names.
-
-        Raises:
-            LookupError: It may not be imported, or there is no such thing; the message says which.
-        """
-        ...
-
-    def agent(self, spec: Mapping[str, Any], /) -> Any:
-        """The agent that is described in place.
-
-        Raises:
-            DefinitionError: It cannot be.
-        """
-        ...
 
 
 def node_from_spec(spec: Mapping[str, Any], names: Names) -> Node[Any, Any]:
@@ -100,15 +79,8 @@ def node_from_spec(spec: Mapping[str, Any], names: Names) -> Node[Any, Any]:
     return reader.sequence(said["steps"], ("steps",))
 
 
-class _Reader:
-    """Makes nodes of what a spec says.
-
-    Args:
-        names: Where names are looked up.
-    """
-
-    def __init__(self, names: Names) -> None:
-        self.names = names
+class _Reader(Lookup):
+    """Makes nodes of what a spec says."""
 
     def body(self, data: Any, place: Place) -> Node[Any, Any]:
         """A node, or a sequence of them."""
@@ -119,7 +91,7 @@ class _Reader:
         if not isinstance(data, list):
             raise SpecError(f"this is a list of nodes, not a {type(data).__name__!r}", place)
         nodes = tuple(self.node(one, (*place, index)) for index, one in enumerate(data))
-        with _at(place):
+        with at(place):
             return Pipeline(None, nodes)
 
     def node(self, data: Any, place: Place) -> Node[Any, Any]:
@@ -128,7 +100,7 @@ class _Reader:
             raise SpecError(f"a node is a mapping, such as 'use: acme/mask', not a {type(data).__name__!r}", place)
         shape = shape_at(data, place)
         made, policies = self.made(shape, place), self.policies(shape, place)
-        with _at(place):
+        with at(place):
             return made._with_policies(policies) if policies else made
 
     def made(self, shape: Shape, place: Place) -> Node[Any, Any]:
@@ -143,7 +115,7 @@ class _Reader:
             case Human():
                 return self.human(shape, place)
             case Scope():
-                with _at(place):
+                with at(place):
                     return self.sequence(shape.steps, (*place, "steps")).named(shape.pipeline)
             case Side():
                 return self.parallel(shape, place)
@@ -159,11 +131,11 @@ class _Reader:
     def call(self, shape: Call, place: Place) -> Step[Any, Any]:
         """A step of a function; the step that is where the function was defined, if there is one."""
         found = self.find(shape.call, (*place, "call"))
-        with _at(place):
+        with at(place):
             if not isinstance(found, Step):
                 own: str = getattr(found, "__name__", type(found).__name__)
                 name = checked_name(own if shape.name is None else shape.name)
-                return Step(name, function_action(_callable(found), name, NO_SCOPE))
+                return Step(name, function_action(as_function(found), name, NO_SCOPE))
             if not isinstance(found.action, FunctionAction):
                 raise DefinitionError(f"'{shape.call}' is a step that calls no function; say in the spec what it does")
             return found if shape.name is None else found.named(shape.name)
@@ -172,7 +144,7 @@ class _Reader:
         """A step that a plugin has registered."""
         takes = self.type(shape.takes, (*place, "takes"))
         gives = self.type(shape.gives, (*place, "gives"))
-        with _at((*place, "use")):
+        with at((*place, "use")):
             made = Step.registered(shape.use, takes=takes, gives=gives)
             return made if shape.name is None else made.named(shape.name)
 
@@ -184,7 +156,7 @@ class _Reader:
         if isinstance(prompt, MadePrompt):
             prompt = self.function(prompt.call, (*place, "prompt", "call"))
         deps = None if shape.deps is None else self.function(shape.deps, (*place, "deps"))
-        with _at(place):
+        with at(place):
             name = checked_name(shape.agent)
             action = agent_action(name, agent, kind, prompt, deps, NO_SCOPE)
             return Step(name, action if source is None else replace(action, source=source))
@@ -193,7 +165,7 @@ class _Reader:
         """An agent, and what the spec says of it, where that is more than a registered name."""
         if isinstance(shape.of, str):
             return (self.find(shape.of, place), shape.of) if is_path(shape.of) else (shape.of, None)
-        with _at(place):
+        with at(place):
             return self.names.agent(shape.of), shape.of
 
     def human(self, shape: Human, place: Place) -> Step[Any, Any]:
@@ -202,7 +174,7 @@ class _Reader:
         expires_in = None if shape.expires_in is None else _duration(shape.expires_in, (*place, "expires_in"))
         late = shape.on_expiry
         on_expiry: OnExpiry[Any] = Default(late.default) if isinstance(late, DefaultAnswer) else late
-        with _at(place):
+        with at(place):
             return HumanInput(
                 shape.human, kind, ask=shape.ask, approvers=shape.approvers, quorum=shape.quorum,
                 expires_in=expires_in, on_expiry=on_expiry,
@@ -214,7 +186,7 @@ class _Reader:
         """Branches side by side."""
         branches = {key: self.body(one, (*place, "branches", key)) for key, one in shape.branches.items()}
         into: Any = None if shape.into is None else self.type(shape.into, (*place, "into"))
-        with _at(place):
+        with at(place):
             made: Node[Any, Any] = Parallel(
                 shape.parallel, branches, into=into, max_concurrency=shape.max_concurrency, on_error=shape.on_error
             )
@@ -227,7 +199,7 @@ class _Reader:
             name: self.decider(one, (*place, name))
             for name, one in (("over", shape.over), ("key", shape.key)) if one is not None
         }  # fmt: skip
-        with _at(place):
+        with at(place):
             made: Node[Any, Any] = Map(
                 shape.map, body, max_concurrency=shape.max_concurrency, on_error=shape.on_error, **given
             )
@@ -237,7 +209,7 @@ class _Reader:
         """A body, again and again."""
         body = self.body(shape.body, (*place, "body"))
         until = self.decider(shape.until, (*place, "until"))
-        with _at(place):
+        with at(place):
             if isinstance(shape.until, Taken):
                 what = f"'until' of loop '{shape.loop}' is field '{shape.until.field}'"
                 field_type(shape.until.field.split("."), body.gives, what)
@@ -248,10 +220,10 @@ class _Reader:
     def branch(self, shape: Choice, place: Place) -> Node[Any, Any]:
         """One of several cases."""
         on = self.decider(shape.on, (*place, "on"))
-        with _at(place):
+        with at(place):
             made: Branch[Any, Any, Any] = Branch(shape.branch, on=on)
         for value, node, where in self.cases(shape, (*place, "cases")):
-            with _at(where):
+            with at(where):
                 made = made.case(value, node)
         if shape.default is None:
             return made
@@ -301,7 +273,7 @@ class _Reader:
         if shape.retry is not None:
             to["retry"] = self.retry(shape.retry, (*place, "retry"))
         if shape.timeout is not None:
-            with _at((*place, "timeout")):
+            with at((*place, "timeout")):
                 limits = shape.timeout
                 to["timeout"] = Timeout(limits.run, limits.idle) if isinstance(limits, TimeoutShape) else limits
         if shape.fallback is not None:
@@ -314,68 +286,14 @@ class _Reader:
         given = {name: getattr(shape, name) for name in shape.model_fields_set - {"on"}}
         if shape.on is not None:
             given["on"] = tuple(self.exception(one, (*place, "on", index)) for index, one in enumerate(shape.on))
-        with _at(place):
+        with at(place):
             return Retry(**given)
-
-    def exception(self, name: str, place: Place) -> type[Exception]:
-        """An exception, by its name or its path."""
-        found = self.find(name, place) if is_path(name) else exception_named(name)
-        if isinstance(found, type) and issubclass(found, Exception):
-            return found
-        raise SpecError(f"'{name}' is no exception of Python or Flujo; others are 'module:name'", place)
 
     def cache(self, shape: CacheShape, place: Place) -> Cache:
         """Whether outputs are kept."""
         key = None if shape.key is None else self.decider(shape.key, (*place, "key"))
-        with _at(place):
+        with at(place):
             return Cache(key, shape.ttl)
-
-    # ---- names
-
-    def decider(self, said: Function, place: Place) -> Callable[..., Any]:
-        """A function that decides something: one that takes a field, or one with a path."""
-        if isinstance(said, str):
-            return self.function(said, place)
-        if not all(said.field.split(".")):
-            raise SpecError("this is the path of a field, such as 'verdict.ok'", (*place, "field"))
-        return field_of(said.field)
-
-    def function(self, path: str, place: Place) -> Callable[..., Any]:
-        """The function of a path."""
-        found = function_of(self.find(path, place))
-        with _at(place):
-            return _callable(found)
-
-    def type(self, text: str, place: Place) -> Any:
-        """A type."""
-        try:
-            return read_type(text, self.names.find)
-        except LookupError as error:
-            raise SpecError(str(error), place) from error.__cause__
-
-    def find(self, path: str, place: Place) -> Any:
-        """What an import path names."""
-        try:
-            return self.names.find(path)
-        except LookupError as error:
-            raise SpecError(str(error), place) from error.__cause__
-
-
-@contextmanager
-def _at(place: Place) -> Iterator[None]:
-    """Says of what is wrong where that is."""
-    try:
-        yield
-    except SpecError:
-        raise
-    except DefinitionError as error:
-        raise SpecError(str(error), place) from error
-
-
-def _callable(found: Any) -> Callable[..., Any]:
-    if not callable(found):
-        raise DefinitionError(f"this names a {type(found).__name__!r}, and a function belongs here")
-    return found  # type: ignore[no-any-return]
 
 
 def _duration(text: str, place: Place) -> timedelta:

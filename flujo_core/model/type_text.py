@@ -119,7 +119,7 @@ class _TypeReader:
         while self.tokens[:1] == [("mark", "|")]:
             self.tokens.pop(0)
             found.append(self.one(depth))
-        return union(found)
+        return union(found) if len(found) > 1 else found[0]
 
     def one(self, depth: int) -> Any:
         """A type with what it holds."""

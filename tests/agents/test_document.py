@@ -18,7 +18,7 @@ def read(source: str | Path) -> Any:
 
 
 def test_json_and_yaml_hold_the_same() -> None:
-    assert read('{"a": [1, true]}') == read("a: [1, true]") == {"a": [1, True]}
+    assert read('{"a": [1, true]}') == read("a: [1, true]") == read("{a: [1, true]}") == {"a": [1, True]}
 
 
 def test_words_that_were_bools_before_yaml_1_2_are_texts() -> None:
@@ -37,7 +37,7 @@ def test_what_is_merged_is_no_second_key() -> None:
     [
         ("a: 1\nb: 2\na: 3", "cannot be read: line 3 has 'a' a second time"),
         ('{"a": {"b": 1, "b": 2}}', "the spec has 'b' twice in one place"),
-        ('{"a": 1', "line 1, column 8 is not JSON"),
+        ('{"a": 1', "line 1, column 8 is not YAML"),
         ("a: [", "line 1, column 5 is not YAML"),
         ("a: !!python/object/apply:os.system [ls]", "line 1, column 4 is not YAML"),
         ("a: 2026-13-45", "it is not YAML"),
@@ -58,6 +58,10 @@ def test_a_file_is_read_by_its_ending(tmp_path: Path) -> None:
     file.write_text("a: 1")
     with pytest.raises(DefinitionError, match="line 1, column 1 is not JSON"):
         read(file)
+    file.write_text('{"a": ' + "[" * 100_000)
+    with pytest.raises(DefinitionError, match="it is too deep"):
+        read(file)
+    file.write_text("a: 1")
     assert read(file.rename(tmp_path / "a.yaml")) == {"a": 1}
     (tmp_path / "b.yaml").write_bytes(b"\xff")
     with pytest.raises(DefinitionError, match="it is not UTF-8"):

@@ -117,6 +117,20 @@ def test_an_agent_that_cannot_be_is_told_with_its_place() -> None:
         pipeline_from_spec({"format": "flujo/1", "agent": "a", "of": {"role": "chef"}})
 
 
+def test_a_spec_of_a_stranger_may_be_kept_from_describing_agents() -> None:
+    spec = {"format": "flujo/1", "agent": "a", "of": {"role": "reviewer"}}
+    with pytest.raises(SpecError, match="at 'of': an agent is described here, and only registered ones are allowed"):
+        pipeline_from_spec(spec, describes_agents=False)
+    assert pipeline_from_spec({**spec, "of": "acme/writer"}, describes_agents=False).label == "a"
+
+
+def test_a_spec_may_be_deep() -> None:
+    spec: dict[str, Any] = {"use": "acme/mask"}
+    for _ in range(90):
+        spec = {"map": "m", "body": spec}
+    assert pipeline_to_spec(pipeline_from_spec({"format": "flujo/1", **spec}))["body"] == spec["body"]
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A package with all kinds of things in it."""

@@ -37,7 +37,8 @@ from flujo_core import (
 from flujo_core.model.flow import everything
 from flujo_core.model.import_path import is_path
 from flujo_core.model.manifest import Manifest
-from flujo_core.model.spec import check_data, exception_named, field_of, spec_of
+from flujo_core.model.spec import exception_named, field_of, spec_of
+from flujo_core.model.spec_data import check_data
 from flujo_core.model.spec_reader import node_from_spec
 from flujo_core.model.spec_schema import FORMAT
 
@@ -112,6 +113,14 @@ def test_a_sequence_is_a_list_and_one_with_a_name_is_a_node() -> None:
     nodes = [{"call": "spec_kit:made"}, {"use": "acme/mask"}]
     assert spec_of(flow) == {"format": FORMAT, "steps": nodes}
     assert spec_of(flow.named("both")) == {"format": FORMAT, "pipeline": "both", "steps": nodes}
+
+
+def test_what_is_as_it_is_unless_told_is_not_said() -> None:
+    assert only(Parallel("p", a=made)) == {"parallel": "p", "branches": {"a": {"call": "spec_kit:made"}}}
+    assert only(Parallel("p", a=made, b=made, into=spec_kit.Pair, max_concurrency=1, on_error="collect")) == {
+        "parallel": "p", "into": "spec_kit:Pair", "max_concurrency": 1, "on_error": "collect",
+        "branches": {"a": {"call": "spec_kit:made"}, "b": {"call": "spec_kit:made"}},
+    }  # fmt: skip
 
 
 def test_cases_that_are_all_texts_are_a_mapping_and_others_a_list() -> None:

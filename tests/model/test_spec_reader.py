@@ -152,6 +152,7 @@ LOOP = {"loop": "l", "body": {"use": "a/b", "gives": "k:Mail"}, "until": {"field
         ({**USE, "timeout": {"run": -1}}, ("timeout",), "above 0"),
         ({**USE, "cache": {"ttl": 0}}, ("cache",), "'ttl' of a Cache"),
         ({**USE, "cache": {"key": {"field": "a..b"}}}, ("cache", "key", "field"), "such as 'verdict.ok'"),
+        ({**USE, "cache": {"key": {"field": "__class__"}}}, ("cache", "key", "field"), "such as 'verdict.ok'"),
         ({**USE, "validators": ["k:none"]}, ("validators", 0), "there is no 'k:none'"),
         ({**USE, "migrations": {"1": None}}, (), "'migrations' go to a version"),
         ({**USE, "takes": "strr"}, ("takes",), "there is no type 'strr'; did you mean 'str'"),
