@@ -9,10 +9,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NewType, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Protocol, get_args, get_origin, runtime_checkable
 from uuid import UUID
-
-from typing_extensions import TypeAliasType
 
 from flujo_core.errors import did_you_mean
 from flujo_core.model.check import members, union
@@ -33,7 +31,16 @@ TOKEN = re.compile(
     r"""|(?P<mark>\.\.\.|[\[\],|]))"""
 )
 DEEPEST = 20
+"""How many brackets there may be in each other."""
+
 CONSTANTS = {"True": True, "False": False, "None": None}
+
+
+@runtime_checkable
+class _Alias(Protocol):
+    """What ``type X = ...`` makes, and typing_extensions' ``TypeAliasType``, which is another class."""
+
+    __value__: Any
 
 
 def type_text(hint: Any) -> str:
@@ -141,7 +148,7 @@ class _TypeReader:
         if ":" not in name:
             raise LookupError(f"there is no type '{name}'{did_you_mean(name, KNOWN)}; others are 'module:name'")
         found = self.find(name)
-        if not isinstance(found, type | TypeAliasType | NewType) and get_origin(found) is None:
+        if not isinstance(found, type | NewType | _Alias) and get_origin(found) is None:
             raise LookupError(f"'{name}' is a {type(found).__name__!r}, and no type")
         return found
 
@@ -169,7 +176,10 @@ class _TypeReader:
             return _evaluated(token, self.text)
         if kind == "name" and token in CONSTANTS:
             return CONSTANTS[token]
-        return self.find(token)
+        found = self.find(token) if kind == "name" else None
+        if not isinstance(found, Enum):
+            raise LookupError(f"'{self.text}' is no type: '{token}' is no literal; a text stands in quotes")
+        return found
 
     def expect(self, mark: str) -> None:
         """Takes a mark."""

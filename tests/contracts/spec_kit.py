@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from typing_extensions import TypeAliasType
 
 from flujo_core import (
     AgentReply,
@@ -42,6 +43,7 @@ class Mail(BaseModel):
 
 
 Mails = list[Mail]
+Short = TypeAliasType("Short", str)
 
 
 class Pair(BaseModel):

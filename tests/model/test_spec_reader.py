@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import spec_kit
-from spec_kit import Echo, Mail, MyError, Queue
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spec_kit import Echo, Mail, MyError, Pipelines, Queue
 
 from flujo_core import (
     Branch,
@@ -25,8 +28,9 @@ from flujo_core import (
     SpecError,
     Timeout,
 )
+from flujo_core.model.spec import spec_of
 from flujo_core.model.spec_reader import node_from_spec
-from flujo_core.model.spec_schema import FORMAT
+from flujo_core.model.spec_schema import FORMAT, SHAPES
 
 
 class Kit:
@@ -205,3 +209,43 @@ def test_an_edge_that_does_not_fit_is_told_by_the_place_of_its_list() -> None:
 def test_a_loop_whose_body_says_no_type_may_end_by_any_field() -> None:
     node: Node[Any, Any] = read(loop="l", body=USE, until={"field": "a.b"}, max_iterations=2)
     assert isinstance(node, Loop) and node.until.function({"a": {"b": True}}) is True
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "k:says", "k:made", "k:Mail", "P2D", "P999999999D", "str", "fail", "{{ input }}", "{{"])
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["use", "call", "field", "steps", "a", "", "default", "is"]), inner, max_size=3
+        )
+    ),
+    max_leaves=5,
+)
+
+
+def places(data: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of all values in a spec."""
+    yield place
+    for key, one in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield from places(one, (*place, key))
+
+
+@given(st.data())
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_stands_in_a_spec_is_read_or_refused_with_its_place(data: st.DataObject) -> None:
+    spec: Any = {"all": spec_of(data.draw(Pipelines))}
+    *above, key = data.draw(st.sampled_from([*places(spec)][1:]))
+    around = spec
+    for one in above:
+        around = around[one]
+    if isinstance(around, dict) and above and data.draw(st.booleans()):
+        key = data.draw(st.sampled_from([*{name for shape in SHAPES.values() for name in shape.model_fields}, "x"]))
+    around[key] = data.draw(JSON)
+    if isinstance(spec["all"], dict):
+        with suppress(SpecError):
+            node_from_spec(spec["all"], Kit())

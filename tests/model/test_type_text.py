@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -52,7 +53,17 @@ def test_a_type_comes_back_from_its_text(hint: Any) -> None:
     assert read_type(type_text(hint), find) == hint
 
 
+PIECES = ["list", "dict", "tuple", "Literal", "k:Mail", "k:echo", "k:Mails", "None", "Any", "int", "'a'", "-1", "007"]
+
+
+@given(st.lists(st.sampled_from([*PIECES, "[", "]", ",", "|", "...", " ", "k:Queue.BILLING", "x", "'"]), max_size=8))
+def test_any_text_is_a_type_or_refused(pieces: list[str]) -> None:
+    with suppress(LookupError):
+        read_type("".join(pieces), find)
+
+
 def test_an_alias_may_be_read_too() -> None:
+    assert read_type("k:Short", find) is spec_kit.Short and type_text(spec_kit.Short) == "spec_kit:Short"
     assert read_type("k:Mails", find) == list[Mail] and read_type("None", find) is type(None)
 
 
@@ -98,7 +109,9 @@ def test_a_type_without_a_name_is_refused(hint: Any, said: str) -> None:
         ("int[str]", "'int' holds no such types"),
         ("k:echo", "'k:echo' is a 'Echo', and no type"),
         ("Literal", r"a '\[' is missing"),
-        ("Literal[]", r"there is no .\]."),
+        ("Literal[]", r"'\]' is no literal"),
+        ("Literal[k:Mail]", "'k:Mail' is no literal; a text stands in quotes"),
+        ("Literal[", "'the end' is no literal"),
         (r"Literal['\x']", "a literal that cannot be read"),
         ("Literal[007]", "a literal that cannot be read"),
         ("list[__import__('os')]", "is no type"),
