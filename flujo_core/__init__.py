@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from flujo_core.agents.builder import AgentBuilder, make_agent_async
+    from flujo_core.agents.pipelines import pipeline_from_spec, pipeline_spec_schema, pipeline_to_spec
     from flujo_core.agents.roles import (
         ClassifierAgent,
         CodeGeneratorAgent,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
         RemotePause,
         RemoteStop,
     )
-    from flujo_core.config import PluginSettings, Settings
+    from flujo_core.config import PluginSettings, Settings, SpecSettings
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
         AlreadyAnswered,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         RunExists,
         SealBroken,
         SignatureError,
+        SpecError,
         StaleState,
         StateError,
         StepError,
@@ -155,6 +157,7 @@ _WHERE = {
         "GeneratedCode", "Plan", "PlannedTask", "Review", "ReviewIssue", "SQLQuery", "TextSummary", "Verdict",
     ),
     "agents.builder": ("AgentBuilder", "make_agent_async"),
+    "agents.pipelines": ("pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec"),
     "agents.roles": (
         "ClassifierAgent", "CodeGeneratorAgent", "ExtractorAgent", "JudgeAgent", "PlannerAgent", "ReviewerAgent",
         "SQLQueryAgent", "TextSummarizerAgent",
@@ -167,7 +170,7 @@ _WHERE = {
         "Backend", "BackendFactory", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput",
         "RemotePause", "RemoteStop",
     ),
-    "config": ("PluginSettings", "Settings"),
+    "config": ("PluginSettings", "Settings", "SpecSettings"),
     "engine.stream": ("RunStream",),
     "errors": (
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "ConfigurationError", "ContextConflict",
@@ -175,7 +178,7 @@ _WHERE = {
         "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected",
         "ModelUnavailable", "NoCase", "NotAnApprover", "OutputRejected", "PausedWhileStreaming", "PluginError",
         "PluginLoadError", "Poisoned", "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError",
-        "StaleState", "StateError", "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused",
+        "SpecError", "StaleState", "StateError", "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused",
         "UnknownQuestion", "UnknownRun", "WorkerCrashed",
     ),
     "flujo": ("Flujo",),
@@ -239,13 +242,13 @@ __all__ = [
     "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed",
     "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary",
     "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "SignatureError",
-    "Skip", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy",
-    "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull",
-    "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission",
-    "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage",
-    "Validator", "Verdict", "Veto", "VoteCast", "WorkerCrashed", "agent_from_spec", "agent_spec_schema", "best_of",
-    "diagram", "hookimpl", "make_agent_async", "perform_call", "refine", "review_solve_validate", "scoring", "step",
-    "walk",
+    "Skip", "SpecError", "SpecSettings", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
+    "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
+    "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline",
+    "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion",
+    "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WorkerCrashed", "agent_from_spec",
+    "agent_spec_schema", "best_of", "diagram", "hookimpl", "make_agent_async", "perform_call", "pipeline_from_spec",
+    "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "walk",
 ]  # fmt: skip
 
 

@@ -70,16 +70,30 @@ class PluginSettings:
 
 
 @frozen()
+class SpecSettings:
+    """What pipelines in YAML or JSON may name.
+
+    Attributes:
+        import_prefixes: The modules, or packages with all that is in them, whose functions and types they may name by
+            import path; without any, they can name only what plugins have registered.
+    """
+
+    import_prefixes: tuple[str, ...] = ()
+
+
+@frozen()
 class Settings:
     """The configuration.
 
     Attributes:
         plugins: Which installed plugins take part.
         source: The file that it was read from, or None.
+        specs: What pipelines in YAML or JSON may name.
     """
 
     plugins: PluginSettings = PluginSettings()
     source: Path | None = None
+    specs: SpecSettings = SpecSettings()
 
 
 def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -93,9 +107,10 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
         ConfigurationError: The file cannot be read, or says something that is not known.
     """
     source, table = _nearest((start or Path.cwd()).absolute())
-    _check_keys(table, ("plugins",), source, "")
+    _check_keys(table, ("plugins", "specs"), source, "")
     plugins = _table(table.get("plugins", {}), "plugins", source)
-    return Settings(_from_environment(_plugin_settings(plugins, source), environ), source)
+    specs = _spec_settings(_table(table.get("specs", {}), "specs", source), source)
+    return Settings(_from_environment(_plugin_settings(plugins, source), environ), source, specs)
 
 
 def _nearest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -146,6 +161,14 @@ def _plugin_settings(table: Mapping[str, Any], source: Path | None) -> PluginSet
     if "lock" in table:
         given["lock"] = _file(table["lock"], f"'plugins.lock' in {source}", source)
     return PluginSettings(**given)
+
+
+def _spec_settings(table: Mapping[str, Any], source: Path | None) -> SpecSettings:
+    _check_keys(table, ("import_prefixes",), source, "specs.")
+    given = table.get("import_prefixes", [])
+    if not isinstance(given, list) or not all(isinstance(one, str) and one.strip(".") for one in given):
+        raise ConfigurationError(f"'specs.import_prefixes' in {source} is a list of modules, such as [\"acme.flows\"]")
+    return SpecSettings(tuple(given))
 
 
 def _file(value: Any, what: str, source: Path | None) -> Path:

@@ -6,7 +6,8 @@ FlujoError
 │   └── ModelNotConfigured      (also a ModelError) the model's name, key or package is missing
 ├── DefinitionError             a pipeline that cannot be right; found when it is built
 │   ├── SignatureError          a function that cannot be a step
-│   └── EdgeError               what a step gives is not what the next one takes
+│   ├── EdgeError               what a step gives is not what the next one takes
+│   └── SpecError               a spec of a pipeline says what cannot be; has ``.place``
 ├── StepError                   a step failed; its cause is the exception of the last attempt
 │   ├── InvalidValue            a value that does not fit its declared type
 │   ├── StepTimeout             an attempt took longer than its timeout
@@ -54,7 +55,7 @@ A message says what was found, where, and what would work. It never holds a step
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -80,6 +81,26 @@ class SignatureError(DefinitionError):
 
 class EdgeError(DefinitionError):
     """What one step gives does not fit what the next one takes; names both."""
+
+
+class SpecError(DefinitionError):
+    """A spec of a pipeline says what cannot be.
+
+    Args:
+        reason: What is wrong there.
+        place: The keys and indexes that lead there: ``("steps", 2, "until")``; empty: the whole.
+        where: Which spec it is.
+
+    Attributes:
+        reason: What is wrong there.
+        place: The keys and indexes that lead there.
+    """
+
+    def __init__(self, reason: str, place: Sequence[str | int] = (), where: str = "the pipeline spec") -> None:
+        said = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in place)
+        super().__init__(f"{where}, at '{said.lstrip('.')}': {reason}" if place else f"{where}: {reason}")
+        self.reason = reason
+        self.place = tuple(place)
 
 
 class StepError(FlujoError):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flujo_core import ConfigurationError, PluginSettings
+from flujo_core import ConfigurationError, PluginSettings, SpecSettings
 from flujo_core.config import load_settings, normalised
 
 
@@ -145,3 +145,25 @@ def test_an_order_a_policy_or_a_timeout_that_cannot_be_is_refused(tmp_path: Path
 def test_a_timeout_in_the_environment_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="FLUJO_HOOK_TIMEOUT"):
         load_settings(tmp_path, {"FLUJO_HOOK_TIMEOUT": "-1"})
+
+
+def test_the_prefixes_that_specs_may_import_are_read(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {}).specs == SpecSettings(())
+    (tmp_path / "flujo.toml").write_text('[specs]\nimport_prefixes = ["acme.", "shop.flows"]\n')
+    assert load_settings(tmp_path, {}).specs.import_prefixes == ("acme.", "shop.flows")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("specs = 1\n", "write '\\[specs\\]'"),
+        ("[specs]\nimports = []\n", "'specs.imports', which means nothing"),
+        ('[specs]\nimport_prefixes = "acme"\n', "'specs.import_prefixes'"),
+        ('[specs]\nimport_prefixes = [""]\n', "'specs.import_prefixes'"),
+        ('[specs]\nimport_prefixes = ["."]\n', "'specs.import_prefixes'"),
+    ],
+)
+def test_prefixes_that_cannot_be_are_refused(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "flujo.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=found):
+        load_settings(tmp_path, {})

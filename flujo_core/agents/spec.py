@@ -13,6 +13,7 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.settings import ModelSettings
 
 from flujo_core.agents.builder import AgentBuilder
+from flujo_core.agents.document import Document
 from flujo_core.agents.roles import (
     ClassifierAgent,
     CodeGeneratorAgent,
@@ -23,7 +24,7 @@ from flujo_core.agents.roles import (
     SQLQueryAgent,
     TextSummarizerAgent,
 )
-from flujo_core.errors import ConfigurationError, DefinitionError
+from flujo_core.errors import DefinitionError
 
 JsonSchema: TypeAlias = dict[str, Any]
 
@@ -109,14 +110,14 @@ def agent_from_spec(spec: str | Path | Mapping[str, Any]) -> Agent[None, Any]:
     ``retries``.
 
     Args:
-        spec: YAML (of which JSON is a part), the path of a file of it, or what is in it.
+        spec: YAML or JSON, the path of a file of it, or what is in it.
 
     Raises:
         DefinitionError: It cannot be read, or says what does not go together.
-        ConfigurationError: It is text, and PyYAML is not installed: it is the extra ``yaml``.
+        ConfigurationError: It is YAML, and PyYAML is not installed: it is the extra ``yaml``.
     """
     where = f"the agent spec '{spec}'" if isinstance(spec, Path) else "the agent spec"
-    data = dict(spec) if isinstance(spec, Mapping) else _read(spec, where)
+    data = dict(spec if isinstance(spec, Mapping) else Document(spec, where, "role: reviewer").data)
     role = data.setdefault("role", "own")
     if role not in KINDS:
         raise DefinitionError(f"{where} is of role '{role}', which is none{_close(str(role), KINDS)}")
@@ -146,28 +147,6 @@ def _flaws(error: ValidationError, kind: type[_Spec]) -> str:
 def agent_spec_schema() -> JsonSchema:
     """The JSON Schema of agent specs, for editors."""
     return SPEC.json_schema(by_alias=True)
-
-
-def _read(spec: str | Path, where: str) -> dict[str, Any]:
-    try:
-        import yaml  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigurationError("agent specs are read with PyYAML; pip install 'flujo-core[yaml]'") from error
-    try:
-        data = yaml.safe_load(spec.read_text("utf-8") if isinstance(spec, Path) else spec)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DefinitionError(f"{where} cannot be read: {_reason(error)}") from None
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise DefinitionError(f"{where} has names with values, such as 'role: reviewer'; it is a {type(data).__name__}")
-    return data
-
-
-def _reason(error: Exception) -> str:
-    """Why text cannot be read, without the text."""
-    mark = getattr(error, "problem_mark", None)
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return f"line {mark.line + 1}, column {mark.column + 1} is not YAML" if mark else "it is not UTF-8"
 
 
 def _made(spec: _Spec) -> Agent[None, Any]:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from flujo_core.cli import compat, demo, diagram, pending, plugins, recover, resume, run, runs, store
+from flujo_core.cli import compat, demo, diagram, pending, plugins, recover, resume, run, runs, spec, store
 from flujo_core.cli.contributed import PluginCommands
 from flujo_core.cli.session import Session, session
 from flujo_core.errors import (
@@ -55,6 +55,7 @@ runs.app.command("compat")(compat.compat)
 app.add_typer(runs.app, name="runs")
 app.add_typer(store.app, name="store")
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(spec.app, name="spec")
 
 
 def _print_version(wanted: bool) -> None:

@@ -26,7 +26,7 @@ from flujo_core.model.surroundings import context_of
 from flujo_core.model.value import adapter, flaws
 from flujo_core.model.wiring import wire
 
-Target = Annotated[str, typer.Argument(help="The pipeline: 'module:attr' or 'path/to/file.py:attr'.")]
+Target = Annotated[str, typer.Argument(help="The pipeline: 'module:attr', 'path/to/file.py:attr' or 'pipeline.yaml'.")]
 Input = Annotated[
     str | None,
     typer.Option("--input", "-i", help="The input: text for a pipeline that takes 'str', else JSON; '-' reads stdin."),

@@ -72,6 +72,8 @@ class AgentAction:
         deps: Makes the agent's dependencies from the input, or None.
         capabilities: pydantic-ai capabilities that plugins add to the agent's own.
         streams: Whether its output is given in pieces.
+        source: What a spec says of the agent, where it is from one: an import path, or the agent's own spec. None: it
+            is not, or its name is all that it says.
     """
 
     agent: Any
@@ -81,6 +83,7 @@ class AgentAction:
     deps: FunctionAction | None
     capabilities: tuple[Any, ...] = ()
     streams: bool = False
+    source: str | Mapping[str, Any] | None = None
 
     @property
     def parts(self) -> Sequence[FunctionAction]:

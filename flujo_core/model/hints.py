@@ -56,6 +56,8 @@ class ResourceHints:
                 raise DefinitionError(f"'{name}' of ResourceHints is above 0, not {value}")
         if isinstance(self.required, str):
             raise DefinitionError("'required' of ResourceHints is a list of names of hints, such as '[\"gpu\"]'")
+        if self.required is not None:
+            object.__setattr__(self, "required", frozenset(self.required))
         for name in self.required or ():
             if name not in self.given:
                 raise DefinitionError(

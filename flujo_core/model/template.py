@@ -54,6 +54,11 @@ class Template:
             NamedInput(f"{{{{ {_written(source)} }}}}", source, Any, False, is_placeholder=True) for source in found
         ]
 
+    @property
+    def text(self) -> str:
+        """The text that it was read from, but for the spaces in placeholders."""
+        return "".join(one if isinstance(one, str) else f"{{{{ {_placed(one)} }}}}" for one in self.pieces)
+
     def check(self, takes: Any) -> None:
         """Checks the placeholders that name the step's input, which is of type ``takes``.
 
@@ -114,6 +119,11 @@ def _placeholder(written: str, of: Template) -> Placeholder:
 def _said(of: Template, written: str) -> str:
     """How messages name a placeholder."""
     return f"the {of.role} of step '{of.step}' has a placeholder '{{{{ {written} }}}}'"
+
+
+def _placed(one: Placeholder) -> str:
+    """What stands between the braces of a placeholder."""
+    return ".".join(["input", *one.path]) if one.source is None else _written(one.source)
 
 
 def _written(source: From) -> str:

@@ -3,7 +3,7 @@
 The blocks of one page are run from top to bottom, in one namespace and one empty folder:
 
 - ``python``: run. If its first line is a comment with a file's name (``# triage.py``), it is written to that file too.
-- ``toml``, ``text``: written to the file that the first line names, if it names one.
+- ``toml``, ``yaml``, ``text``: written to the file that the first line names, if it names one.
 - ``output``: must equal what the block before it printed; ``...`` stands for anything.
 - ``console``: each line ``$ flujo ...`` is run and must exit with 0, or with the number below a following
   ``$ echo $?``. Lines below a command must be in what it printed, in this order; ``...`` stands for anything.
@@ -39,8 +39,8 @@ PAGES = [
 ]
 FIRST_PLUGIN = ROOT / "docs" / "tutorials" / "first-plugin.md"
 MISTAKES = ROOT / "docs" / "reference" / "mistakes.md"
-LANGUAGES = {"python", "toml", "text", "output", "console", "sh"}
-FILE_NAME = re.compile(r"# ([\w-]+\.(?:py|toml|txt))\n")
+LANGUAGES = {"python", "toml", "yaml", "text", "output", "console", "sh"}
+FILE_NAME = re.compile(r"# ([\w-]+\.(?:py|toml|yaml|txt))\n")
 FLUJO = [sys.executable, "-m", "flujo_core.cli"]
 
 
@@ -72,6 +72,7 @@ def test_blocks_are_of_a_kind_that_is_run(page: Path) -> None:
 )
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])  # as the folder of a script is on it
     runner = Runner(tmp_path)
     document = sybil(runner).parse(page)
     document.namespace["__name__"] = "__main__"
@@ -129,6 +130,7 @@ def sybil(runner: Runner) -> Sybil:
         parsers=[
             PythonCodeBlockParser(),
             CodeBlockParser("toml", runner.nothing),
+            CodeBlockParser("yaml", runner.nothing),
             CodeBlockParser("text", runner.nothing),
             CodeBlockParser("output", runner.compare),
             CodeBlockParser("console", runner.run),
