@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TextSummarizerAgent,
     )
     from flujo_core.agents.spec import agent_from_spec, agent_spec_schema
+    from flujo_core.agents.tool import FlujoTool, tool
     from flujo_core.config import PluginSettings, Settings
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         ModelUnavailable,
         NoCase,
         NotAnApprover,
+        NotApproved,
         OutputRejected,
         PluginError,
         PluginLoadError,
@@ -137,13 +139,14 @@ _WHERE = {
         "SQLQueryAgent", "TextSummarizerAgent",
     ),
     "agents.spec": ("agent_from_spec", "agent_spec_schema"),
+    "agents.tool": ("FlujoTool", "tool"),
     "config": ("PluginSettings", "Settings"),
     "engine.stream": ("RunStream",),
     "errors": (
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "ConfigurationError", "ContextConflict",
         "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue", "LeaseLost",
         "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected",
-        "ModelUnavailable", "NoCase", "NotAnApprover", "OutputRejected", "PluginError", "PluginLoadError", "Poisoned",
+        "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved", "OutputRejected", "PluginError", "PluginLoadError", "Poisoned",
         "QuestionExpired", "RunBusy", "RunExists", "SealBroken", "SignatureError", "StaleState", "StateError",
         "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownQuestion", "UnknownRun",
     ),
@@ -188,11 +191,11 @@ __all__ = [
     "AppInfo", "AttemptFailed", "AuthorizationRequest", "Branch", "BranchDecided", "BranchesFailed", "Cache",
     "CacheStore", "CallCompleted", "Check", "Chunk", "ClassifierAgent", "CodeGeneratorAgent", "ConfigurationError",
     "ContextConflict", "Decision", "Default", "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo",
-    "FlujoError", "From", "GeneratedCode", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemTaken",
+    "FlujoError", "FlujoTool", "From", "GeneratedCode", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemTaken",
     "JudgeAgent", "Lease", "LeaseLost", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
     "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
     "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
-    "NodeStarted", "NotAnApprover", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput",
+    "NodeStarted", "NotAnApprover", "NotApproved", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput",
     "Pipeline", "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
     "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Question", "QuestionAnswered", "QuestionAsked",
     "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Record", "Registry",
@@ -203,7 +206,7 @@ __all__ = [
     "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
     "StoreFactory", "StoreFull", "StoreRefused", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued",
     "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "agent_from_spec",
-    "agent_spec_schema", "diagram", "hookimpl", "make_agent_async", "step", "walk",
+    "agent_spec_schema", "diagram", "hookimpl", "make_agent_async", "step", "tool", "walk",
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolFuncEither
 from typing_extensions import TypeVar, Unpack
 
+from flujo_core.agents.tool import FlujoTool
 from flujo_core.errors import DefinitionError
 
 Out = TypeVar("Out", covariant=True)
@@ -56,16 +57,20 @@ class AgentBuilder(Generic[Out]):
         """With a type of output, or what else pydantic-ai takes for it."""
         return cast("AgentBuilder[O]", self._with(_output=output))
 
-    def with_tool(self, tool: Tool[Any] | ToolFuncEither[Any, ...], /, *, approval: bool = False) -> AgentBuilder[Out]:
+    def with_tool(
+        self, tool: FlujoTool[Any, Any] | Tool[Any] | ToolFuncEither[Any, ...], /, *, approval: bool = False
+    ) -> AgentBuilder[Out]:
         """With one more tool.
 
         Args:
-            tool: A function that the model may call, or a pydantic-ai ``Tool``.
+            tool: A function that the model may call, a ``FlujoTool``, or a pydantic-ai ``Tool``.
             approval: Whether a person must approve each call; ask for that where the tool is a function.
 
         Raises:
-            DefinitionError: There is a tool of that name; or ``approval`` is asked for a ``Tool``, which says so.
+            DefinitionError: There is a tool of that name; or ``approval`` is asked for a tool that says so itself.
         """
+        if isinstance(tool, FlujoTool):
+            tool = tool.as_tool()
         if isinstance(tool, Tool):
             if approval:
                 raise DefinitionError(f"tool '{tool.name}' says itself if it needs approval: 'requires_approval=True'")

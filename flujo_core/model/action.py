@@ -14,6 +14,7 @@ from flujo_core.model.outcome import OnExpiry, PauseForHumanInput
 from flujo_core.model.signature import Signature, read_signature
 from flujo_core.model.slotted import frozen
 from flujo_core.model.template import NOTHING, Template, parse
+from flujo_core.model.tool import tool_signatures
 
 
 @frozen(eq=False)
@@ -78,6 +79,11 @@ class AgentAction:
     def parts(self) -> Sequence[FunctionAction]:
         """The functions that it calls beside the agent."""
         return [part for part in (self.prompt, self.deps) if isinstance(part, FunctionAction)]
+
+    @cached_property
+    def tools(self) -> Sequence[Signature]:
+        """What the agent's tools take and are given that were made by ``FlujoTool``."""
+        return [one.step for one in tool_signatures(self.agent)] if isinstance(self.agent, ModelAgent) else []
 
 
 @frozen(eq=False)
