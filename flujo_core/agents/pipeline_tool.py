@@ -50,7 +50,7 @@ def pipeline_tool(pipeline: Node[Any, Any], takes: Any, run: Run, options: ToolO
     asks = next((address for address, node in everything(pipeline) if isinstance(node, HumanInput)), None)
     if asks is not None:
         raise DefinitionError(
-            f"tool '{options['name']}' would run a pipeline that asks a person at '{asks}', and nobody could answer"
+            f"tool '{options.get('name')}' would run a pipeline that asks a person at '{asks}', and nobody could answer"
             " while its agent waits; let the tool require approval, or ask before or behind the agent's step"
         )
     has_input = takes not in (object, None, type(None))

@@ -125,7 +125,7 @@ def _around_calls(
     surroundings: ToolSurroundings | None,
     before: Sequence[ModelMessage],
 ) -> list[AbstractCapability[Any]]:
-    """What is around each of the agent's calls: nothing, unless there is a journal, or tools have to do with the run."""
+    """What is around each of the agent's calls: nothing, unless there is a journal, or tools take of the run."""
     if log is None and drafts is None and surroundings is None:
         return []
     from flujo_core.agents.durable import CallJournal, ToolTransactions, check_one_journal  # noqa: PLC0415 - is dear

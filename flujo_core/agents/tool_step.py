@@ -1,4 +1,4 @@
-"""The step that a tool is: it takes what a model would give, as one value; and, where it must, it asks a person first."""
+"""The step that a tool is: it takes what a model would give, as one value; where it must, it asks a person first."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from flujo_core.model.tool import ToolSignature
 
 GIVEN, APPROVE, CALL = "given", "approve", "call"
 """The steps of a tool that needs approval: its input, the question, and the call."""
+
+VALUE = "flujo_value"
+"""The parameter that gets what the model would give, behind the question."""
 
 KEPT = ("__module__", "__name__", "__qualname__", "__doc__")
 """What a function is known by."""
@@ -59,21 +62,12 @@ def approved_step_of(tool: ToolBody) -> Node[Any, Any]:
     takes_answer = own._replace(takes=bool, has_input=True)
     if not own.has_input:
         ask = HumanInput(APPROVE, bool, ask=f"May the tool '{name}' be called?")
-        return (ask >> _calling(tool, CALL, FunctionAction(_adapted(tool, arguments), CALL, {}, takes_answer))).named(
-            name
-        )
+        behind = FunctionAction(_adapted(tool, arguments), CALL, {}, takes_answer)
+        return (ask >> _calling(tool, CALL, behind)).named(name)
     ask = HumanInput(APPROVE, bool, ask=f"May the tool '{name}' be called with this?\n\n{{{{ input }}}}")
-    behind = FunctionAction(
-        _adapted(tool, arguments, named=True),
-        CALL,
-        {},
-        takes_answer._replace(named={VALUE: NamedInput(VALUE, From(GIVEN), own.takes, False)}),
-    )
+    takes_both = takes_answer._replace(named={VALUE: NamedInput(VALUE, From(GIVEN), own.takes, False)})
+    behind = FunctionAction(_adapted(tool, arguments, named=True), CALL, {}, takes_both)
     return (_given(own.takes) >> ask >> _calling(tool, CALL, behind)).named(name)
-
-
-VALUE = "flujo_value"
-"""The parameter that gets what the model would give, behind the question."""
 
 
 def _adapted(tool: ToolBody, arguments: Callable[..., Mapping[str, Any]], *, named: bool = False) -> Callable[..., Any]:

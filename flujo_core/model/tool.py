@@ -61,21 +61,11 @@ def read_tool(function: Callable[..., Any], name: str, scope: Mapping[str, Any])
             f"tool '{name}' has an annotation that names '{error.name}', which is not defined where the tool is;"
             " define it before the tool, or import it at run time"
         ) from error
-    asked: list[inspect.Parameter] = []
-    given: dict[str, tuple[str, type]] = {}
-    optional: set[str] = set()
-    for one in named_parameters(function, name):
-        hint = hints.get(one.name, Any)
+    parameters = [(one, hints.get(one.name, Any)) for one in named_parameters(function, name)]
+    for one, hint in parameters:
         _check_parameter(one, hint, name)
-        if (found := _injected(hint)) is None:
-            asked.append(one.replace(kind=one.KEYWORD_ONLY, annotation=hint))
-            continue
-        kind, wanted = found
-        if kind in given:
-            raise SignatureError(f"tool '{name}' takes its {kind} twice, as '{given[kind][0]}' and as '{one.name}'")
-        given[kind] = one.name, wanted
-        if one.default is not one.empty:
-            optional.add(kind)
+    asked = [one.replace(kind=one.KEYWORD_ONLY, annotation=hint) for one, hint in parameters if _injected(hint) is None]
+    given = _given(parameters, name)
     types: dict[str, Any] = {kind: wanted for kind, (_, wanted) in given.items()}
     step = Signature(
         takes=_input(name, asked),
@@ -83,11 +73,26 @@ def read_tool(function: Callable[..., Any], name: str, scope: Mapping[str, Any])
         has_input=bool(asked),
         is_async=is_async(function),
         context=types.get("context"),
-        injected={kind: parameter for kind, (parameter, _) in given.items()},
+        injected={kind: one.name for kind, (one, _) in given.items()},
         resources=types.get("resources"),
         named={},
     )
-    return ToolSignature(tuple(asked), step, frozenset(optional))
+    optional = frozenset(kind for kind, (one, _) in given.items() if one.default is not one.empty)
+    return ToolSignature(tuple(asked), step, optional)
+
+
+def _given(parameters: Sequence[tuple[inspect.Parameter, Any]], name: str) -> dict[str, tuple[inspect.Parameter, type]]:
+    """What is injected, by its kind, with its type."""
+    given: dict[str, tuple[inspect.Parameter, type]] = {}
+    for one, hint in parameters:
+        if (found := _injected(hint)) is None:
+            continue
+        kind, wanted = found
+        if kind in given:
+            first = given[kind][0].name
+            raise SignatureError(f"tool '{name}' takes its {kind} twice, as '{first}' and as '{one.name}'")
+        given[kind] = one, wanted
+    return given
 
 
 def _check_parameter(one: inspect.Parameter, hint: Any, name: str) -> None:
@@ -136,8 +141,8 @@ def _input(name: str, asked: Sequence[inspect.Parameter]) -> Any:
 def _output(hint: Any, name: str) -> Any:
     if without_outcomes(hint) is not hint:
         raise SignatureError(
-            f"tool '{name}' gives an outcome of a step, such as 'Stop', which no agent can be told; let it give a value,"
-            " or ask for approval with 'requires_approval=True'"
+            f"tool '{name}' gives an outcome of a step, such as 'Stop', which no agent can be told; let it give a"
+            " value, or ask for approval with 'requires_approval=True'"
         )
     return hint
 
@@ -174,7 +179,7 @@ class WithTools(Protocol):
 
 
 def tool_signatures(agent: Any) -> list[ToolSignature]:
-    """What those tools of a pydantic-ai agent take that were made by ``FlujoTool``, as far as it is known before a run."""
+    """What those tools of a pydantic-ai agent take that ``FlujoTool`` made, as far as they are known before a run."""
     return [tool.flujo_signature for tool in _tools(agent) if isinstance(tool, SignedTool)]
 
 

@@ -34,6 +34,7 @@ from flujo_core import (
     diagram,
     tool,
 )
+from flujo_core.model.body import body_of, identity_of
 from flujo_core.model.event import CallCompleted
 
 
@@ -63,7 +64,9 @@ async def lookup(order: str, limit: int = 1) -> str:
     return f"{order} x{limit}"
 
 
-def agent_with(*tools: FlujoTool[Any, Any], asks: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Agent[Any, Any], Script]:
+def agent_with(
+    *tools: FlujoTool[Any, Any], asks: Sequence[tuple[str, dict[str, Any]]]
+) -> tuple[Agent[Any, Any], Script]:
     """An agent whose model calls tools at once, and then says that it is done."""
     script = Script(calling(*asks), "Done")
     made: Agent[Any, Any] = Agent(
@@ -549,8 +552,6 @@ def test_a_fallback_stands_for_a_step_that_was_not_approved() -> None:
 
 
 def test_a_tool_is_known_by_its_function_in_a_pipeline_too() -> None:
-    from flujo_core.model.body import body_of, identity_of
-
     step = lookup.as_step()
     assert isinstance(step, Step)
     assert identity_of(step.action.function).endswith(":lookup")
