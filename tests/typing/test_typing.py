@@ -11,7 +11,8 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PROGRAMS = [str(HERE / name) for name in ("programs.py", "control_flow.py", "agents.py", "plugin.py", "wrong.py")]
+NAMES = ("programs.py", "control_flow.py", "agents.py", "tools.py", "plugin.py", "wrong.py")
+PROGRAMS = [str(HERE / name) for name in NAMES]
 
 
 def _checked(*command: str) -> subprocess.CompletedProcess[str]:
