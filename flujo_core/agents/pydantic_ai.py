@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
-from pydantic_ai import DeferredToolRequests, RunContext, exceptions
+from pydantic_ai import DeferredToolRequests, FunctionToolset, RunContext, exceptions
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import AbstractCapability, AgentCapability, ResolveModelId
 from pydantic_ai.exceptions import (
@@ -63,6 +63,7 @@ async def ask(
     log: CallLog | None = None,
     drafts: ToolDrafts | None = None,
     surroundings: ToolSurroundings | None = None,
+    tools: Sequence[Any] = (),
     resumed: Deferred | None = None,
     answers: Mapping[str, Any] | None = None,
 ) -> AgentReply[Any] | Deferred:
@@ -79,6 +80,7 @@ async def ask(
         log: The finished calls; None: nothing is journaled.
         drafts: The drafts of its tool calls; None where they cannot change the context.
         surroundings: What its tool calls are given of the run, or None.
+        tools: pydantic-ai tools that it has beside its own.
         resumed: What it waited for, where it goes on; what it used counts as used by this call.
         answers: The answers to that, by the ids of the tool calls.
 
@@ -98,6 +100,7 @@ async def ask(
             usage=used,
             infer_name=False,
             metadata=metadata,
+            toolsets=[FunctionToolset(list(tools), id="flujo")] if tools else None,
             capabilities=[
                 *_around_calls(agent, log, drafts, surroundings, before or ()),
                 ResolveModelId(_resolver(known, models)),

@@ -194,6 +194,7 @@ class AskModelAgent:
         self._given = ToolSurroundings
         self._agent = action.agent
         self._capabilities = action.capabilities
+        self._added = action.added
         self._template = action.prompt if isinstance(action.prompt, Template) else None
         self._shown = (
             [] if self._template is None else [(one.source, sources[one.source]) for one in self._template.named]
@@ -229,6 +230,7 @@ class AskModelAgent:
             deps=await self._dependencies(turn, drafts),
             models=run.models,
             capabilities=self._capabilities,
+            tools=self._added,
             metadata={"flujo": about},
             on_text=on_text if run.streams_text or turn.alive is not None else None,
             log=turn.calls,

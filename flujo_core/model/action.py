@@ -14,7 +14,7 @@ from flujo_core.model.outcome import OnExpiry, PauseForHumanInput
 from flujo_core.model.signature import Signature, read_signature
 from flujo_core.model.slotted import frozen
 from flujo_core.model.template import NOTHING, Template, parse
-from flujo_core.model.tool import tool_signatures
+from flujo_core.model.tool import signatures_of, tool_signatures
 
 
 @frozen(eq=False)
@@ -66,6 +66,7 @@ class AgentAction:
         prompt: Makes the prompt from the input; None: the input is the prompt.
         deps: Makes the agent's dependencies from the input, or None.
         capabilities: pydantic-ai capabilities that plugins add to the agent's own.
+        added: pydantic-ai tools that the agent has by their registered names, made by ``FlujoTool``.
     """
 
     agent: Any
@@ -74,6 +75,7 @@ class AgentAction:
     prompt: Template | FunctionAction | None
     deps: FunctionAction | None
     capabilities: tuple[Any, ...] = ()
+    added: tuple[Any, ...] = ()
 
     @property
     def parts(self) -> Sequence[FunctionAction]:
@@ -83,7 +85,8 @@ class AgentAction:
     @cached_property
     def tools(self) -> Sequence[Signature]:
         """What the agent's tools take and are given that were made by ``FlujoTool``."""
-        return [one.step for one in tool_signatures(self.agent)] if isinstance(self.agent, ModelAgent) else []
+        own = tool_signatures(self.agent) if isinstance(self.agent, ModelAgent) else []
+        return [one.step for one in (*own, *signatures_of(self.added))]
 
 
 @frozen(eq=False)

@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from flujo_core.model.agent import ModelAgent, model_name
 from flujo_core.model.draft import ATOMS
-from flujo_core.model.tool import WithTools, WithToolsets, Wrapper
+from flujo_core.model.tool import NamingTools, WithTools, WithToolsets, Wrapper
 
 LENGTH = 12
 """How many hexadecimal digits of a digest are kept."""
@@ -273,6 +273,8 @@ def _toolset(toolset: Any) -> Iterator[str]:
     if isinstance(toolset, WithToolsets):
         for one in toolset.toolsets:
             yield from _toolset(one)
+    if isinstance(toolset, NamingTools):
+        yield from toolset.flujo_names
     for tool in toolset.tools.values() if isinstance(toolset, WithTools) else ():
         if isinstance(tool, _Tool):
             yield f"{tool.name} {tool.description} {tool.requires_approval} {body_of(tool.function)}"

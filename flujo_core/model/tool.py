@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, get_origin, get_type_hints, runtime_checkable
 
 from flujo_core.errors import SignatureError
@@ -178,17 +178,31 @@ class WithTools(Protocol):
     tools: Mapping[str, Any]
 
 
+@runtime_checkable
+class NamingTools(Protocol):
+    """A pydantic-ai toolset that has names of registered tools in the places of the tools."""
+
+    flujo_names: Sequence[str]
+
+
+def tool_names(agent: Any) -> list[str]:
+    """The names of registered tools that a pydantic-ai agent has."""
+    return [name for one in _holders(agent) if isinstance(one, NamingTools) for name in one.flujo_names]
+
+
 def tool_signatures(agent: Any) -> list[ToolSignature]:
     """What those tools of a pydantic-ai agent take that ``FlujoTool`` made, as far as they are known before a run."""
-    return [tool.flujo_signature for tool in _tools(agent) if isinstance(tool, SignedTool)]
+    return signatures_of(tool for one in _holders(agent) if isinstance(one, WithTools) for tool in one.tools.values())
 
 
-def _tools(holder: Any) -> Iterator[Any]:
-    if isinstance(holder, Wrapper):
-        yield from _tools(holder.wrapped)
-        return
-    if isinstance(holder, WithToolsets):
-        for one in holder.toolsets:
-            yield from _tools(one)
-    if isinstance(holder, WithTools):
-        yield from holder.tools.values()
+def signatures_of(tools: Iterable[Any]) -> list[ToolSignature]:
+    """What those of some pydantic-ai tools take that ``FlujoTool`` made."""
+    return [tool.flujo_signature for tool in tools if isinstance(tool, SignedTool)]
+
+
+def _holders(one: Any) -> Iterator[Any]:
+    """What has tools: an agent and its toolsets, and what these are around."""
+    yield one
+    within = [one.wrapped] if isinstance(one, Wrapper) else one.toolsets if isinstance(one, WithToolsets) else []
+    for part in within:
+        yield from _holders(part)
