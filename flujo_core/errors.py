@@ -22,6 +22,7 @@ FlujoError
 │   │   ├── ModelUnavailable    it did not answer, or was overloaded: trying again may help
 │   │   ├── ModelRejected       it refused the request: trying the same again will not help
 │   │   └── ModelMisbehaved     it answered, and never with what was asked for
+│   ├── NotApproved             somebody said no to a tool that runs as a step and needs approval
 │   ├── PausedWhileStreaming    a step or a hook asks a person while steps stream into each other
 │   ├── Poisoned                a step was begun again and again, and its process died each time
 │   └── QuestionExpired         (also an AnswerError) nobody answered in time
@@ -140,6 +141,10 @@ class OutputRejected(StepError):
     """
 
     feedback: str = ""
+
+
+class NotApproved(StepError):
+    """Somebody said no: a tool that needs approval, and runs as a step, was not called."""
 
 
 class BranchesFailed(StepError):

@@ -54,6 +54,9 @@ from flujo_core.store.cache import CacheStore, MemoryCache
 from flujo_core.store.protocol import Store
 
 if TYPE_CHECKING:
+    from pydantic_ai import Tool
+
+    from flujo_core.agents.tool import ToolOptions
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.state import PipelineState
 
@@ -452,6 +455,42 @@ class Flujo(Generic[In, Out, Ctx]):
         """
         _check_no_loop("resume", "resume_async")
         return asyncio.run(self._alone(lambda: self.resume_async(run, human_input, **keywords)))
+
+    def as_tool(
+        self,
+        *,
+        name: str,
+        description: str,
+        requires_approval: bool = False,
+        egress: bool | str = False,
+        sequential: bool = False,
+    ) -> Tool[Any]:
+        """The pipeline as a tool of a pydantic-ai agent: ``Agent(..., tools=[refunds.as_tool(name="refund", ...)])``.
+
+        A call of it is a run of this ``Flujo``: with its context, resources, plugins and store. Where a step asks the
+        agent, the run's id follows from the call, so that a call which is repeated after a crash goes on with its run,
+        and repeats none of the steps that it has committed, if there is a store.
+
+        Args:
+            name: What models call it.
+            description: What models are told of it.
+            requires_approval: Whether a person must approve each call.
+            egress: Whether the data leaves for somewhere else, or a label that says where to.
+            sequential: Whether no other call of the agent runs beside one of it.
+
+        Raises:
+            DefinitionError: Models cannot call it by that name, or a person is asked in the pipeline.
+        """
+        from flujo_core.agents.pipeline_tool import pipeline_tool  # noqa: PLC0415 - few pipelines are tools
+
+        options: ToolOptions = {
+            "name": name,
+            "description": description,
+            "requires_approval": requires_approval,
+            "egress": egress,
+            "sequential": sequential,
+        }
+        return pipeline_tool(self.pipeline, self.takes, self.run_async, options).as_tool()
 
     async def reissue_async(self, run_id: str, address: str, /) -> Question:
         """Gives a question that is open a new token; the one before is void.

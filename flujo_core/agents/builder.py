@@ -12,6 +12,8 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolFuncEither
 from typing_extensions import TypeVar, Unpack
 
+from flujo_core.agents.named_tools import NamedTools
+from flujo_core.agents.tool import FlujoTool
 from flujo_core.errors import DefinitionError
 
 Out = TypeVar("Out", covariant=True)
@@ -28,7 +30,17 @@ class AgentBuilder(Generic[Out]):
         sorter = careful.with_prompt("Say where the mail belongs.").with_output(Queue).build()
     """
 
-    __slots__ = ("_capabilities", "_model", "_name", "_output", "_prompt", "_retries", "_settings", "_tools")
+    __slots__ = (
+        "_capabilities",
+        "_model",
+        "_name",
+        "_named_tools",
+        "_output",
+        "_prompt",
+        "_retries",
+        "_settings",
+        "_tools",
+    )
 
     def __init__(self: AgentBuilder[str]) -> None:
         self._model: Model | str | None = None
@@ -38,6 +50,7 @@ class AgentBuilder(Generic[Out]):
         self._settings: ModelSettings = {}
         self._retries: int | None = None
         self._tools: tuple[Tool[Any], ...] = ()
+        self._named_tools: tuple[str, ...] = ()
         self._capabilities: tuple[AgentCapability[Any], ...] = ()
 
     def with_model(self, model: Model | str, /) -> AgentBuilder[Out]:
@@ -56,16 +69,26 @@ class AgentBuilder(Generic[Out]):
         """With a type of output, or what else pydantic-ai takes for it."""
         return cast("AgentBuilder[O]", self._with(_output=output))
 
-    def with_tool(self, tool: Tool[Any] | ToolFuncEither[Any, ...], /, *, approval: bool = False) -> AgentBuilder[Out]:
+    def with_tool(
+        self, tool: FlujoTool[Any, Any] | Tool[Any] | ToolFuncEither[Any, ...] | str, /, *, approval: bool = False
+    ) -> AgentBuilder[Out]:
         """With one more tool.
 
         Args:
-            tool: A function that the model may call, or a pydantic-ai ``Tool``.
+            tool: A function that the model may call, a ``FlujoTool``, a pydantic-ai ``Tool``; or the name that a
+                plugin registered a tool by, which is looked up when a ``Flujo`` is made.
             approval: Whether a person must approve each call; ask for that where the tool is a function.
 
         Raises:
-            DefinitionError: There is a tool of that name; or ``approval`` is asked for a ``Tool``, which says so.
+            DefinitionError: There is a tool of that name; or ``approval`` is asked for a tool that says so itself.
         """
+        if isinstance(tool, str):
+            if approval or tool in self._named_tools:
+                what = "says itself if it needs approval" if approval else "is there already"
+                raise DefinitionError(f"the tool that is registered as '{tool}' {what}; name it once, and no more")
+            return self._with(_named_tools=(*self._named_tools, tool))
+        if isinstance(tool, FlujoTool):
+            tool = tool.as_tool()
         if isinstance(tool, Tool):
             if approval:
                 raise DefinitionError(f"tool '{tool.name}' says itself if it needs approval: 'requires_approval=True'")
@@ -96,7 +119,7 @@ class AgentBuilder(Generic[Out]):
 
     def build(self) -> Agent[None, Out]:
         """The agent. Its model is looked up when it runs; without one, it must be given one then."""
-        asks = any(tool.requires_approval for tool in self._tools)
+        asks = bool(self._named_tools) or any(tool.requires_approval for tool in self._tools)
         made: Agent[Any, Any] = Agent(
             self._model,
             name=self._name,
@@ -105,6 +128,7 @@ class AgentBuilder(Generic[Out]):
             model_settings=self._settings or None,
             retries=self._retries,
             tools=self._tools,
+            toolsets=[NamedTools(self._named_tools)] if self._named_tools else None,
             capabilities=self._capabilities or None,
             defer_model_check=True,
         )
@@ -112,7 +136,7 @@ class AgentBuilder(Generic[Out]):
 
     def __repr__(self) -> str:
         model = self._model if isinstance(self._model, str) else type(self._model).__name__
-        return f"<AgentBuilder model={model} tools={[tool.name for tool in self._tools]}>"
+        return f"<AgentBuilder model={model} tools={[*(tool.name for tool in self._tools), *self._named_tools]}>"
 
     def _with(self, **changes: Any) -> AgentBuilder[Out]:
         made = object.__new__(type(self))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple, NoReturn
@@ -33,6 +33,7 @@ from flujo_core.agents.recorded import (
     response_of,
     tool_digest,
 )
+from flujo_core.agents.tool_call import ToolSurroundings, under_way
 from flujo_core.agents.tool_drafts import ToolCall, ToolDrafts
 from flujo_core.agents.usage import between, counted, together, usage_of
 from flujo_core.errors import DefinitionError
@@ -70,12 +71,21 @@ class ToolTransactions(AbstractCapability[Any]):
     """Each tool call has a draft of the context; what it changed counts when it has succeeded.
 
     Args:
-        drafts: The drafts.
+        drafts: The drafts; None where they cannot change the context.
+        surroundings: What the calls are given of the run, or None.
+        before: The messages that the run begins with.
     """
 
-    def __init__(self, drafts: ToolDrafts | None) -> None:
+    def __init__(
+        self, drafts: ToolDrafts | None, surroundings: ToolSurroundings | None, before: Iterable[ModelMessage] = ()
+    ) -> None:
         self._drafts = drafts
+        self._surroundings = surroundings
         self._mark = object()
+        self._seen: Counter[str] = Counter()
+        for message in before:
+            if isinstance(message, ModelRequest):
+                self._seen.update(part.tool_call_id for part in message.parts if isinstance(part, ToolReturnPart))
 
     def get_ordering(self) -> CapabilityOrdering:
         return CapabilityOrdering(position="outermost")
@@ -98,18 +108,24 @@ class ToolTransactions(AbstractCapability[Any]):
         return result
 
     async def _called(self, asked: Asked) -> Any:
-        with self._draft(asked) as under_way:
+        with self._draft(asked, self._name(asked.call.tool_call_id)) as transaction:
             result = await asked.handler(asked.args)
-            under_way.commit()
+            transaction.commit()
             return result
 
+    def _name(self, call_id: str) -> str:
+        """What the call is known as; an id that comes again is told apart."""
+        self._seen[call_id] += 1
+        return f"tool.{call_id}" if self._seen[call_id] == 1 else f"tool.{call_id}.{self._seen[call_id]}"
+
     @contextmanager
-    def _draft(self, asked: Asked) -> Iterator[ToolCall]:
-        if self._drafts is None:
-            yield ToolCall()
-        else:
-            with self._drafts.call(asked.place, asked.call.tool_name, asked.alone) as under_way:
-                yield under_way
+    def _draft(self, asked: Asked, name: str) -> Iterator[ToolCall]:
+        with under_way(asked.call.tool_call_id, name, self._surroundings):
+            if self._drafts is None:
+                yield ToolCall()
+            else:
+                with self._drafts.call(asked.place, asked.call.tool_name, asked.alone) as transaction:
+                    yield transaction
 
 
 class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
@@ -118,6 +134,7 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
     Args:
         log: The finished calls.
         drafts: The drafts of tool calls; None where they cannot change the context.
+        surroundings: What tool calls are given of the run, or None.
         before: The messages that the run begins with.
     """
 
@@ -128,18 +145,19 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
         wrapped_toolset_kinds=frozenset(),
     )
 
-    def __init__(self, log: CallLog, drafts: ToolDrafts | None, before: Iterable[ModelMessage] = ()) -> None:
+    def __init__(
+        self,
+        log: CallLog,
+        drafts: ToolDrafts | None,
+        surroundings: ToolSurroundings | None,
+        before: Sequence[ModelMessage] = (),
+    ) -> None:
         BaseDurabilityCapability.__init__(self, name="flujo")
-        ToolTransactions.__init__(self, drafts)
+        ToolTransactions.__init__(self, drafts, surroundings, before)
         self._log = log
-        self._steps = 0
-        self._seen: Counter[str] = Counter()
+        self._steps = sum(isinstance(message, ModelResponse) for message in before)
         self._meter = _Meter()
         self._broken: BaseException | None = None
-        for message in before:
-            self._steps += isinstance(message, ModelResponse)
-            if isinstance(message, ModelRequest):
-                self._seen.update(part.tool_call_id for part in message.parts if isinstance(part, ToolReturnPart))
 
     @property
     def in_durable_context(self) -> bool:
@@ -180,8 +198,8 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
         name, digest = self._name(asked.call.tool_call_id), tool_digest(asked.call, asked.args)
         if (known := self._find(name, digest)) is None:
             return await self._journaled(asked, name, digest)
-        with self._draft(asked) as under_way:
-            under_way.patch = known.patch
+        with self._draft(asked, name) as transaction:
+            transaction.patch = known.patch
         if known.usage is not None:
             asked.ctx.usage.incr(counted(known.usage))
             self._meter.pass_over(known.usage)
@@ -190,25 +208,20 @@ class CallJournal(ToolTransactions, BaseDurabilityCapability[Any]):
     async def _journaled(self, asked: Asked, name: str, digest: str) -> Any:
         raised: Exception | None = None
         tool, usage = asked.call.tool_name, asked.ctx.usage
-        with self._draft(asked) as under_way, self._meter.running(usage_of(usage)):
+        with self._draft(asked, name) as transaction, self._meter.running(usage_of(usage)):
             try:
                 result = await asked.handler(asked.args)
                 outcome = ToolOutcome("return" if isinstance(result, ToolReturn) else "value", result)
-                under_way.commit()
+                transaction.commit()
             except (ToolRetryError, ToolFailedError, ModelRetry, ToolFailed) as error:
                 if (told := _told(error)) is None:
                     raise
                 outcome, raised = told, error
-            made = Call(digest, outcome_json(outcome, tool), under_way.patch, self._meter.read(usage_of(usage)))
+            made = Call(digest, outcome_json(outcome, tool), transaction.patch, self._meter.read(usage_of(usage)))
             await self._keep(name, made)
         if raised is not None:
             raise raised
         return outcome_of(made.result, tool).value
-
-    def _name(self, call_id: str) -> str:
-        """What the call is known as; an id that comes again is told apart."""
-        self._seen[call_id] += 1
-        return f"tool.{call_id}" if self._seen[call_id] == 1 else f"tool.{call_id}.{self._seen[call_id]}"
 
     def _find(self, name: str, digest: str) -> Call | None:
         known = self._log.find(name)

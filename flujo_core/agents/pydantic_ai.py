@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
-from pydantic_ai import DeferredToolRequests, RunContext, exceptions
+from pydantic_ai import DeferredToolRequests, FunctionToolset, RunContext, exceptions
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import AbstractCapability, AgentCapability, ResolveModelId
 from pydantic_ai.exceptions import (
@@ -30,6 +30,7 @@ from pydantic_ai.usage import RunUsage
 from flujo_core.agents.deferred import deferred, history, results
 from flujo_core.agents.partial import partial_handler
 from flujo_core.agents.recorded import messages_json
+from flujo_core.agents.tool_call import ToolSurroundings
 from flujo_core.agents.tool_drafts import ToolDrafts
 from flujo_core.agents.usage import counted, usage_of
 from flujo_core.errors import (
@@ -63,6 +64,8 @@ async def ask(
     partial: Any = None,
     log: CallLog | None = None,
     drafts: ToolDrafts | None = None,
+    surroundings: ToolSurroundings | None = None,
+    tools: Sequence[Any] = (),
     resumed: Deferred | None = None,
     answers: Mapping[str, Any] | None = None,
 ) -> AgentReply[Any] | Deferred:
@@ -79,6 +82,8 @@ async def ask(
         partial: The type of output of which ``on_piece`` gets what is there and valid, instead of text; None: text.
         log: The finished calls; None: nothing is journaled.
         drafts: The drafts of its tool calls; None where they cannot change the context.
+        surroundings: What its tool calls are given of the run, or None.
+        tools: pydantic-ai tools that it has beside its own.
         resumed: What it waited for, where it goes on; what it used counts as used by this call.
         answers: The answers to that, by the ids of the tool calls.
 
@@ -98,8 +103,9 @@ async def ask(
             usage=used,
             infer_name=False,
             metadata=metadata,
+            toolsets=[FunctionToolset(list(tools), id="flujo")] if tools else None,
             capabilities=[
-                *_around_calls(agent, log, drafts, before or ()),
+                *_around_calls(agent, log, drafts, surroundings, before or ()),
                 *_resolving(agent, known, models),
                 *capabilities,
             ],
@@ -119,17 +125,21 @@ async def ask(
 
 
 def _around_calls(
-    agent: AbstractAgent[Any, Any], log: CallLog | None, drafts: ToolDrafts | None, before: Iterable[ModelMessage]
+    agent: AbstractAgent[Any, Any],
+    log: CallLog | None,
+    drafts: ToolDrafts | None,
+    surroundings: ToolSurroundings | None,
+    before: Sequence[ModelMessage],
 ) -> list[AbstractCapability[Any]]:
-    """What is around each of the agent's calls: nothing, unless there is a journal or tools can change the context."""
-    if log is None and drafts is None:
+    """What is around each of the agent's calls: nothing, unless there is a journal, or tools take of the run."""
+    if log is None and drafts is None and surroundings is None:
         return []
     from flujo_core.agents.durable import CallJournal, ToolTransactions, check_one_journal  # noqa: PLC0415 - is dear
 
     if log is None:
-        return [ToolTransactions(drafts)]
+        return [ToolTransactions(drafts, surroundings, before)]
     check_one_journal(agent)
-    return [CallJournal(log, drafts, before)]
+    return [CallJournal(log, drafts, surroundings, before)]
 
 
 HOOK_LIKE = ("after_", "before_", "for_", "get_", "handle_", "on_", "prepare_", "resolve_", "wrap_")

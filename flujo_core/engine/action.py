@@ -25,6 +25,7 @@ from flujo_core.model.agent import (
     model_name,
 )
 from flujo_core.model.check import bare
+from flujo_core.model.flow import encoded_name
 from flujo_core.model.inputs import From
 from flujo_core.model.signature import RunInfo
 from flujo_core.model.step import Step
@@ -34,6 +35,7 @@ from flujo_core.model.wiring import Source
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from flujo_core.agents.tool_call import ToolSurroundings
     from flujo_core.agents.tool_drafts import ToolDrafts
     from flujo_core.engine.pieces import Pieces
     from flujo_core.model.context import PipelineContext
@@ -261,12 +263,15 @@ class AskModelAgent:
 
     def __init__(self, action: AgentAction, sources: Mapping[From, Source]) -> None:
         from flujo_core.agents.pydantic_ai import ask  # noqa: PLC0415 - imports pydantic_ai
+        from flujo_core.agents.tool_call import ToolSurroundings  # noqa: PLC0415
         from flujo_core.agents.tool_drafts import ToolDrafts  # noqa: PLC0415
 
         self._ask: Callable[..., Awaitable[AgentReply[Any] | Deferred]] = ask
         self._drafts = ToolDrafts
+        self._given = ToolSurroundings
         self._agent = action.agent
         self._capabilities = action.capabilities
+        self._added = action.added
         self._template = action.prompt if isinstance(action.prompt, Template) else None
         self._shown = (
             [] if self._template is None else [(one.source, sources[one.source]) for one in self._template.named]
@@ -274,7 +279,10 @@ class AskModelAgent:
         self._prompt = Call(action.prompt, sources) if isinstance(action.prompt, FunctionAction) else None
         self._deps = None if action.deps is None else Call(action.deps, sources)
         self.model = model_name(action.agent.model)
-        self.needs_context = any(part is not None and part.needs_context for part in (self._prompt, self._deps))
+        taken = {kind for one in action.tools for kind in one.injected}
+        self._tools_take = bool(taken)
+        self._tools_change = "context" in taken or (self._deps is not None and self._deps.needs_context)
+        self.needs_context = self._tools_change or (self._prompt is not None and self._prompt.needs_context)
         self._streams = action.streams
         self._partial = action.gives if action.streams and bare(action.gives) is not str else None
 
@@ -305,11 +313,13 @@ class AskModelAgent:
             deps=await self._dependencies(turn, drafts),
             models=run.models,
             capabilities=self._capabilities,
+            tools=self._added,
             metadata={"flujo": about},
             on_piece=on_piece if turn.pieces is not None or turn.alive is not None else None,
             partial=self._partial,
             log=turn.calls,
             drafts=drafts,
+            surroundings=self._surroundings(turn, drafts) if self._tools_take or turn.calls is not None else None,
             resumed=resumed,
             answers=answers,
         )
@@ -324,10 +334,15 @@ class AskModelAgent:
         return turn.pieces.outcome(reply.output), reply.usage
 
     def _tool_drafts(self, turn: Turn) -> ToolDrafts | None:
-        """The drafts of tool calls, where the agent's dependencies have the context."""
-        if turn.context is None or self._deps is None or not self._deps.needs_context:
+        """The drafts of tool calls, where the agent's tools or its dependencies have the context."""
+        if turn.context is None or not self._tools_change:
             return None
         return self._drafts(turn.context, restored=turn.calls is not None)
+
+    def _surroundings(self, turn: Turn, drafts: ToolDrafts | None) -> ToolSurroundings:
+        """What the agent's tool calls are given."""
+        context = None if drafts is None else drafts.current
+        return self._given(lambda call: run_info(turn, call), turn.frame.run.resources, context)
 
     async def _dependencies(self, turn: Turn, drafts: ToolDrafts | None) -> Any:
         if self._deps is None:
@@ -348,12 +363,13 @@ def plain_address(address: str) -> str:
     return re.sub(ATTEMPT, "", address)
 
 
-def run_info(turn: Turn) -> RunInfo:
-    """What a step may know of where it runs."""
-    run, journal, address = turn.frame.run, turn.frame.run.journal, plain_address(turn.address)
+def run_info(turn: Turn, call: str = "") -> RunInfo:
+    """What a step may know of where it runs; or, with the name of a call of its agent, a tool of that."""
+    run, journal, behind = turn.frame.run, turn.frame.run.journal, f"!{encoded_name(call)}" if call else ""
     import hashlib  # noqa: PLC0415 - few steps ask for it
 
-    began_as = plain_address(run.former.get(turn.address, turn.address))
+    address = plain_address(turn.address) + behind
+    began_as = plain_address(run.former.get(turn.address, turn.address)) + behind
     key = hashlib.sha256(f"{journal.run_id}\0{began_as}".encode()).hexdigest()[:32]
     about = (journal.run_id, journal.tenant, address, turn.attempt, key, turn.deadline, turn.feedback)
     return RunInfo(*about, journal.lease.epoch)

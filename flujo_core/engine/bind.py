@@ -15,6 +15,7 @@ from flujo_core.model.check import fits, type_name
 from flujo_core.model.flow import Node
 from flujo_core.model.policy import Validator
 from flujo_core.model.step import Step, with_agent
+from flujo_core.model.tool import tool_names
 from flujo_core.model.wiring import Wiring, wire
 
 
@@ -71,12 +72,29 @@ class _Binder:
             self.declared.append((node, node.action, found))
             return found
         if isinstance(node.action, AgentAction) and isinstance(node.action.agent, str):
-            return with_agent(node, host.agents.get(node.action.agent))
-        return node
+            node = with_agent(node, host.agents.get(node.action.agent))
+        return _with_tools(node, host)
 
 
-def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host) -> Step[Any, Any]:
-    """The step that is registered under a name, for the place that the name stands in."""
+def _with_tools(step: Step[Any, Any], host: Host) -> Step[Any, Any]:
+    """A step whose agent has the tools that it names."""
+    action = step.action
+    if not isinstance(action, AgentAction) or not isinstance(action.agent, ModelAgent):
+        return step
+    if not (names := tool_names(action.agent)):
+        return step
+    try:
+        added = tuple(host.tools.get(name).as_tool() for name in names)
+    except ConfigurationError as error:
+        raise type(error)(f"the agent of step '{step.name}' names a tool that is not there: {error}") from error
+    return replace(step, action=replace(action, added=added))
+
+
+def _registered_step(place: Step[Any, Any], action: RegisteredAction, host: Host) -> Node[Any, Any]:
+    """The step, or tool, that is registered under a name, for the place that the name stands in."""
+    if host.steps.find(action.name) is None and host.tools.find(action.name) is not None:
+        made = host.tools.get(action.name).as_step()
+        return made.named(place.name)._changed(policies=made.policies.over(place.policies))
     found: object = host.steps.get(action.name)
     if not isinstance(found, Step) or isinstance(found.action, RegisteredAction):
         what = "another name" if isinstance(found, Step) else f"{type(found).__name__!r}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pluggy
 
+from flujo_core.agents.tool import FlujoTool
 from flujo_core.backend.protocol import BackendFactory
 from flujo_core.config import PluginSettings, normalised
 from flujo_core.errors import ConfigurationError, PluginLoadError
@@ -89,6 +90,11 @@ class Host:
     def models(self) -> Registry[ModelFactory]:
         """The registered prefixes of model names."""
         return self._registries["register_models"]
+
+    @property
+    def tools(self) -> Registry[FlujoTool[Any, Any]]:
+        """The registered tools."""
+        return self._registries["register_tools"]
 
     @property
     def stores(self) -> Registry[StoreFactory]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pluggy import HookimplMarker, HookspecMarker
 
+from flujo_core.agents.tool import FlujoTool
 from flujo_core.backend.protocol import BackendFactory
 from flujo_core.errors import StepError
 from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
@@ -133,6 +134,14 @@ class Plugin:
         """Contributes model name prefixes: ``registry.add("local", factory)`` makes ``"local:NAME"`` a model name.
 
         Called while plugins load. The factory gets what follows the colon and gives a pydantic-ai ``Model``.
+        """
+
+    @_hook("contribute", what="tool", accepts=lambda one: isinstance(one, FlujoTool))
+    def register_tools(self, registry: Registry[FlujoTool[Any, Any]], /) -> None:
+        """Contributes tools by name: ``registry.add("find_order", find_order)``.
+
+        Called while plugins load. ``AgentBuilder().with_tool("acme/find_order")`` gives an agent one of them, and
+        ``Step.registered("acme/find_order", takes=str, gives=Order)`` runs one as a step.
         """
 
     @_hook("contribute", what="store")

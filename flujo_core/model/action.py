@@ -15,6 +15,7 @@ from flujo_core.model.outcome import OnExpiry, PauseForHumanInput
 from flujo_core.model.signature import Signature, read_signature
 from flujo_core.model.slotted import frozen
 from flujo_core.model.template import NOTHING, Template, parse
+from flujo_core.model.tool import signatures_of, tool_signatures
 
 
 @frozen(eq=False)
@@ -74,6 +75,7 @@ class AgentAction:
         streams: Whether its output is given in pieces.
         source: What a spec says of the agent, where it is from one: an import path, or the agent's own spec. None: it
             is not, or its name is all that it says.
+        added: pydantic-ai tools that the agent has by their registered names, made by ``FlujoTool``.
     """
 
     agent: Any
@@ -84,11 +86,18 @@ class AgentAction:
     capabilities: tuple[Any, ...] = ()
     streams: bool = False
     source: str | Mapping[str, Any] | None = None
+    added: tuple[Any, ...] = ()
 
     @property
     def parts(self) -> Sequence[FunctionAction]:
         """The functions that it calls beside the agent."""
         return [part for part in (self.prompt, self.deps) if isinstance(part, FunctionAction)]
+
+    @cached_property
+    def tools(self) -> Sequence[Signature]:
+        """What the agent's tools take and are given that were made by ``FlujoTool``."""
+        own = tool_signatures(self.agent) if isinstance(self.agent, ModelAgent) else []
+        return [one.step for one in (*own, *signatures_of(self.added))]
 
 
 @frozen(eq=False)

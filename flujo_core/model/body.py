@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from flujo_core.model.agent import ModelAgent, model_name
 from flujo_core.model.draft import ATOMS
+from flujo_core.model.tool import NamingTools, WithTools, WithToolsets, Wrapper
 
 LENGTH = 12
 """How many hexadecimal digits of a digest are kept."""
@@ -191,27 +192,6 @@ def _constant(value: Any) -> Iterator[str]:
 
 
 @runtime_checkable
-class _Wrapper(Protocol):
-    """pydantic-ai's agents and toolsets that are around others."""
-
-    wrapped: Any
-
-
-@runtime_checkable
-class _WithToolsets(Protocol):
-    """pydantic-ai's agents, and its toolsets that are made of several."""
-
-    toolsets: Sequence[Any]
-
-
-@runtime_checkable
-class _WithTools(Protocol):
-    """pydantic-ai's ``FunctionToolset``."""
-
-    tools: Mapping[str, Any]
-
-
-@runtime_checkable
 class _Tool(Protocol):
     """pydantic-ai's ``Tool``."""
 
@@ -258,7 +238,7 @@ def agent_of(agent: Any) -> Iterator[str]:
 
 
 def _model_agent(agent: Any) -> Iterator[str]:
-    if isinstance(agent, _Wrapper):
+    if isinstance(agent, Wrapper):
         yield type(agent).__qualname__
         yield from _model_agent(agent.wrapped)
         return
@@ -270,7 +250,7 @@ def _model_agent(agent: Any) -> Iterator[str]:
         yield name
         for one in about.get(name) or ():
             yield from _said(one.instruction if isinstance(one, _WithInstruction) else one)
-    for toolset in agent.toolsets if isinstance(agent, _WithToolsets) else ():
+    for toolset in agent.toolsets if isinstance(agent, WithToolsets) else ():
         yield from _toolset(toolset)
     capability = about.get("_root_capability")
     for one in capability.capabilities if isinstance(capability, _WithCapabilities) else ():
@@ -288,12 +268,14 @@ def _said(one: Any) -> Iterator[str]:
 
 def _toolset(toolset: Any) -> Iterator[str]:
     yield type(toolset).__qualname__
-    if isinstance(toolset, _Wrapper):
+    if isinstance(toolset, Wrapper):
         yield from _toolset(toolset.wrapped)
-    if isinstance(toolset, _WithToolsets):
+    if isinstance(toolset, WithToolsets):
         for one in toolset.toolsets:
             yield from _toolset(one)
-    for tool in toolset.tools.values() if isinstance(toolset, _WithTools) else ():
+    if isinstance(toolset, NamingTools):
+        yield from toolset.flujo_names
+    for tool in toolset.tools.values() if isinstance(toolset, WithTools) else ():
         if isinstance(tool, _Tool):
             yield f"{tool.name} {tool.description} {tool.requires_approval} {body_of(tool.function)}"
 

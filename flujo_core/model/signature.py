@@ -104,20 +104,20 @@ def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, 
     """
     if inspect.isgeneratorfunction(function):
         raise SignatureError(f"step '{name}' yields, and is not async: write 'async def' to give a stream")
-    hints = get_type_hints(_annotated(function), localns=dict(scope), include_extras=True)
-    parameters = _parameters(function, name)
+    hints = get_type_hints(annotated(function), localns=dict(scope), include_extras=True)
+    parameters = named_parameters(function, name)
     positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     first = positional[0] if positional else None
-    if first and (kind := _injection(hints.get(first.name))):
+    if first and (kind := injection(hints.get(first.name))):
         raise SignatureError(
             f"step '{name}' has its {kind}, '{first.name}', where its input belongs; put '*, ' before it"
         )
-    if first and _source(hints.get(first.name)) is not None:
+    if first and source_of(hints.get(first.name)) is not None:
         raise SignatureError(
             f"step '{name}' has a named input, '{first.name}', where its own input belongs; put '*, ' before it"
         )
     rest = [p for p in parameters if p is not first]
-    named = {p.name: _named(p, source, hints, name) for p in rest if (source := _source(hints.get(p.name)))}
+    named = {p.name: _named(p, source, hints, name) for p in rest if (source := source_of(hints.get(p.name)))}
     rest = [p for p in rest if p.name not in named]
     injected: dict[str, inspect.Parameter] = {}
     for p in rest:
@@ -196,7 +196,7 @@ def _pause_of(hint: Any) -> tuple[Any, ...] | None:
     return get_args(hint) if (get_origin(hint) or hint) is PauseForHumanInput else None
 
 
-def _annotated(function: Callable[..., Any]) -> Any:
+def annotated(function: Callable[..., Any]) -> Any:
     """What has the annotations of a callable."""
     while isinstance(function, partial):
         function = function.func
@@ -204,7 +204,12 @@ def _annotated(function: Callable[..., Any]) -> Any:
     return function if plain else type(function).__call__
 
 
-def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+def named_parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    """The parameters of a step's function, each of which has a name.
+
+    Raises:
+        SignatureError: It takes any number of arguments.
+    """
     parameters = list(inspect.signature(function).parameters.values())
     for p in parameters:
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
@@ -214,7 +219,7 @@ def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Paramet
 
 def _injected(p: inspect.Parameter, hints: Mapping[str, Any], name: str) -> str | None:
     """What ``p``, which is not the input, gets: None when it keeps its default."""
-    if kind := _injection(hints.get(p.name)):
+    if kind := injection(hints.get(p.name)):
         if p.kind is p.POSITIONAL_ONLY:
             raise SignatureError(f"step '{name}' takes its {kind}, '{p.name}', by position only; put '/' before it")
         return kind
@@ -227,7 +232,7 @@ def _injected(p: inspect.Parameter, hints: Mapping[str, Any], name: str) -> str 
     return None
 
 
-def _source(hint: Any) -> From | None:
+def source_of(hint: Any) -> From | None:
     """Where a parameter of this type comes from, if it is a named input."""
     if get_origin(hint) is not Annotated:
         return None
@@ -240,7 +245,7 @@ def _named(p: inspect.Parameter, source: From, hints: Mapping[str, Any], name: s
     return NamedInput(p.name, source, bare(hints[p.name]), p.default is not p.empty)
 
 
-def _injection(hint: Any) -> str | None:
+def injection(hint: Any) -> str | None:
     """What a parameter of this type gets: ``context``, ``resources``, ``info``, or None for anything else."""
     hint = bare(hint)
     if not isinstance(hint, type):

@@ -89,12 +89,13 @@ class Step(Node[In, Out]):
 
     @property
     def signatures(self) -> list[Signature]:
-        """What the functions that the step calls take: its own, or its prompt's and deps'."""
+        """What the functions that the step calls take: its own, or its prompt's and deps', and its agent's tools'."""
         action = self.action
         if isinstance(action, RegisteredAction | HumanAction):
             return []
-        parts = [action] if isinstance(action, FunctionAction) else action.parts
-        return [part.signature for part in parts]
+        if isinstance(action, FunctionAction):
+            return [action.signature]
+        return [*(part.signature for part in action.parts), *action.tools]
 
     @property
     def named_inputs(self) -> list[NamedInput]:

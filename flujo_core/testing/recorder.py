@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from flujo_core.agents.tool import FlujoTool
 from flujo_core.errors import StepError
 from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, RunEnd, RunStart, StepCall
 from flujo_core.hooks.registry import Registry
@@ -131,6 +132,9 @@ class HookRecorder(Plugin):
 
     def register_models(self, registry: Registry[ModelFactory], /) -> None:
         self._note("register_models", registry)
+
+    def register_tools(self, registry: Registry[FlujoTool[Any, Any]], /) -> None:
+        self._note("register_tools", registry)
 
     def register_stores(self, registry: Registry[StoreFactory], /) -> None:
         self._note("register_stores", registry)

@@ -510,4 +510,4 @@ def test_there_is_one_journal() -> None:
 
 
 def test_nothing_is_around_the_calls_of_an_agent_that_needs_nothing() -> None:
-    assert _around_calls(Agent("test"), None, None, ()) == []
+    assert _around_calls(Agent("test"), None, None, None, ()) == []

@@ -31,7 +31,7 @@ class Count(PipelineContext):
 
 
 def test_our_capabilities_override_what_is_called_and_can_be_called_so() -> None:
-    assert capability_flaw(ToolTransactions(ToolDrafts(draft(Count, {"n": 0}), restored=False))) is None
+    assert capability_flaw(ToolTransactions(ToolDrafts(draft(Count, {"n": 0}), restored=False), None)) is None
     of_the_base = {"engine_spec", "in_durable_context", "get_durable_operation_backend"}
     hooks = {name for name in vars(CallJournal) if not name.startswith("_")} - of_the_base
     assert {name for name in hooks if not hasattr(AbstractCapability, name)} == set()
