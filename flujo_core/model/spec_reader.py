@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -168,7 +169,7 @@ class _Reader(Lookup):
         if isinstance(shape.of, str):
             return (self.find(shape.of, place), shape.of) if is_path(shape.of) else (shape.of, None)
         with at(place):
-            return self.names.agent(shape.of), shape.of
+            return self.names.agent(shape.of), deepcopy(shape.of)
 
     def human(self, shape: Human, place: Place) -> Step[Any, Any]:
         """A step that asks a person."""
