@@ -35,6 +35,8 @@ GRACE = 2.0
 LOOK = 1.0
 """Seconds between two looks whether a worker lives: what it has started may hold its pipe open."""
 
+CLOSED = "the process pool was closed before it was done"
+
 _waiting = WorkerThreads(limit=1024)
 """The threads that wait for workers, of all pools; apart from those of sync steps, which may all be taken."""
 
@@ -79,7 +81,11 @@ class _Worker:
         """
         was_idle, has_begun = self._is_ready, False
         try:
-            self._start()
+            if not self._start():
+                return _Answer(None, CLOSED)
+        except Exception as error:  # what starts processes may raise anything
+            return _Answer(None, f"a worker process cannot be started ({type(error).__name__})")
+        try:
             if not self._is_ready:
                 self._receive(None)  # it says that it is
                 self._is_ready = True
@@ -93,8 +99,6 @@ class _Worker:
         except (EOFError, OSError):
             is_unbegun = was_idle and not has_begun and not self._is_unwanted
             return _Answer(None, self._ended(), is_unbegun=is_unbegun)
-        except Exception as error:  # what starts processes may raise anything
-            return _Answer(None, f"a worker process cannot be started ({type(error).__name__})")
 
     def kill(self) -> None:
         """Kills the process and what it has started; it does not wait until they are gone."""
@@ -120,14 +124,14 @@ class _Worker:
                 self._code = self._process.exitcode
         return self._code or 0
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Starts the process, unless it was started, or killed before that could be; whether it is to be asked."""
         with _processes:
-            if self._is_unwanted:
-                raise EOFError
-            if not self._is_started:
+            if not (self._is_started or self._is_unwanted):
                 self._process.start()
                 self._is_started = True
                 self._theirs.close()
+            return self._is_started
 
     def _kill(self) -> None:
         if sys.platform != "win32":
@@ -162,7 +166,7 @@ class _Worker:
     def _ended(self) -> str:
         """Why there is no outcome, of a process that has ended, or is about to."""
         if self._is_unwanted:
-            return "the process pool was closed before it was done"
+            return CLOSED
         wait([self._process.sentinel], GRACE)  # so that its own exit code is told, and not that it was killed
         code = self.end()
         how = f"with exit code {code}" if code >= 0 else f"by signal {_signal(-code)}"

@@ -10,7 +10,7 @@ from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 
-from flujo_core.backend.perform import perform_call
+from flujo_core.backend.perform import failure_of, perform_call
 from flujo_core.backend.protocol import RemoteCall, encoded_outcome
 
 READY = b"ready"
@@ -33,10 +33,19 @@ def serve(pipe: Connection) -> None:
         while True:
             call = RemoteCall.decoded(pipe.recv_bytes())
             pipe.send_bytes(BEGUN)
-            outcome = perform_call(call)
+            outcome = _performed(call)
             for stream in (sys.stdout, sys.stderr):
-                stream.flush()  # the worker may be killed before it would be
-            pipe.send_bytes(encoded_outcome(outcome))
+                with suppress(AttributeError, ValueError, OSError):  # a step may have closed or replaced it
+                    stream.flush()  # the worker may be killed before it would be
+            pipe.send_bytes(outcome)
+
+
+def _performed(call: RemoteCall) -> bytes:
+    """The outcome of a call, as it is sent."""
+    try:
+        return encoded_outcome(perform_call(call))
+    except ValueError as error:  # a text that cannot be written: it has half of a surrogate pair
+        return encoded_outcome(failure_of(error))
 
 
 def _become_a_group() -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from flujo_core.errors import DefinitionError
+from flujo_core.errors import DefinitionError, SignatureError
 from flujo_core.model.action import FunctionAction, RegisteredAction, function_action
 from flujo_core.model.body import MAIN
 from flujo_core.model.step import Step
@@ -86,6 +86,8 @@ def action_at(place: str, name: str) -> FunctionAction:
     found = at_place(place)
     if isinstance(found, Step) and isinstance(found.action, FunctionAction):
         return found.action
+    if not callable(found):
+        raise SignatureError(f"step '{name}' is to be '{place}', which is {type(found).__name__!r}, and no function")
     return function_action(found, name, {})
 
 

@@ -378,5 +378,30 @@ def test_a_killed_run_goes_on_and_repeats_no_committed_step(tmp_path: Path) -> N
     assert first == second
 
 
+def test_an_outcome_that_cannot_be_sent_is_a_failure_and_the_worker_goes_on() -> None:
+    async def run():
+        pool = ProcessPool(workers=1)
+        found = [await outcome(pool, call(one, b"1")) for one in (kit.stop_oddly, kit.pid, kit.silence, kit.pid)]
+        await pool.aclose()
+        return found
+
+    failed, before, silent, after = asyncio.run(run())
+    assert isinstance(failed, RemoteFailure)
+    assert silent.output == b"1"
+    assert before == after
+
+
+def test_a_pool_that_is_closed_before_a_worker_is_ready_fails_the_call() -> None:
+    async def run():
+        pool = ProcessPool(workers=1)
+        found = asyncio.ensure_future(outcome(pool, call(kit.nap, b"600")))
+        while not pool._workers:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        await pool.aclose()
+        return await found
+
+    assert asyncio.run(run()).message == "the process pool was closed before it was done"
+
+
 def test_invalid_values_keep_their_class() -> None:
     assert isinstance(error_of(kit.wrong, 1), InvalidValue)

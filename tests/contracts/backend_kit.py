@@ -246,3 +246,14 @@ def nap(seconds: float) -> tuple[float, float]:
     begun = time.time()
     time.sleep(seconds)
     return begun, time.time()
+
+
+@step(backend="process")
+def stop_oddly(_: int) -> Stop | int:
+    return Stop("half of a pair: \ud800")
+
+
+@step(backend="process")
+def silence(number: int) -> int:
+    sys.stdout.close()
+    return number

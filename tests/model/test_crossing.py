@@ -14,7 +14,7 @@ import pytest
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
-from flujo_core import DefinitionError, Flujo, Pipeline, PipelineContext, Resources, Step, step
+from flujo_core import DefinitionError, Flujo, Pipeline, PipelineContext, Resources, SignatureError, Step, step
 from flujo_core.model.crossing import action_at, at_place, field_types, place_of
 
 
@@ -132,6 +132,11 @@ def test_what_is_at_a_place_is_imported() -> None:
         at_place("no_such_module:x")
     with pytest.raises(AttributeError):
         at_place("backend_kit:nothing_of_it")
+
+
+def test_what_is_no_function_is_no_step() -> None:
+    with pytest.raises(SignatureError, match=r"step 'kit' is to be 'backend_kit:__doc__', which is 'str'"):
+        action_at("backend_kit:__doc__", "kit")
 
 
 def test_fields_have_their_types() -> None:

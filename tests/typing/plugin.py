@@ -11,6 +11,7 @@ from flujo_core import (
     AgentInfo,
     AppInfo,
     AuthorizationRequest,
+    BackendFactory,
     Check,
     Decision,
     Flujo,
@@ -21,6 +22,7 @@ from flujo_core import (
     PipelineResult,
     Plugin,
     PluginSettings,
+    ProcessPool,
     Registry,
     RunEnd,
     RunEvent,
@@ -115,6 +117,10 @@ class Whole(Plugin):
 
     def register_stores(self, registry: Registry[StoreFactory], /) -> None:
         registry.add("redis", redis)
+
+    def register_backends(self, registry: Registry[BackendFactory], /) -> None:
+        registry.add("two", lambda: ProcessPool(workers=2))
+        registry.add("ray", "acme.ray:Ray")
 
     def register_checks(self, registry: Registry[Check], /) -> None:
         registry.add("europe", europe_only)

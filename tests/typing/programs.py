@@ -11,13 +11,17 @@ from pydantic_ai import Agent
 
 from flujo_core import (
     AgentReply,
+    Backend,
     Chunk,
     Flujo,
+    LocalBackend,
     MemoryStore,
     Node,
     Pipeline,
     PipelineContext,
     PipelineResult,
+    ProcessPool,
+    ResourceHints,
     Resources,
     Retry,
     RunEvent,
@@ -214,3 +218,15 @@ async def greet(animal: Animal) -> str:
 assert_type(find >> greet, Pipeline[str, str])
 wide: Node[str, Animal] = find
 twice(find >> greet)
+
+
+# ---- steps elsewhere
+@step(backend="process", resources=ResourceHints(cpu=2, max_runtime=60))
+def crunch(number: int) -> str:
+    return str(number)
+
+
+assert_type(crunch, Step[int, str])
+assert_type(crunch.policy(backend="acme/ray", resources=ResourceHints(gpu=1)), Step[int, str])
+places: Backend = ProcessPool(workers=2)
+here: Backend = LocalBackend()
