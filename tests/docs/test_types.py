@@ -1,6 +1,7 @@
 """The examples are what a type checker accepts: the Python blocks of each page, put together, pass mypy --strict.
 
-A block whose first line names a file in a folder (``# acme/plugin.py``) is a module of its own. Bodies may be ``...``:
+A block whose first line names a file in a folder (``# acme/plugin.py``), or one that the page imports, is a module of
+its own. Bodies may be ``...``:
 the reference of the hooks shows signatures.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-MODULE = re.compile(r"# (\w+/[\w/]+\.py)\n")
+MODULE = re.compile(r"# ([\w/]+\.py)\n")
 
 
 def test_examples_type_check(tmp_path: Path) -> None:
@@ -21,8 +22,9 @@ def test_examples_type_check(tmp_path: Path) -> None:
         if page.name == "mistakes.md":  # most of which type checkers refuse too
             continue
         together = []
-        for block in BLOCK.findall(page.read_text("utf-8")):
-            if named := MODULE.match(block):
+        text = page.read_text("utf-8")
+        for block in BLOCK.findall(text):
+            if (named := MODULE.match(block)) and ("/" in named[1] or f"\nfrom {named[1][:-3]} import" in text):
                 write(tmp_path / named[1], block)
             else:
                 together.append(block)

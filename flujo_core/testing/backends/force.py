@@ -60,9 +60,8 @@ async def times_out(trying: Trying) -> None:
 
 
 async def _begun(file: Path) -> None:
-    if not _size(file):
+    while not _size(file):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.01)
-        await _begun(file)
 
 
 async def _ended(file: Path, otherwise: str) -> None:
