@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from pydantic_ai import Tool
 
     from flujo_core.agents.tool import ToolOptions
+    from flujo_core.agents.ui import UIProtocol
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.state import PipelineState
 
@@ -400,6 +401,44 @@ class Flujo(Generic[In, Out, Ctx]):
         if run_id is None or self._store is None:
             return streamed(events, lambda: self._execution(journal, input, begin))
         return streamed(events, lambda: self._run_or_go_on(journal, input, begin))
+
+    def stream_sse(
+        self,
+        input: Any = None,
+        /,
+        *,
+        protocol: UIProtocol = "ag-ui",
+        thread_id: str | None = None,
+        run_id: str | None = None,
+        tenant: str | None = None,
+        context: PipelineContext | None = None,
+        durability: Durability | None = None,
+    ) -> AsyncIterator[str]:
+        """Runs the pipeline once, and gives it as server-sent events for a front end of AG-UI or of the Vercel AI SDK.
+
+        What steps stream is told as text, but for that of steps whose pieces go into another; an output that is no text
+        as a custom event ``flujo-output``; open questions as one called ``flujo-paused``. A client that goes away
+        cancels the run.
+
+        Args:
+            input: The input.
+            protocol: ``"ag-ui"`` (needs the extra of that name) or ``"vercel"`` (whose clients want the header
+                ``x-vercel-ai-ui-message-stream: v1``).
+            thread_id: AG-UI's name of the conversation; the run's id, unless given.
+            run_id: As of ``run_async``; so are the others.
+            tenant: Whose run it is.
+            context: The context to begin with.
+            durability: When events are durable.
+
+        Raises:
+            ConfigurationError: There is no such protocol, or its package is missing; raised at once.
+        """
+        from flujo_core.agents.ui import Texts, encoded, encoder, shown_of  # noqa: PLC0415 - imports pydantic_ai
+
+        known = new_run_id() if run_id is None else _checked_run_id(run_id)
+        writer, texts = encoder(protocol, known, thread_id), Texts(shown_of(self.pipeline))
+        stream = self.stream(input, run_id=known, tenant=tenant, context=context, durability=durability)
+        return encoded(stream, writer, texts)
 
     async def resume_async(
         self,

@@ -310,6 +310,15 @@ def _stream(item: Any) -> Any:
     return AsyncIterator[item]
 
 
+def streaming_on(node: Node[Any, Any], path: str = "") -> Iterator[str]:
+    """The addresses, as ``walk`` gives them, of the steps whose pieces go into another step."""
+    for group in streams_of(parts_of(node)):
+        yield from (join(path, one.label) for one in group[:-1])
+        for part in group:
+            for scope in scopes_of(part):
+                yield from streaming_on(scope.body, join(path, part.label) + scope.segment)
+
+
 def streams_of(nodes: Iterable[Node[Any, Any]]) -> list[list[Node[Any, Any]]]:
     """The nodes of a scope, those together that are joined."""
     found: list[list[Node[Any, Any]]] = []

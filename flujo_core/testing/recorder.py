@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flujo_core.agents.tool import FlujoTool
+from flujo_core.backend.protocol import BackendFactory
 from flujo_core.errors import StepError
 from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, RunEnd, RunStart, StepCall
 from flujo_core.hooks.registry import Registry
@@ -138,6 +139,9 @@ class HookRecorder(Plugin):
 
     def register_stores(self, registry: Registry[StoreFactory], /) -> None:
         self._note("register_stores", registry)
+
+    def register_backends(self, registry: Registry[BackendFactory], /) -> None:
+        self._note("register_backends", registry)
 
     def register_checks(self, registry: Registry[Check], /) -> None:
         self._note("register_checks", registry)

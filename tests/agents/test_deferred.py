@@ -226,13 +226,13 @@ def test_a_crash_before_the_question_asks_the_same() -> None:
 def test_while_it_streams() -> None:
     told: list[str] = []
 
-    async def on_text(text: str) -> None:
+    async def on_piece(text: str) -> None:
         told.append(text)
 
     case = Case(calling(("pay", {"amount": 5})), "Done now", log=Log(Till))
-    waiting = case.go(on_text=on_text)
+    waiting = case.go(on_piece=on_piece)
     assert isinstance(waiting, Deferred)
-    got = case.go(prompt=None, resumed=waiting, answers={"c1": True}, on_text=on_text)
+    got = case.go(prompt=None, resumed=waiting, answers={"c1": True}, on_piece=on_piece)
     assert got.output == "Done now "
     assert told == ["Done ", "now "]
 

@@ -347,13 +347,13 @@ def test_text_is_told_again() -> None:
     log = Log()
     told: list[str] = []
 
-    async def on_text(text: str) -> None:
+    async def on_piece(text: str) -> None:
         told.append(text)
 
-    assert asyncio.run(reply(Attempt(agent, log), on_text=on_text)).output == "two words "
+    assert asyncio.run(reply(Attempt(agent, log), on_piece=on_piece)).output == "two words "
     assert told == ["two ", "words "]
     told.clear()
-    assert asyncio.run(reply(Attempt(agent, log), on_text=on_text)).output == "two words "
+    assert asyncio.run(reply(Attempt(agent, log), on_piece=on_piece)).output == "two words "
     assert "".join(told) == "two words "
     assert asyncio.run(reply(Attempt(agent, log))).output == "two words "
     assert len(script.requests) == 2
@@ -364,12 +364,12 @@ def test_a_stream_that_breaks_off_is_not_journaled() -> None:
         yield "half "
         raise ZeroDivisionError
 
-    async def on_text(text: str) -> None:
+    async def on_piece(text: str) -> None:
         pass
 
     log = Log()
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(Attempt(Agent(FunctionModel(stream_function=broken)), log).run(on_text=on_text))
+        asyncio.run(Attempt(Agent(FunctionModel(stream_function=broken)), log).run(on_piece=on_piece))
     assert not log.kept
 
 
@@ -385,14 +385,14 @@ def test_a_stream_that_breaks_off_is_not_journaled() -> None:
     ],
 )
 def test_another_request_than_the_journal_has_discards_the_attempt(change: Any, streaming: bool) -> None:
-    async def on_text(text: str) -> None:
+    async def on_piece(text: str) -> None:
         pass
 
     script = Script("Hi", "Hi")
     log = Log()
     asyncio.run(Attempt(Agent(script.model), log).run())
     with pytest.raises(CallsDiffer, match=r"'model\.1'"):
-        asyncio.run(Attempt(change(script), log).run(on_text=on_text if streaming else None))
+        asyncio.run(Attempt(change(script), log).run(on_piece=on_piece if streaming else None))
     with pytest.raises(CallsDiffer):
         asyncio.run(Attempt(Agent(script.model), log).run("Something else"))
     assert len(script.requests) == 1

@@ -11,7 +11,7 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCall
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from flujo_core import Merge, PipelineContext
-from flujo_core.agents.pydantic_ai import OnText, ask
+from flujo_core.agents.pydantic_ai import OnPiece, ask
 from flujo_core.agents.tool_drafts import ToolDrafts
 from flujo_core.model.agent import AgentReply, Call, Deferred
 from flujo_core.model.draft import State, draft, state_of, touched
@@ -110,7 +110,7 @@ class Attempt:
         self.deps = deps
 
     async def run(
-        self, prompt: str | None = "Go", *, on_text: OnText | None = None, capabilities: Any = (), **more: Any
+        self, prompt: str | None = "Go", *, on_piece: OnPiece | None = None, capabilities: Any = (), **more: Any
     ) -> AgentReply[Any] | Deferred:
         drafts = None if self.context is None else ToolDrafts(self.context, restored=self.log is not None)
         return await ask(
@@ -120,7 +120,7 @@ class Attempt:
             models=NoModels(),
             capabilities=capabilities,
             metadata={},
-            on_text=on_text,
+            on_piece=on_piece,
             log=self.log,
             drafts=drafts,
             **more,

@@ -228,7 +228,7 @@ def spin_in_c(file: str) -> str:
     return str(re.match("(a|a)*b", "a" * 60))
 
 
-@step(backend="process", resources=ResourceHints(max_runtime=0.3))
+@step(backend="process", resources=ResourceHints(max_runtime=2.0))
 def too_long(seconds: float) -> float:
     time.sleep(seconds)
     return seconds

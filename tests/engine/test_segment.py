@@ -715,3 +715,47 @@ def test_a_slow_consumer_holds_a_fast_producers_memory_constant_over_100_000_ite
 
     assert ran(fast >> through >> slow, 100_000).output == 100_000
     assert CAPACITY < Counted.most <= 2 * CAPACITY + 6 and Counted.alive == 0
+
+
+def test_a_segment_does_not_begin_in_a_task_that_has_not_heeded_its_cancellation() -> None:
+    ran_at_all: list[int] = []
+
+    @step
+    async def stubborn(value: int) -> int:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            return value
+        return value
+
+    @step
+    async def source(value: int) -> AsyncIterator[int]:
+        ran_at_all.append(value)
+        yield value
+
+    found = ran((stubborn >> source >> total).named("scope").policy(timeout=0.02))
+    assert isinstance(found.cause, StepTimeout) and ran_at_all == []
+
+
+class Plain:
+    """An async iterator that cannot be closed."""
+
+    def __init__(self, stop: int) -> None:
+        self.left = stop
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        return self
+
+    async def __anext__(self) -> int:
+        if not self.left:
+            raise StopAsyncIteration
+        self.left -= 1
+        return self.left
+
+
+def test_a_stream_need_not_be_a_generator() -> None:
+    @step
+    def counts(stop: int) -> AsyncIterator[int]:
+        return Plain(stop)
+
+    assert ran(counts >> total, 4).output == 6

@@ -206,6 +206,32 @@ def test_what_was_committed_streams_into_a_step_that_is_put_behind_it() -> None:
     done(main())
 
 
+def test_a_step_that_is_put_behind_what_was_committed_takes_what_it_wants() -> None:
+    @step
+    async def first(pieces: AsyncIterator[int]) -> int:
+        return await anext(pieces)
+
+    async def main() -> None:
+        bodies, store = Streams(), MemoryStore()
+
+        @step
+        async def many(value: int) -> AsyncIterator[int]:
+            for number in range(100):
+                yield value + number
+
+        def node(*behind: Any) -> Any:
+            left = many
+            for one in behind:
+                left = left >> one
+            return Parallel("fan", left=left, right=bodies.asks("ask"))
+
+        assert (await durable(node(), store).run_async(7, run_id="r")).status == "paused"
+        result = await durable(node(first), store).resume_async("r", 5)
+        assert result.output == {"left": 7, "right": 5}
+
+    done(main())
+
+
 def test_a_step_of_an_open_segment_that_has_another_name_keeps_its_key() -> None:
     async def main() -> None:
         store, bodies = MemoryStore(), Streams()
