@@ -9,7 +9,7 @@ from inspect import isasyncgenfunction
 from typing import Any, TypeAlias, get_args
 
 from flujo_core.errors import DefinitionError, SignatureError
-from flujo_core.model.agent import AgentProtocol, ModelAgent, output_type
+from flujo_core.model.agent import AgentProtocol, ModelAgent, TypedAgent, output_type
 from flujo_core.model.inputs import From
 from flujo_core.model.outcome import OnExpiry, PauseForHumanInput
 from flujo_core.model.signature import Signature, read_signature
@@ -204,6 +204,8 @@ def protocol_action(name: str, agent: Any, extra: Any, scope: Mapping[str, Any])
         raise DefinitionError(
             f"the agent of step '{name}' takes its input as it is; leave 'prompt', 'input', 'deps' out"
         )
+    if isinstance(agent, TypedAgent):
+        return AgentAction(agent, agent.takes, agent.gives, None, None)
     hints = read_signature(agent.run, name, scope)
     reply = get_args(hints.gives)
     return AgentAction(agent, hints.takes, reply[0] if reply else Any, None, None)

@@ -198,6 +198,21 @@ class AgentProtocol(Protocol[In, Out]):
 
 
 @runtime_checkable
+class TypedAgent(Protocol):
+    """An agent whose types its instances know, and not its ``run``."""
+
+    @property
+    def takes(self) -> Any:
+        """The type of its input."""
+        ...
+
+    @property
+    def gives(self) -> Any:
+        """The type of its output."""
+        ...
+
+
+@runtime_checkable
 class StreamingAgentProtocol(AgentProtocol[In, Out], Protocol[In, Out]):
     """An agent that can give its answer in pieces, to a step that streams: ``Step.agent(...).streaming()``."""
 

@@ -6,7 +6,7 @@ import asyncio
 import platform
 import sys
 
-import agents
+import agent_steps
 import concurrency
 import discovery
 import durable
@@ -25,7 +25,7 @@ GROUPS = {
     "concurrency": concurrency.measure,
     "hooks": hooks.measure,
     "streams": streams.measure,
-    "agents": agents.measure,
+    "agents": agent_steps.measure,
     "durable": durable.measure,
     "resume": resume.measure,
 }
