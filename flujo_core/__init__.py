@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from flujo_core.agents.builder import AgentBuilder, make_agent_async
+    from flujo_core.agents.contextual import ContextualAgentFactory
     from flujo_core.agents.http_agent import HTTPAgent
     from flujo_core.agents.openai_agents import OpenAIAgent
     from flujo_core.agents.pipelines import pipeline_from_spec, pipeline_spec_schema, pipeline_to_spec
@@ -161,6 +162,7 @@ _WHERE = {
         "GeneratedCode", "Plan", "PlannedTask", "Review", "ReviewIssue", "SQLQuery", "TextSummary", "Verdict",
     ),
     "agents.builder": ("AgentBuilder", "make_agent_async"),
+    "agents.contextual": ("ContextualAgentFactory",),
     "agents.http_agent": ("HTTPAgent",),
     "agents.openai_agents": ("OpenAIAgent",),
     "agents.pipelines": ("pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec"),
@@ -234,10 +236,10 @@ __all__ = [
     "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReply", "AlreadyAnswered", "AmbiguousAnswer", "AnswerError",
     "AppInfo", "Assignment", "AttemptFailed", "AuthorizationRequest", "Backend", "BackendFactory", "Branch",
     "BranchDecided", "BranchesFailed", "Cache", "CacheStore", "CallCompleted", "Check", "Checklist", "ChecklistItem",
-    "Chunk", "ClassifierAgent", "CodeGeneratorAgent", "ConfigurationError", "ContextConflict", "Criteria", "Criterion",
-    "Decision", "Default", "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError",
-    "FlujoTool", "From", "GeneratedCode", "HTTPAgent", "HumanInput", "IncompatiblePipeline", "InvalidValue",
-    "ItemScore", "ItemTaken", "JudgeAgent", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided",
+    "Chunk", "ClassifierAgent", "CodeGeneratorAgent", "ConfigurationError", "ContextConflict", "ContextualAgentFactory",
+    "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent",
+    "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode", "HTTPAgent", "HumanInput", "IncompatiblePipeline",
+    "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided",
     "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory",
     "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node",
     "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent",

@@ -12,18 +12,23 @@ from flujo_core.backend.local import workers
 from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.channel import close
 from flujo_core.engine.frame import MISSING, Frame
+from flujo_core.engine.journal import NULL
 from flujo_core.errors import InvalidValue
+from flujo_core.hooks.call import AuthorizationRequest
 from flujo_core.model.action import AgentAction, FunctionAction, HumanAction, RegisteredAction
 from flujo_core.model.agent import (
     AgentProtocol,
     AgentReply,
+    BuildsAgents,
     CallLog,
+    CallsDiffer,
     Deferred,
     ModelAgent,
     StreamingAgentProtocol,
     Usage,
     model_name,
 )
+from flujo_core.model.agent import Call as AgentCall
 from flujo_core.model.check import bare
 from flujo_core.model.flow import encoded_name
 from flujo_core.model.inputs import From
@@ -46,6 +51,10 @@ ATTEMPT = r"#\d+"
 
 FEEDBACK = "Your answer to this was not accepted. Give another one that mends what was wrong with it:"
 """What an agent is told before it is told what a validator said."""
+
+
+BUILT = "agent"
+"""The name of the record of the agent that was built for a step."""
 
 
 class Turn(NamedTuple):
@@ -278,11 +287,13 @@ class AskModelAgent:
         )
         self._prompt = Call(action.prompt, sources) if isinstance(action.prompt, FunctionAction) else None
         self._deps = None if action.deps is None else Call(action.deps, sources)
+        self._factory = None if action.factory is None else Call(action.factory, sources)
         self.model = model_name(action.agent.model)
         taken = {kind for one in action.tools for kind in one.injected}
-        self._tools_take = bool(taken)
+        self._tools_take = bool(taken) or self._factory is not None
         self._tools_change = "context" in taken or (self._deps is not None and self._deps.needs_context)
-        self.needs_context = self._tools_change or (self._prompt is not None and self._prompt.needs_context)
+        parts = (self._prompt, self._factory)
+        self.needs_context = self._tools_change or any(one is not None and one.needs_context for one in parts)
         self._streams = action.streams
         self._partial = action.gives if action.streams and bare(action.gives) is not str else None
 
@@ -306,9 +317,10 @@ class AskModelAgent:
 
         about = {"run_id": journal.run_id, "tenant": journal.tenant, "address": turn.address, "attempt": turn.attempt}
         resumed, answers = turn.deferred or (None, None)
+        agent = self._agent if self._factory is None else await self._built(self._factory, turn)
         drafts = self._tool_drafts(turn)
         reply = await self._ask(
-            self._agent,
+            agent,
             await self._prompt_text(turn) if resumed is None else None,
             deps=await self._dependencies(turn, drafts),
             models=run.models,
@@ -332,6 +344,31 @@ class AskModelAgent:
             return reply.output, reply.usage
         await turn.pieces.complete(reply.output, "".join(said))
         return turn.pieces.outcome(reply.output), reply.usage
+
+    async def _built(self, factory: Call, turn: Turn) -> Any:
+        """The agent that is built of what the step is given; it is the one that the journal knows, if it knows one.
+
+        Raises:
+            InvalidValue: What was built is no agent.
+            CallsDiffer: It is another one than before a crash.
+            Veto: A plugin refuses its model.
+        """
+        from flujo_core.model.body import agent_of, digest  # noqa: PLC0415 - few agents are built so
+
+        agent, run = await factory.call(turn), turn.frame.run
+        if not isinstance(agent, ModelAgent) or isinstance(agent, BuildsAgents):
+            raise InvalidValue(f"its builder gave {type(agent).__name__!r}, and no pydantic-ai agent")
+        if run.hooks.authorize is not None:
+            about = (run.journal.run_id, run.journal.tenant, run.pipeline, turn.address, model_name(agent.model))
+            await run.hooks.authorize(turn.frame.watch, AuthorizationRequest("run_step", *about))
+        if turn.calls is not None:
+            made = digest(agent_of(agent))
+            known = turn.calls.find(BUILT)
+            if known is None:
+                await turn.calls.keep(BUILT, AgentCall(made, NULL, {}, None))
+            elif known.digest != made:
+                raise CallsDiffer(BUILT)
+        return agent
 
     def _tool_drafts(self, turn: Turn) -> ToolDrafts | None:
         """The drafts of tool calls, where the agent's tools or its dependencies have the context."""

@@ -9,7 +9,8 @@ from inspect import isasyncgenfunction
 from typing import Any, TypeAlias, get_args
 
 from flujo_core.errors import DefinitionError, SignatureError
-from flujo_core.model.agent import AgentProtocol, ModelAgent, TypedAgent, output_type
+from flujo_core.model.agent import AgentProtocol, BuildsAgents, ModelAgent, TypedAgent, output_type
+from flujo_core.model.check import bare, fits, type_name
 from flujo_core.model.inputs import From
 from flujo_core.model.outcome import OnExpiry, PauseForHumanInput
 from flujo_core.model.signature import Signature, read_signature
@@ -73,6 +74,7 @@ class AgentAction:
         deps: Makes the agent's dependencies from the input, or None.
         capabilities: pydantic-ai capabilities that plugins add to the agent's own.
         streams: Whether its output is given in pieces.
+        factory: Builds the agent just before it runs, or None.
         source: What a spec says of the agent, where it is from one: an import path, or the agent's own spec. None: it
             is not, or its name is all that it says.
         added: pydantic-ai tools that the agent has by their registered names, made by ``FlujoTool``.
@@ -85,13 +87,14 @@ class AgentAction:
     deps: FunctionAction | None
     capabilities: tuple[Any, ...] = ()
     streams: bool = False
+    factory: FunctionAction | None = None
     source: str | Mapping[str, Any] | None = None
     added: tuple[Any, ...] = ()
 
     @property
     def parts(self) -> Sequence[FunctionAction]:
         """The functions that it calls beside the agent."""
-        return [part for part in (self.prompt, self.deps) if isinstance(part, FunctionAction)]
+        return [part for part in (self.prompt, self.deps, self.factory) if isinstance(part, FunctionAction)]
 
     @cached_property
     def tools(self) -> Sequence[Signature]:
@@ -175,13 +178,32 @@ def agent_action(name: str, agent: Any, input: Any, prompt: Any, deps: Any, scop
     if not isinstance(agent, ModelAgent | str):
         return protocol_action(name, agent, prompt or deps or input, scope)
     made = _prompt(name, prompt, input, scope)
+    factory = function_action(agent.build, f"{name} (agent)", agent.scope) if isinstance(agent, BuildsAgents) else None
     takes = _input_type(name, input, made)
+    if factory is not None:
+        takes = _built_of(name, takes, factory)
     makes_deps = None if deps is None else function_action(deps, f"{name} (deps)", scope)
     if isinstance(agent, str):
         takes_any = prompt is None and input is None  # an agent of another kind may take what it likes
         return AgentAction(agent, Any if takes_any else takes, Any, made, makes_deps)
     check_deps(name, agent, makes_deps)
-    return AgentAction(agent, takes, output_type(agent.output_type), made, makes_deps)
+    return AgentAction(agent, takes, output_type(agent.output_type), made, makes_deps, factory=factory)
+
+
+def _built_of(name: str, takes: Any, factory: FunctionAction) -> Any:
+    """The input's type of a step whose agent is built of it.
+
+    Raises:
+        DefinitionError: The prompt takes another one.
+    """
+    if bare(takes) is Any:
+        return factory.takes
+    if not fits(takes, factory.takes):
+        raise DefinitionError(
+            f"the prompt of step '{name}' takes '{type_name(takes)}', and its agent is built of"
+            f" '{type_name(factory.takes)}'; both get the step's input"
+        )
+    return takes
 
 
 def check_deps(name: str, agent: ModelAgent, deps: FunctionAction | None) -> None:

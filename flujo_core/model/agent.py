@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import UnionType
@@ -195,6 +195,19 @@ class AgentProtocol(Protocol[In, Out]):
     async def run(self, input: In, /, *, info: RunInfo) -> AgentReply[Out]:
         """Answers ``input``."""
         ...
+
+
+@runtime_checkable
+class BuildsAgents(Protocol):
+    """What builds the agent of a step just before it runs.
+
+    Attributes:
+        build: Builds it.
+        scope: The local names where it was made, for annotations that are strings.
+    """
+
+    build: Callable[..., Any]
+    scope: Mapping[str, Any]
 
 
 @runtime_checkable

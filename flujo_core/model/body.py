@@ -17,7 +17,7 @@ from functools import partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
 from typing import Any, Protocol, runtime_checkable
 
-from flujo_core.model.agent import ModelAgent, model_name
+from flujo_core.model.agent import BuildsAgents, ModelAgent, model_name
 from flujo_core.model.draft import ATOMS
 from flujo_core.model.tool import NamingTools, WithTools, WithToolsets, Wrapper
 
@@ -230,6 +230,8 @@ def agent_of(agent: Any) -> Iterator[str]:
     """What an agent is: its model, instructions, tools and settings; or what its ``run`` does."""
     if isinstance(agent, str):
         yield agent
+    elif isinstance(agent, BuildsAgents):
+        yield body_of(agent.build)
     elif isinstance(agent, ModelAgent):
         yield from _model_agent(agent)
     else:

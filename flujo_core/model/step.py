@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pydantic_ai import DeferredToolRequests
     from pydantic_ai.agent import AbstractAgent
 
+    from flujo_core.agents.contextual import ContextualAgentFactory
+
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 Item = TypeVar("Item", covariant=True)
@@ -245,6 +247,15 @@ class Step(Node[In, Out]):
     @staticmethod
     def agent(
         name: str,
+        agent: ContextualAgentFactory[I, O],
+        *,
+        prompt: str | Callable[..., str] = ...,
+        **policies: Unpack[Policies],
+    ) -> Step[I, O]: ...
+    @overload
+    @staticmethod
+    def agent(
+        name: str,
         agent: str,
         *,
         input: Any = ...,
@@ -266,8 +277,8 @@ class Step(Node[In, Out]):
 
         Args:
             name: The step's name.
-            agent: A pydantic-ai agent (its output type is the step's), an ``AgentProtocol`` (its ``run`` is annotated),
-                or the name that a plugin registered an agent by.
+            agent: A pydantic-ai agent (its output type is the step's), a ``ContextualAgentFactory``, which builds one,
+                an ``AgentProtocol`` (its ``run`` is annotated), or the name that a plugin registered an agent by.
             input: The input's type, for a prompt that is a text.
             prompt: A text with placeholders (``{{ input.subject }}``, or ``{{ read.body }}`` for what another step
                 gave), or a function that makes the prompt from the input and, if it takes them, named inputs, the

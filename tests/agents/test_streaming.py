@@ -190,6 +190,18 @@ def test_an_agent_of_another_kind_streams_by_the_protocol(given: Any) -> None:
     assert found.output == "ab" and found.one("step_completed", "speak").usage == Usage(requests=2)
 
 
+def test_an_agent_of_another_kind_may_stream_partial_objects() -> None:
+    class Writer:
+        async def run(self, input: str, /, *, info: RunInfo) -> AgentReply[Recipe]:
+            return AgentReply(Recipe())
+
+        async def stream(self, input: str, /, *, info: RunInfo) -> AsyncIterator[Recipe | AgentReply[Recipe]]:
+            yield Recipe(title="Te")
+            yield AgentReply(Recipe(title="Tea"))
+
+    assert ran(Step.agent("write", Writer()).streaming() >> titles, "x").output == ["Te: ", "Tea: "]
+
+
 def test_an_agent_that_streams_and_never_replies_fails() -> None:
     found = ran(speaks("a"), "x")
     assert isinstance(found.cause, InvalidValue) and "streamed no 'AgentReply'" in str(found.cause)
