@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json, to_json
 from typing_extensions import TypeVar
 
+from flujo_core.agents.status import may_pass
 from flujo_core.errors import DefinitionError, ModelMisbehaved, ModelRejected, ModelUnavailable
 from flujo_core.model.agent import AgentReply, Usage
 from flujo_core.model.check import type_name
@@ -24,9 +25,6 @@ Out = TypeVar("Out", covariant=True, default=str)
 
 Headers: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 """Headers, or a function that gives them for each request, as one that fetches a token does."""
-
-TRY_AGAIN = frozenset({408, 409, 425, 429})
-"""HTTP statuses below 500 that say that the same request may succeed later."""
 
 
 class _Used(BaseModel):
@@ -148,7 +146,7 @@ def _check_status(status: int) -> None:
         ModelUnavailable: The same may succeed later.
         ModelRejected: It will not.
     """
-    if status in TRY_AGAIN or status >= 500:
+    if may_pass(status):
         raise ModelUnavailable(f"the agent's server answered with status {status}; try again later")
     if not 200 <= status < 300:
         raise ModelRejected(f"the agent's server refused the request, with status {status}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from flujo_core.agents.status import may_pass
 from flujo_core.errors import (
     ConfigurationError,
     ModelError,
@@ -16,7 +17,7 @@ from flujo_core.errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from flujo_core.model.agent import AgentReply, Usage
+from flujo_core.model.agent import AgentReply, Usage, told_again
 from flujo_core.model.check import type_name
 from flujo_core.model.signature import RunInfo
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from agents import Usage as SDKUsage
 
 Out = TypeVar("Out", covariant=True, default=str)
-
-FEEDBACK = "Your answer to this was not accepted. Give another one that mends what was wrong with it:"
-"""What the agent is told before it is told what a validator said."""
 
 
 class OpenAIAgent(Generic[Out]):
@@ -105,7 +103,7 @@ class OpenAIAgent(Generic[Out]):
 
 
 def _prompt(input: str, info: RunInfo) -> str:
-    return input if info.feedback is None else f"{input}\n\n{FEEDBACK}\n{info.feedback}"
+    return input if info.feedback is None else told_again(input, info.feedback)
 
 
 def _used(usage: SDKUsage) -> Usage:
@@ -135,6 +133,6 @@ def _translated() -> Iterator[None]:
 
 
 def _of_status(status: int) -> ModelError:
-    if status in (408, 409, 425, 429) or status >= 500:
+    if may_pass(status):
         return ModelUnavailable(f"the agent's model did not answer (HTTP status {status}); try again later")
     return ModelRejected(f"the agent's model refused the request (HTTP status {status})")

@@ -30,6 +30,7 @@ from pydantic_ai.usage import RunUsage
 from flujo_core.agents.deferred import deferred, history, results
 from flujo_core.agents.partial import partial_handler
 from flujo_core.agents.recorded import messages_json
+from flujo_core.agents.status import may_pass
 from flujo_core.agents.tool_call import ToolSurroundings
 from flujo_core.agents.tool_drafts import ToolDrafts
 from flujo_core.agents.usage import counted, usage_of
@@ -44,9 +45,6 @@ from flujo_core.model.agent import AgentReply, CallLog, Deferred, ModelSource, m
 
 CUT_OFF: type[Exception] = getattr(exceptions, "OutputTokenLimitExceeded", exceptions.IncompleteToolCall)
 """What pydantic-ai raises for a reply that its limit of tokens cut off; before 2.68 only for a tool's arguments."""
-
-TRY_AGAIN = (408, 409, 425, 429)
-"""HTTP statuses below 500 that say that the same request may succeed later."""
 
 OnPiece: TypeAlias = Callable[[Any], Awaitable[None]]
 """Gets each piece that the model gives, as it comes: of text, or what there is of an output of another type."""
@@ -254,7 +252,7 @@ def _translated(error: Exception, agent: AbstractAgent[Any, Any]) -> ModelError:
             return ModelUnavailable(f"{who} did not answer ({_reason(error)}); try again later")
         case RunTimedOut():
             return ModelUnavailable(f"{who} did not answer in the time that the agent allows")
-        case ModelHTTPError(status_code=status) if status in TRY_AGAIN or status >= 500:
+        case ModelHTTPError(status_code=status) if may_pass(status):
             return ModelUnavailable(f"{who} did not answer ({_reason(error)}); try again later")
         case ModelHTTPError():
             return ModelRejected(f"{who} refused the request ({_reason(error)})")

@@ -27,6 +27,7 @@ from flujo_core.model.agent import (
     StreamingAgentProtocol,
     Usage,
     model_name,
+    told_again,
 )
 from flujo_core.model.agent import Call as AgentCall
 from flujo_core.model.check import bare
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 ATTEMPT = r"#\d+"
 """The number of an attempt in an address."""
-
-FEEDBACK = "Your answer to this was not accepted. Give another one that mends what was wrong with it:"
-"""What an agent is told before it is told what a validator said."""
 
 
 BUILT = "agent"
@@ -392,7 +390,7 @@ class AskModelAgent:
             prompt = self._template.render(turn.value, named)
         else:
             prompt = turn.value if self._prompt is None else await self._prompt.call(turn)
-        return prompt if turn.feedback is None else f"{prompt}\n\n{FEEDBACK}\n{turn.feedback}"
+        return prompt if turn.feedback is None else told_again(prompt, turn.feedback)
 
 
 def plain_address(address: str) -> str:

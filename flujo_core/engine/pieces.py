@@ -120,9 +120,10 @@ class Pieces:
         """Lets the whole leave, where that has waited for the hooks, and ends the stream.
 
         Raises:
-            StepError: Pieces have left, and hooks have put something else in the place of a failed output.
+            StepError: Pieces have gone into the next step, and hooks have put something else in the place of a failed
+                output.
         """
-        if self._has_left and not self._is_whole:
+        if self._channel is not None and self._has_left and not self._is_whole:
             gone = InvalidValue("it failed when pieces of it had left, and nothing else can stand for the rest")
             raise self._work.failure(gone, made.attempt) from gone
         if not self._has_left and self.collects:

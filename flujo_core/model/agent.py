@@ -81,6 +81,15 @@ class AgentReply(Generic[Out]):
         return f"AgentReply(..., usage={self.usage!r})"
 
 
+FEEDBACK = "Your answer to this was not accepted. Give another one that mends what was wrong with it:"
+"""What an agent is told before it is told what a validator said."""
+
+
+def told_again(prompt: Any, feedback: str) -> str:
+    """A prompt with what a validator has said of the answer to it."""
+    return f"{prompt}\n\n{FEEDBACK}\n{feedback}"
+
+
 class Call(NamedTuple):
     """A finished call of a model or a tool inside an agent step, as the journal has it.
 

@@ -154,6 +154,9 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
+    def handle_error(self, *_: object) -> None:
+        """Says nothing of clients that have gone."""
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:

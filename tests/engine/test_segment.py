@@ -416,6 +416,20 @@ def test_a_streaming_step_alone_may_be_tried_again_and_its_chunks_carry_the_atte
     asyncio.run(main())
 
 
+def test_a_streaming_step_alone_may_have_a_fallback_after_pieces_of_it_were_told() -> None:
+    @step
+    async def instead(_: str) -> str:
+        return "instead"
+
+    @step(fallback=instead)
+    async def breaks(_: str) -> AsyncIterator[str]:
+        yield "a"
+        raise ValueError
+
+    heard, result = chunks(breaks, "")
+    assert heard == [("breaks", "a")] and result.output == "instead"
+
+
 def test_a_segment_with_a_name_has_retry_fallback_and_cache() -> None:
     tried: list[str] = []
 
