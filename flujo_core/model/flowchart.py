@@ -9,7 +9,7 @@ from flujo_core.errors import DefinitionError
 from flujo_core.model.branch import Branch
 from flujo_core.model.caption import WHOLE, arrow, kind, named_inputs, place, terms
 from flujo_core.model.check import type_name
-from flujo_core.model.flow import FALLBACK, Node, Scope, exits, join, parts_of
+from flujo_core.model.flow import FALLBACK, Node, Scope, exits, join, parts_of, streams_of
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
@@ -150,10 +150,18 @@ class _Flowchart:
 
     def _scope(self, body: Node[Any, Any], scope: Drawn, feeds: Sequence[Feed], idle: str) -> Sequence[Feed]:
         """Draws the nodes of a scope; gives the arrows that lead out of it."""
-        for node in parts_of(body):
-            tally = None if self._tallies is None else self._tallies.of(join(scope.path, node.label))
-            feeds = self._node(Visit(node, scope, feeds, idle, tally))
-            scope.outputs[node.label] = [feed.id for feed in feeds]
+        for group in streams_of(parts_of(body)):
+            for node in group:
+                if node is not group[0]:  # what comes is a stream
+                    feeds = [feed._replace(label=[type_name(node.takes)]) for feed in feeds]
+                feeds = self._next(node, scope, feeds, idle)
+        return feeds
+
+    def _next(self, node: Node[Any, Any], scope: Drawn, feeds: Sequence[Feed], idle: str) -> Sequence[Feed]:
+        """Draws the next node of a scope; gives the arrows that lead out of it."""
+        tally = None if self._tallies is None else self._tallies.of(join(scope.path, node.label))
+        feeds = self._node(Visit(node, scope, feeds, idle, tally))
+        scope.outputs[node.label] = [feed.id for feed in feeds]
         return feeds
 
     def _node(self, visit: Visit) -> Sequence[Feed]:

@@ -138,6 +138,20 @@ def test_a_chain_has_its_types_at_its_arrows() -> None:
     )
 
 
+def test_an_arrow_between_steps_that_stream_says_so() -> None:
+    @step
+    async def tell(path: str) -> AsyncIterator[str]:
+        yield path
+
+    @step
+    async def hear(pieces: AsyncIterator[str]) -> int:
+        return len([piece async for piece in pieces])
+
+    named = drawn(read_file >> tell >> hear).named()
+    assert ("tell --> hear", "AsyncIterator[str]") in named and ("read_file --> tell", "str") in named
+    assert ("tell --> output", "str") in drawn(tell).named()
+
+
 def test_a_single_step_is_a_pipeline() -> None:
     assert drawn(size).named() == [("input --> size", "str"), ("size --> output", "int")]
 
