@@ -103,9 +103,11 @@ if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.diagram import diagram
     from flujo_core.model.event import (
+        AgentReconfigured,
         AttemptFailed,
         BranchDecided,
         CallCompleted,
+        ChangeRefused,
         Chunk,
         ErrorInfo,
         ItemTaken,
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
         NodeFailed,
         NodeStarted,
         Origin,
+        PipelineMutated,
         QuestionAnswered,
         QuestionAsked,
         QuestionLapsed,
@@ -138,10 +141,11 @@ if TYPE_CHECKING:
     from flujo_core.model.loop import Loop
     from flujo_core.model.map import Map
     from flujo_core.model.merge import Merge
-    from flujo_core.model.outcome import Default, PauseForHumanInput, Skip, Stop, Veto
+    from flujo_core.model.outcome import Default, PauseForHumanInput, PipelineMutation, Reconfigure, Skip, Stop, Veto
     from flujo_core.model.parallel import Parallel
     from flujo_core.model.policy import Cache, Retry, StepPolicy, Timeout, Validator
     from flujo_core.model.question import Question
+    from flujo_core.model.reconfiguration import Reconfigurable
     from flujo_core.model.result import NoOutput, PipelineResult, RunCancelled, RunFailed, RunRefused
     from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult
     from flujo_core.model.signature import Resources, RunInfo
@@ -199,10 +203,11 @@ _WHERE = {
     "model.context": ("PipelineContext",),
     "model.diagram": ("diagram",),
     "model.event": (
-        "AttemptFailed", "BranchDecided", "CallCompleted", "Chunk", "ErrorInfo", "ItemTaken", "LoopDecided",
-        "NodeCompleted", "NodeFailed", "NodeStarted", "Origin", "QuestionAnswered", "QuestionAsked", "QuestionLapsed",
-        "QuestionTerms", "QuestionWithdrawn", "RunEnded", "RunEvent", "RunPaused", "RunResumed", "RunStarted",
-        "SegmentRestarted", "StepCompleted", "StepFailed", "StepStarted", "TokenReissued", "VoteCast",
+        "AgentReconfigured", "AttemptFailed", "BranchDecided", "CallCompleted", "ChangeRefused", "Chunk", "ErrorInfo",
+        "ItemTaken", "LoopDecided", "NodeCompleted", "NodeFailed", "NodeStarted", "Origin", "PipelineMutated",
+        "QuestionAnswered", "QuestionAsked", "QuestionLapsed", "QuestionTerms", "QuestionWithdrawn", "RunEnded",
+        "RunEvent", "RunPaused", "RunResumed", "RunStarted", "SegmentRestarted", "StepCompleted", "StepFailed",
+        "StepStarted", "TokenReissued", "VoteCast",
     ),
     "model.flow": ("Check", "Node", "Pipeline", "StreamingNode", "StreamingPipeline", "walk"),
     "model.hints": ("ResourceHints",),
@@ -211,10 +216,11 @@ _WHERE = {
     "model.loop": ("Loop",),
     "model.map": ("Map",),
     "model.merge": ("Merge",),
-    "model.outcome": ("Default", "PauseForHumanInput", "Skip", "Stop", "Veto"),
+    "model.outcome": ("Default", "PauseForHumanInput", "PipelineMutation", "Reconfigure", "Skip", "Stop", "Veto"),
     "model.parallel": ("Parallel",),
     "model.policy": ("Cache", "Retry", "StepPolicy", "Timeout", "Validator"),
     "model.question": ("Question",),
+    "model.reconfiguration": ("Reconfigurable",),
     "model.result": ("NoOutput", "PipelineResult", "RunCancelled", "RunFailed", "RunRefused"),
     "model.run": ("NodeResult", "QuestionState", "RunState", "StepResult"),
     "model.signature": ("Resources", "RunInfo"),
@@ -233,32 +239,33 @@ _WHERE = {
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReply", "AlreadyAnswered", "AmbiguousAnswer", "AnswerError",
-    "AppInfo", "Assignment", "AttemptFailed", "AuthorizationRequest", "Backend", "BackendFactory", "Branch",
-    "BranchDecided", "BranchesFailed", "Cache", "CacheStore", "CallCompleted", "Check", "Checklist", "ChecklistItem",
-    "Chunk", "ClassifierAgent", "CodeGeneratorAgent", "ConfigurationError", "ContextConflict", "ContextualAgentFactory",
-    "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent",
-    "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode", "HTTPAgent", "HumanInput", "IncompatiblePipeline",
-    "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided",
-    "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory",
-    "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node",
-    "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent",
-    "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline",
-    "PipelineContext", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
+    "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReconfigured", "AgentReply", "AlreadyAnswered",
+    "AmbiguousAnswer", "AnswerError", "AppInfo", "Assignment", "AttemptFailed", "AuthorizationRequest", "Backend",
+    "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "Cache", "CacheStore", "CallCompleted",
+    "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent", "CodeGeneratorAgent",
+    "ConfigurationError", "ContextConflict", "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default",
+    "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From",
+    "GeneratedCode", "HTTPAgent", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken",
+    "JudgeAgent", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting",
+    "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
+    "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
+    "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected",
+    "Parallel", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated",
+    "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
     "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "ProcessPool", "Question", "QuestionAnswered",
     "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn",
-    "Record", "Registry", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause",
-    "RemoteStop", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round", "RunBusy",
-    "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused",
-    "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "SQLQuery", "SQLQueryAgent",
-    "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "SignatureError", "Skip", "SpecError",
-    "SpecSettings", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed",
-    "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory",
-    "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep",
-    "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun",
-    "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WorkerCrashed", "agent_from_spec", "agent_spec_schema",
-    "best_of", "diagram", "hookimpl", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema",
-    "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
+    "Reconfigurable", "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome",
+    "RemoteOutput", "RemotePause", "RemoteStop", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue",
+    "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed",
+    "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary",
+    "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "SignatureError",
+    "Skip", "SpecError", "SpecSettings", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
+    "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
+    "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline",
+    "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion",
+    "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WorkerCrashed", "agent_from_spec",
+    "agent_spec_schema", "best_of", "diagram", "hookimpl", "make_agent_async", "perform_call", "pipeline_from_spec",
+    "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

@@ -16,8 +16,8 @@ from typing_extensions import TypeVar
 from flujo_core.builtin import Builtin
 from flujo_core.config import Settings, load_settings
 from flujo_core.engine.backends import Backends
-from flujo_core.engine.bind import bound, capable
-from flujo_core.engine.compile import compiled
+from flujo_core.engine.bind import Bound, bound, capable
+from flujo_core.engine.compile import BackendOf, Prepare, compiled
 from flujo_core.engine.epoch import Epoch, Site, Sites
 from flujo_core.engine.journal import Durability, Journal
 from flujo_core.engine.lease import first_lease
@@ -48,6 +48,7 @@ from flujo_core.model.outcome import Veto
 from flujo_core.model.question import Question
 from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.signature import Resources
+from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_surroundings
 from flujo_core.model.value import flaws
 from flujo_core.store.cache import CacheStore, MemoryCache
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
     from flujo_core.agents.tool import ToolOptions
     from flujo_core.agents.ui import UIProtocol
+    from flujo_core.engine.design import Design
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.state import PipelineState
 
@@ -90,6 +92,7 @@ class Flujo(Generic[In, Out, Ctx]):
             under way or may run again.
         max_recoveries: How often an attempt of a step may begin without coming to anything, as its process died,
             before the step fails as ``Poisoned``.
+        max_mutations: How many changes of its pipeline (``PipelineMutation``) a run may make; more are refused.
         cache: Where the outputs of nodes that have a ``Cache`` are kept; None: in memory, the 1024 that were used last.
         plugins: Plugins beside the installed ones.
         on_pipeline_start: Called as the hook of that name is; so are the next three.
@@ -115,6 +118,7 @@ class Flujo(Generic[In, Out, Ctx]):
         seal_key: SealKey | None = ...,
         on_body_change: Literal["warn", "refuse"] = ...,
         max_recoveries: int = ...,
+        max_mutations: int = ...,
         cache: CacheStore | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
@@ -134,6 +138,7 @@ class Flujo(Generic[In, Out, Ctx]):
         seal_key: SealKey | None = ...,
         on_body_change: Literal["warn", "refuse"] = ...,
         max_recoveries: int = ...,
+        max_mutations: int = ...,
         cache: CacheStore | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
@@ -153,6 +158,7 @@ class Flujo(Generic[In, Out, Ctx]):
         seal_key: SealKey | None = None,
         on_body_change: Literal["warn", "refuse"] = "warn",
         max_recoveries: int = 3,
+        max_mutations: int = 16,
         cache: CacheStore | None = None,
         plugins: Sequence[Plugin] = (),
         on_pipeline_start: OnPipelineStart | None = None,
@@ -171,6 +177,7 @@ class Flujo(Generic[In, Out, Ctx]):
         self._durability: Durability = durability
         self._seal_key = seal_key
         self._recovery = Recovery(on_body_change == "refuse", max_recoveries)
+        self._max_mutations = max_mutations
         self._cache = MemoryCache() if cache is None else cache
         self._settings = settings or load_settings()
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
@@ -184,10 +191,14 @@ class Flujo(Generic[In, Out, Ctx]):
     def _with(self, plugins: Sequence[Plugin], last: Host | None = None) -> Epoch:
         """All that is worked out before a run, with these plugins beside the installed ones."""
         host = Host(self._settings.plugins, plugins, kernel=Builtin(), last=last)
-        pipeline, wiring = bound(self._given, host)
+        pipeline, wiring = made = bound(self._given, host)
         check_surroundings(pipeline, self._context_type, self._resources, durable=self._is_durable)
         backends = self._backends.of(host)
-        parts = compiled(pipeline, wiring, lambda step, address: capable(step, address, host), backends)
+
+        def prepare(step: Step[Any, Any], address: str) -> Step[Any, Any]:
+            return capable(step, address, host)
+
+        parts = compiled(pipeline, wiring, prepare, backends)
         program = Program(
             pipeline,
             parts,
@@ -200,8 +211,24 @@ class Flujo(Generic[In, Out, Ctx]):
             keeps_input="" in wiring.inputs,
             beginning=Beginning(pipeline, self._given, host.required),
             recovery=self._recovery,
+            design=lambda: self._design(made, host, prepare, backends),
         )
         return Epoch(program, host)
+
+    def _design(self, made: Bound, host: Host, prepare: Prepare, backends: BackendOf) -> Design:
+        """What a pipeline is made of."""
+        from flujo_core.engine.design import Design, Given  # noqa: PLC0415 - few pipelines are changed by their runs
+
+        return Design(
+            made.node,
+            self._given,
+            made.wiring,
+            host=host,
+            prepare=prepare,
+            backend_of=backends,
+            given=Given(self._context_type, self._resources, self._is_durable),
+            most=self._max_mutations,
+        )
 
     @property
     def pipeline(self) -> Node[In, Out]:

@@ -42,6 +42,7 @@ from flujo_core.errors import (
     ModelUnavailable,
 )
 from flujo_core.model.agent import AgentReply, CallLog, Deferred, ModelSource, model_name
+from flujo_core.model.reconfiguration import Reconfigured
 
 CUT_OFF: type[Exception] = getattr(exceptions, "OutputTokenLimitExceeded", exceptions.IncompleteToolCall)
 """What pydantic-ai raises for a reply that its limit of tokens cut off; before 2.68 only for a tool's arguments."""
@@ -64,6 +65,7 @@ async def ask(
     drafts: ToolDrafts | None = None,
     surroundings: ToolSurroundings | None = None,
     tools: Sequence[Any] = (),
+    changed: Reconfigured | None = None,
     resumed: Deferred | None = None,
     answers: Mapping[str, Any] | None = None,
 ) -> AgentReply[Any] | Deferred:
@@ -82,6 +84,7 @@ async def ask(
         drafts: The drafts of its tool calls; None where they cannot change the context.
         surroundings: What its tool calls are given of the run, or None.
         tools: pydantic-ai tools that it has beside its own.
+        changed: What the run has changed of it, or None.
         resumed: What it waited for, where it goes on; what it used counts as used by this call.
         answers: The answers to that, by the ids of the tool calls.
 
@@ -90,6 +93,7 @@ async def ask(
         CallsDiffer: It asked for something else than the log has.
     """
     known = _resolved(agent, models)
+    other = {} if changed is None else _others(changed, models)
     before = None if resumed is None else history(resumed)
     used = RunUsage() if resumed is None or resumed.usage is None else counted(resumed.usage)
     try:
@@ -100,6 +104,7 @@ async def ask(
             deps=deps,
             usage=used,
             infer_name=False,
+            **other,
             metadata=metadata,
             toolsets=[FunctionToolset(list(tools), id="flujo")] if tools else None,
             capabilities=[
@@ -120,6 +125,22 @@ async def ask(
     if isinstance(result.output, DeferredToolRequests):
         return deferred(result.output, messages_json(result.all_messages()), usage_of(used))
     return AgentReply(result.output, usage_of(used))
+
+
+def _others(changed: Reconfigured, models: ModelSource) -> dict[str, Any]:
+    """What an agent is run with instead of, or beside, its own.
+
+    Raises:
+        ModelNotConfigured: Its other model cannot be had.
+    """
+    found: dict[str, Any] = {}
+    if changed.model is not None:
+        found["model"] = _model(changed.model, models)
+    if changed.instructions:
+        found["instructions"] = [*changed.instructions]
+    if changed.settings:
+        found["model_settings"] = {**changed.settings}
+    return found
 
 
 def _around_calls(
@@ -195,9 +216,18 @@ def _resolved(agent: AbstractAgent[Any, Any], models: ModelSource) -> dict[str, 
     name = agent.model
     if not isinstance(name, str) or agent.root_capability.has_resolve_model_id:
         return {}
+    return {name: _model(name, models)}
+
+
+def _model(name: str, models: ModelSource) -> Model:
+    """A model, by its name.
+
+    Raises:
+        ModelNotConfigured: There is none, or it cannot be had.
+    """
     try:
         model = models.find_model(name)
-        return {name: infer_model(name) if model is None else model}
+        return infer_model(name) if model is None else model
     except (UserError, ImportError) as error:
         raise ModelNotConfigured(_not_configured(name, error, models)) from error
 

@@ -286,7 +286,9 @@ class AskModelAgent:
         self._prompt = Call(action.prompt, sources) if isinstance(action.prompt, FunctionAction) else None
         self._deps = None if action.deps is None else Call(action.deps, sources)
         self._factory = None if action.factory is None else Call(action.factory, sources)
-        self.model = model_name(action.agent.model)
+        self._changed = action.changed
+        changed = None if action.changed is None else action.changed.model
+        self.model = model_name(action.agent.model) if changed is None else changed
         taken = {kind for one in action.tools for kind in one.injected}
         self._tools_take = bool(taken) or self._factory is not None
         self._tools_change = "context" in taken or (self._deps is not None and self._deps.needs_context)
@@ -324,6 +326,7 @@ class AskModelAgent:
             models=run.models,
             capabilities=self._capabilities,
             tools=self._added,
+            changed=self._changed,
             metadata={"flujo": about},
             on_piece=on_piece if turn.pieces is not None or turn.alive is not None else None,
             partial=self._partial,
@@ -357,7 +360,8 @@ class AskModelAgent:
         if not isinstance(agent, ModelAgent) or isinstance(agent, BuildsAgents):
             raise InvalidValue(f"its builder gave {type(agent).__name__!r}, and no pydantic-ai agent")
         if run.hooks.authorize is not None:
-            about = (run.journal.run_id, run.journal.tenant, run.pipeline, turn.address, model_name(agent.model))
+            model = model_name(agent.model) if self._changed is None else self._changed.model
+            about = (run.journal.run_id, run.journal.tenant, run.pipeline, turn.address, model or self.model)
             await run.hooks.authorize(turn.frame.watch, AuthorizationRequest("run_step", *about))
         if turn.calls is not None:
             made = digest(agent_of(agent))

@@ -112,7 +112,7 @@ class Execution:
             if self.plan.fallback is None or self.frame.is_over():
                 raise
             return await self._stand_in(self.plan.fallback, failure, looked_at)
-        if cache is not None and key is not None:
+        if cache is not None and key is not None and made.change is None:  # which an output from the cache has not
             await self._remember(cache, key, made, looked_at)
         return made
 
@@ -138,7 +138,8 @@ class Execution:
             try:
                 output = plan.checked(await plan.direct(self.value))
                 # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
-                return tuple.__new__(Yield, (output, output, NO_PATCH, looked_at, attempt, None, NULL, EMPTY, "node"))
+                whole = (output, output, NO_PATCH, looked_at, attempt, None, NULL, EMPTY, "node", None)
+                return tuple.__new__(Yield, whole)
             except PASSING:
                 raise
             except FAILING as error:
@@ -246,10 +247,12 @@ class Execution:
         try:
             if isinstance(output, Deferred):
                 raise self._deferred(output)
+            output, change = self.plan.split(output)
             if self.plan.validators:
                 output = self.plan.checked(output)
                 await self._validate(output, ChainMap(looked_at, state))
-            return self.made(output, looked_at, attempt, usage)
+            made = self.made(output, looked_at, attempt, usage)
+            return made if change is None else made._replace(change=change)
         except Asking as asking:
             asking.attempt, asking.usage = attempt, usage
             if before and asking.source == "tool":

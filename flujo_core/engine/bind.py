@@ -12,7 +12,7 @@ from flujo_core.hooks.host import Host
 from flujo_core.model.action import AgentAction, RegisteredAction
 from flujo_core.model.agent import ModelAgent, model_name
 from flujo_core.model.check import fits, type_name
-from flujo_core.model.flow import Node
+from flujo_core.model.flow import Node, everything
 from flujo_core.model.policy import Validator
 from flujo_core.model.step import Step, with_agent
 from flujo_core.model.tool import tool_names
@@ -40,13 +40,30 @@ def bound(node: Node[Any, Any], host: Host) -> Bound:
         ConfigurationError: A name is not registered.
         DefinitionError: What is registered does not go with its place, or a plugin's check finds something wrong.
     """
+    made = resolved(node, host)
+    wiring = wire(made, keeps_all=may_change(made))
+    check_by_plugins(made, host)
+    return Bound(made, wiring)
+
+
+def resolved(node: Node[Any, Any], host: Host) -> Node[Any, Any]:
+    """``node`` with registered steps, agents and validators in the places of their names.
+
+    Raises:
+        ConfigurationError: A name is not registered.
+        DefinitionError: What is registered does not go with its place.
+    """
     binder = _Binder(host)
     made = binder.resolved(node)
     for place, action, found in binder.declared:
         _check_declared(place, action, found)
-    wiring = wire(made)
-    _check(made, host)
-    return Bound(made, wiring)
+    return made
+
+
+def may_change(node: Node[Any, Any]) -> bool:
+    """Whether a step of a pipeline may change the pipeline behind it."""
+    leaves = (part for _, part in everything(node) if isinstance(part, Step))
+    return any(one.changes for leaf in leaves for one in leaf.signatures)
 
 
 class _Binder:
@@ -81,7 +98,8 @@ def _with_tools(step: Step[Any, Any], host: Host) -> Step[Any, Any]:
     action = step.action
     if not isinstance(action, AgentAction) or not isinstance(action.agent, ModelAgent):
         return step
-    if not (names := tool_names(action.agent)):
+    names = [*tool_names(action.agent), *(() if action.changed is None else action.changed.tools)]
+    if not names:
         return step
     try:
         added = tuple(host.tools.get(name).as_tool() for name in names)
@@ -120,7 +138,12 @@ def _check_declared(place: Step[Any, Any], action: RegisteredAction, found: Node
             )
 
 
-def _check(node: Node[Any, Any], host: Host) -> None:
+def check_by_plugins(node: Node[Any, Any], host: Host) -> None:
+    """Asks the checks that plugins have registered.
+
+    Raises:
+        DefinitionError: One finds something wrong.
+    """
     wrong = [finding for entry in host.checks.entries() for finding in _findings(node, host, entry.name, entry.origin)]
     if wrong:
         raise DefinitionError("; ".join(wrong))

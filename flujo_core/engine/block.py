@@ -160,6 +160,7 @@ class Block:
         keeps: Whether steps name its output.
         fallback: What runs when it has failed for good, or None.
         cache: Its cache, or None.
+        is_own: Whether it is of the pipeline, and was not put in by a run.
     """
 
     kind: ClassVar[NodeKind]
@@ -172,7 +173,9 @@ class Block:
         keeps: bool,
         fallback: Parts | None = None,
         cache: NodeCache | None = None,
+        is_own: bool = True,
     ) -> None:
+        self._is_own = is_own
         self.name = node.label
         self._static = static
         self._segment = encoded_name(node.label)
@@ -261,7 +264,7 @@ class Block:
         event = decode(outcome)
         assert isinstance(event, NodeCompleted)
         if event.source == "cache":
-            migrate = run.migrations.of(self._static, outcome.sequence)
+            migrate = run.migrations.of(self._static, outcome.sequence) if self._is_own else None
             output = output_later(outcome.run_id, outcome, self._gives, migrate)
         elif event.source == "fallback" and self._fallback is not None:
             run.edge.seal_before(address, past.attempt + 1)

@@ -8,7 +8,7 @@ from typing import Any
 from flujo_core.engine.again import failure_of, output_later, recorded_patch
 from flujo_core.engine.attempt import Execution, thread_ended
 from flujo_core.engine.failure import FAILING, PASSING, failed, told
-from flujo_core.engine.frame import Frame
+from flujo_core.engine.frame import Changed, Frame
 from flujo_core.engine.hooked import hooked
 from flujo_core.engine.journal import NULL, Journal, now
 from flujo_core.engine.later import given
@@ -30,14 +30,16 @@ class Leaf:
         plan: What can be worked out of it before.
         static: Its address as ``walk`` gives it.
         keeps: Whether other steps name its output.
+        is_own: Whether it is of the pipeline, and was not put in by a run.
     """
 
-    __slots__ = ("_direct", "_segment", "_static", "keeps", "plan")
+    __slots__ = ("_direct", "_is_own", "_segment", "keeps", "plan", "static")
 
-    def __init__(self, plan: Plan, static: str = "", *, keeps: bool) -> None:
+    def __init__(self, plan: Plan, static: str = "", *, keeps: bool, is_own: bool = True) -> None:
         self.plan = plan
-        self._static = static
+        self.static = static
         self.keeps = keeps
+        self._is_own = is_own
         self._direct = plan.direct
         self._segment = plan.segment
 
@@ -114,13 +116,27 @@ class Leaf:
             publish(journal, address, asking, work.started)
             await journal.flush(surely=True)
             raise Paused from None
+        if made.change is None:
+            self.commit(work.frame, address, made, work.started)
+            return made.restored
+        from flujo_core.engine.change import decided  # noqa: PLC0415 - few runs change their pipeline
+
+        decision = await decided(work, self.static, made.change)
         self.commit(work.frame, address, made, work.started)
+        decision.record(journal, address, made.attempt)
+        if decision.rest is not None:
+            raise Changed(decision.rest, made.restored)
         return made.restored
 
     async def _again(self, frame: Frame, address: str, value: Any, known: StepPast) -> Any:
         """Goes on where the step was when the run was left."""
         if known.outcome is not None:
-            return self.recorded(frame, known.outcome)
+            output = self.recorded(frame, known.outcome)
+            if known.change is not None:
+                from flujo_core.engine.change import remade  # noqa: PLC0415 - few runs change their pipeline
+
+                raise Changed(remade(frame, address, self.static, known.change), output)
+            return output
         value = given(value)
         again = await resumed(frame.run, address, known)
         await thread_ended(frame, address)
@@ -149,7 +165,7 @@ class Leaf:
         patch = recorded_patch(record.run_id, record, run.context_type)
         if patch:
             apply(frame.state, patch)
-        migrate = run.migrations.of(self._static, record.sequence)
+        migrate = run.migrations.of(self.static, record.sequence) if self._is_own else None
         output = output_later(record.run_id, record, self.plan.gives, migrate)
         if self.keeps:
             frame.keep(self.plan.name, output)

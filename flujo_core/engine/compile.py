@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flujo_core.backend.protocol import Backend
@@ -16,6 +16,7 @@ from flujo_core.engine.segment import Segment
 from flujo_core.engine.sequence import BranchBlock, LoopBlock, PipelineBlock
 from flujo_core.errors import DefinitionError
 from flujo_core.model.branch import Branch
+from flujo_core.model.contexts import is_below
 from flujo_core.model.flow import FALLBACK, Node, Pipeline, join, parts_of, streams_of
 from flujo_core.model.inputs import RUN_INPUT
 from flujo_core.model.loop import Loop
@@ -49,9 +50,19 @@ def compiled(whole: Node[Any, Any], wiring: Wiring, prepare: Prepare, backend_of
 
 
 class Compiler:
-    """Makes the parts of one pipeline."""
+    """Makes the parts of one pipeline.
 
-    def __init__(self, wiring: Wiring, prepare: Prepare, backend_of: BackendOf) -> None:
+    Args:
+        wiring: Where its named inputs come from.
+        prepare: Gives each step what plugins have for it.
+        backend_of: Gives each step the backend that it runs on.
+        strangers: The addresses of nodes that a run has put in: of their outputs the pipeline knows no earlier version.
+    """
+
+    def __init__(
+        self, wiring: Wiring, prepare: Prepare, backend_of: BackendOf, strangers: Collection[str] = ()
+    ) -> None:
+        self._strangers = strangers
         self._wiring = wiring
         self._backend_of = backend_of
         self._prepare = prepare
@@ -74,8 +85,14 @@ class Compiler:
             sources = self._wiring.sources.get(address, {})
             backend = self._backend_of(prepared, address)
             plan = Plan(prepared, sources, stand_in, self._cache(prepared, address), backend)
-            return Leaf(plan, address, keeps=keeps)
-        return self._block(node, address, {"keeps": keeps, "fallback": stand_in, "cache": self._cache(node, address)})
+            return Leaf(plan, address, keeps=keeps, is_own=self._is_own(address))
+        cache = self._cache(node, address)
+        more = {"keeps": keeps, "fallback": stand_in, "cache": cache, "is_own": self._is_own(address)}
+        return self._block(node, address, more)
+
+    def _is_own(self, address: str) -> bool:
+        """Whether a node is of the pipeline, and was not put in by a run."""
+        return not any(address == one or is_below(address, one) for one in self._strangers)
 
     def _block(self, node: Node[Any, Any], address: str, more: dict[str, Any]) -> Block:
         bodies = {scope.segment: self.parts(scope.body, address + scope.segment) for scope in node.scopes}

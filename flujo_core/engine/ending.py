@@ -125,7 +125,7 @@ def result_of(run: LiveRun, ending: Ending) -> PipelineResult[Any, Any]:
 def story(run: LiveRun) -> Sequence[RunEvent]:
     """All events of a run, those too from before it was resumed."""
     journal = run.journal
-    return Story(journal.earlier, journal.events, run.program.gives_of) if journal.earlier else journal.events
+    return Story(journal.earlier, journal.events, run.program) if journal.earlier else journal.events
 
 
 def stored_result(program: Program, records: Sequence[Record], *, running: bool = False) -> PipelineResult[Any, Any]:
@@ -139,7 +139,7 @@ def stored_result(program: Program, records: Sequence[Record], *, running: bool 
     Raises:
         RunFailed: It failed, was refused or was cancelled.
     """
-    events = Story(records, (), program.gives_of)
+    events = Story(records, (), program)
     folded, kind = fold(map(decode, records)), program.context_type
     try:
         state = state_of(kind.model_validate_json(to_json(folded.context), by_alias=False, by_name=True))

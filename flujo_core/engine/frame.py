@@ -22,6 +22,8 @@ from flujo_core.model.wiring import Source
 from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
+    from flujo_core.engine.design import Design
+    from flujo_core.engine.shape import Shape
     from flujo_core.model.context import PipelineContext
 
 MISSING: Any = object()
@@ -49,6 +51,7 @@ class Run(Protocol):
         edge: What is recorded of a resumed run, and where its parts wait for each other; None in a run that begins.
         former: The addresses that steps had when they first began, by those that they have now, if others.
         migrations: What turns recorded outputs into ones of the present versions.
+        shape: How its steps have changed its pipeline; None: not at all.
     """
 
     journal: Journal
@@ -68,6 +71,12 @@ class Run(Protocol):
     edge: Edge | None
     former: dict[str, str]
     migrations: Migrations
+    shape: Shape | None
+
+    @property
+    def design(self) -> Design | None:
+        """What its pipeline is made of, to make parts of it anew; None where it cannot be changed."""
+        ...
 
 
 class Closing(Protocol):
@@ -194,11 +203,30 @@ class Part(Protocol):
         ...
 
 
+class Changed(Exception):
+    """Raised by a part that has run, where other parts follow it now than those of its scope.
+
+    Args:
+        rest: What follows it.
+        output: What it gave.
+    """
+
+    def __init__(self, rest: Parts, output: Any) -> None:
+        super().__init__()
+        self.rest = rest
+        self.output = output
+
+
 async def run_all(parts: Iterable[Part], frame: Frame, value: Any) -> Any:
     """Runs the parts of a scope one after the other, each with the output of the one before."""
-    for part in parts:
-        value = await part.run(frame, value)
-    return value
+    while True:
+        try:
+            for part in parts:
+                value = await part.run(frame, value)
+        except Changed as changed:
+            parts, value = changed.rest, changed.output
+        else:
+            return value
 
 
 def changed_fields(state: State, base: State) -> State:

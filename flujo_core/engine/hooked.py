@@ -76,6 +76,10 @@ async def behind_question(work: Execution, call: StepCall) -> Yield:
         return await _from_pre(work, call, _place(work.run.hooks.pre_plugins, behind), answer, looked_at)
     output = _restored(work, state["output"], work.plan.gives)
     made = work.remade(output, looked_at, state["attempt"], behind.asked.usage, state["source"])
+    if "change" in state:
+        from flujo_core.model.mutation import Asked  # noqa: PLC0415 - few steps change the pipeline
+
+        made = made._replace(change=Asked.from_json(state["change"]))
     return await _posted(work, call, made, _place(work.run.hooks.post_plugins, behind), answer)
 
 
@@ -125,11 +129,17 @@ async def _posted(work: Execution, call: StepCall, made: Yield, first: int, answ
     changed = NOTHING if drafting[2] is None else take(drafting)
     if isinstance(after, Gate):
         if after.value is not result or changed:
-            made = work.remade(after.value.output, made.touched | changed, made.attempt, made.usage, made.source)
+            made = _other(work, made, after.value.output, changed)
         raise _gate(work, "post", after, made.touched, made)
     if after is result and not changed:
         return made
-    return work.remade(after.output, made.touched | changed, made.attempt, made.usage, made.source)
+    return _other(work, made, after.output, changed)
+
+
+def _other(work: Execution, made: Yield, output: Any, changed: State) -> Yield:
+    """The same with another output, and with what a hook has changed in the context."""
+    other = work.remade(output, made.touched | changed, made.attempt, made.usage, made.source)
+    return other._replace(change=made.change)
 
 
 def _gate(work: Execution, source: QuestionKind, gate: Gate, looked_at: State, made: Yield | None = None) -> Asking:
@@ -148,6 +158,8 @@ def _gate(work: Execution, source: QuestionKind, gate: Gate, looked_at: State, m
         asking.usage = made.usage
         asking.state = {"attempt": made.attempt, "source": made.source}
         asking.state["output"] = _kept(work, made.output, work.plan.gives)
+        if made.change is not None:
+            asking.state["change"] = made.change.to_json()
     return work.asking(asking, looked_at)
 
 
@@ -245,7 +257,8 @@ class Guarded:
         result, made = found
         if answer is result and not changed:
             return made._replace(usage=self._used())
-        return self._work.remade(answer.output, made.touched | changed, made.attempt, self._used())
+        other = self._work.remade(answer.output, made.touched | changed, made.attempt, self._used())
+        return other._replace(change=made.change)
 
     def _used(self) -> Usage | None:
         """What agents used in the tries that succeeded; that of a failed one is recorded with its failure."""

@@ -17,7 +17,8 @@ from flujo_core.model.draft import State, draft
 from flujo_core.model.outcome import Stop
 
 if TYPE_CHECKING:
-    pass
+    from flujo_core.engine.design import Design
+    from flujo_core.engine.shape import Shape
 
 
 UNWATCHED = Watch(None, 0)
@@ -29,7 +30,8 @@ class LiveRun:
 
     __slots__ = (
         "bare", "cache", "cancelled", "context_type", "edge", "former", "hooked", "hooks", "input", "journal",
-        "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "start", "state", "streams_text",
+        "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "shape", "start",
+        "state", "streams_text",
         "threads", "watch", "watched",
     )  # fmt: skip
 
@@ -54,8 +56,14 @@ class LiveRun:
         self.migrations = NO_MIGRATIONS
         self.cancelled = False
         self.program = program
+        self.shape: Shape | None = None
         self.max_recoveries = program.recovery.most
         self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.on_runs else UNWATCHED
+
+    @property
+    def design(self) -> Design | None:
+        """What its pipeline is made of, to make parts of it anew; None where it cannot be changed."""
+        return self.program.design
 
     def begin(self, start: RunStart) -> None:
         """Takes the start in as the plugins left it; what they see of its context from now on is a copy.
@@ -89,4 +97,5 @@ class LiveRun:
         """Goes back to its start, with its past beside it."""
         self.state = state
         self.edge = Edge(past)
+        self.shape = None
         self.former = {}

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from flujo_core.errors import IncompatiblePipeline
 from flujo_core.model.contexts import attempt_path, is_below
 from flujo_core.model.event import (
+    AgentReconfigured,
     AttemptFailed,
     BranchDecided,
     CallCompleted,
@@ -24,6 +25,7 @@ from flujo_core.model.event import (
     NodeFailed,
     NodeKind,
     NodeStarted,
+    PipelineMutated,
     QuestionAnswered,
     QuestionAsked,
     QuestionLapsed,
@@ -60,10 +62,13 @@ class StepPast:
         outcome: Its commit, or its failure for good, or None.
         questions: What it asked, and what came of that, by address, in order.
         calls: What its agent's calls gave in the last attempt.
+        change: How it has changed the pipeline behind it, or None.
         started: When it first began, in seconds since the epoch.
     """
 
-    __slots__ = ("address", "attempt", "calls", "deaths", "failed", "outcome", "questions", "since", "started")
+    __slots__ = (
+        "address", "attempt", "calls", "change", "deaths", "failed", "outcome", "questions", "since", "started",
+    )  # fmt: skip
 
     def __init__(self, address: str, at: float) -> None:
         self.address = address
@@ -74,6 +79,7 @@ class StepPast:
         self.outcome: Record | None = None
         self.questions: dict[str, QuestionPast] = {}
         self.calls: dict[str, Record] = {}
+        self.change: PipelineMutated | AgentReconfigured | None = None
         self.started = at
 
     def begin(self, attempt: int) -> None:
@@ -236,6 +242,8 @@ class Past:
                 self._part(record).failed = event
             case CallCompleted():
                 self._step(record).call(event, record)
+            case PipelineMutated() | AgentReconfigured():
+                self._step(record).change = event
             case QuestionAsked():
                 self._asked[event.sequence] = self._step(record).ask(event, record)
             case QuestionAnswered():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pydantic import ValidationError
 
@@ -15,21 +15,23 @@ from flujo_core.engine.frame import Parts
 from flujo_core.engine.journal import EMPTY, NULL
 from flujo_core.engine.question import Asking
 from flujo_core.engine.remote import CallElsewhere
-from flujo_core.errors import (
-    InvalidValue,
-)
+from flujo_core.errors import InvalidValue
+from flujo_core.model.action import AgentAction
 from flujo_core.model.agent import Usage
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import State
 from flujo_core.model.event import OutputSource
 from flujo_core.model.flow import encoded_name
 from flujo_core.model.inputs import From
-from flujo_core.model.outcome import PauseForHumanInput, Stop
+from flujo_core.model.outcome import CHANGES, Outcome, PauseForHumanInput, Reconfigure, Stop
 from flujo_core.model.patch import Patch
 from flujo_core.model.question import check_response
 from flujo_core.model.step import Step
 from flujo_core.model.value import adapter, flaws
 from flujo_core.model.wiring import Source
+
+if TYPE_CHECKING:
+    from flujo_core.model.mutation import Asked
 
 
 class Yield(NamedTuple):
@@ -45,6 +47,7 @@ class Yield(NamedTuple):
         value: The output as bytes, where there is a store.
         state: The patch as bytes, where there is a store.
         source: What the output is of.
+        change: What it asks to be changed behind it, or None.
     """
 
     output: Any
@@ -56,6 +59,7 @@ class Yield(NamedTuple):
     value: bytes = NULL
     state: bytes = EMPTY
     source: OutputSource = "node"
+    change: Asked | None = None
 
 
 class Plan:
@@ -70,8 +74,8 @@ class Plan:
     """
 
     __slots__ = (
-        "action", "cache", "direct", "fallback", "gives", "gives_item", "item", "limits", "model", "name", "retry",
-        "segment", "takes", "takes_item", "validate", "validators",
+        "action", "asks", "cache", "changes", "direct", "fallback", "gives", "gives_item", "item", "limits", "model",
+        "name", "retry", "segment", "takes", "takes_item", "validate", "validators",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +93,9 @@ class Plan:
         self.item = step.item
         self.gives_item = step.item == step.gives  # of text, and of what an agent makes: the whole is a piece
         self.takes_item = step.takes_item
-        is_plain = not step.policies.guards and not step.policies.validators
+        self.changes = any(one.changes for one in step.signatures)
+        self.asks = isinstance(step.action, AgentAction)
+        is_plain = not step.policies.guards and not step.policies.validators and not self.changes
         self.direct = direct_call(step) if is_plain and backend is None else None
         self.retry = step.policies.retry
         self.limits = step.policies.limits
@@ -108,13 +114,33 @@ class Plan:
             Asking: It is a question.
             InvalidValue: It does not fit.
         """
-        if isinstance(output, Stop):
-            raise Stopped(output)
-        if isinstance(output, PauseForHumanInput):
-            check_response(output.response_model, self.gives, f"step '{self.name}'")
-            raise Asking("step", {"": output})
+        if isinstance(output, Outcome):
+            self._leave(output)
         try:
             return self.validate(output)
         except ValidationError as error:
             found = flaws(error, self.gives)
             raise InvalidValue(f"its output is not a '{type_name(self.gives)}': {found}") from None
+
+    def _leave(self, outcome: Outcome) -> NoReturn:
+        """Raises what an outcome stands for."""
+        if isinstance(outcome, Stop):
+            raise Stopped(outcome)
+        if isinstance(outcome, PauseForHumanInput):
+            check_response(outcome.response_model, self.gives, f"step '{self.name}'")
+            raise Asking("step", {"": outcome})
+        kind = type(outcome).__name__
+        raise InvalidValue(
+            f"it gives a '{kind}', which only a function that declares it may: write"
+            f" '-> {type_name(self.gives)} | {kind}[{type_name(self.gives)}]'"
+        )
+
+    def split(self, output: Any) -> tuple[Any, Asked | None]:
+        """An output, and what it asks to be changed, if it may ask for that: an agent may always have another one
+        reconfigured."""
+        may = (self.changes and isinstance(output, CHANGES)) or (self.asks and isinstance(output, Reconfigure))
+        if not may:
+            return output, None
+        from flujo_core.model.mutation import asked  # noqa: PLC0415 - few steps change the pipeline
+
+        return output.output, asked(output)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import to_json
 
+from flujo_core.engine.finder import Finder, finder
 from flujo_core.engine.program import Program
 from flujo_core.errors import SealBroken, StaleState, StateError, StoreError, UnknownRun
 from flujo_core.model.event import (
@@ -53,7 +54,8 @@ def portable(program: Program, key: SealKey | None, *, is_kept: bool) -> TakeAlo
         from flujo_core.model.state import PipelineState  # noqa: PLC0415 - dear to import
 
         last = events[-1].sequence if events else earlier[-1].sequence
-        records = () if is_kept else (*earlier, *(_record(program, one) for one in events))
+        nodes = finder(program, earlier, events)
+        records = () if is_kept else (*earlier, *(_record(program, one, nodes) for one in events))
         rows = tuple((*one[2:7], one.payload.decode(), *one[8:]) for one in records)
         return sealed(PipelineState(run_id=run_id, tenant=tenant, sequence=last, records=rows), key)
 
@@ -127,7 +129,7 @@ def _seal(state: PipelineState, key: bytes) -> str:
     return hmac.new(key, to_json(state.model_dump(exclude={"seal"})), hashlib.sha256).hexdigest()
 
 
-def _record(program: Program, event: RunEvent) -> Record:
+def _record(program: Program, event: RunEvent, nodes: Finder) -> Record:
     """The record of an event of a run without a store.
 
     Raises:
@@ -142,11 +144,11 @@ def _record(program: Program, event: RunEvent) -> Record:
             return encode(event, value, encoded(context, program.context_type, "the context")[0])
         case StepCompleted() | NodeCompleted():
             kept = isinstance(event, StepCompleted) or event.source == "cache"
-            hint = program.gives_of(event.address) if kept else None
+            hint = nodes(event.address).gives if kept else None
             value = encoded(event.output, hint, f"what '{event.address}' gave")[0] if kept else b"null"
             return encode(event, value, patches.encoded(event.patch)[0])
         case ItemTaken():
-            node = program.node_of(event.address)
+            node = nodes(event.address)
             hint = node.item if isinstance(node, Map) else Any
             return encode(event, encoded(event.item, hint, f"an item of '{event.address}'")[0])
         case QuestionAsked():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,7 @@ from flujo_core.model.value import adapter, concrete, flaws
 from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
+    from flujo_core.engine.design import Design
     from flujo_core.model.context import PipelineContext
 
 
@@ -74,6 +75,7 @@ class Program:
         keeps_input: Whether a step names the input of the run.
         beginning: What is kept with a run, to be compared when it is resumed.
         recovery: How runs are gone on with that were left.
+        design: Gives what it is made of, so that parts of it can be made anew in a run; None: it cannot be changed.
 
     Attributes:
         label: The pipeline's name.
@@ -96,7 +98,9 @@ class Program:
         keeps_input: bool = False,
         beginning: Beginning,
         recovery: Recovery = Recovery(),  # noqa: B008 - it cannot change
+        design: Callable[[], Design] | None = None,
     ) -> None:
+        self._design = design
         self.recovery = recovery
         self._beginning = beginning
         self.pipeline = pipeline
@@ -115,6 +119,11 @@ class Program:
         self.validate = adapter(self.takes).validator.validate_python
 
     @cached_property
+    def design(self) -> Design | None:
+        """What it is made of; None where it cannot be changed."""
+        return None if self._design is None else self._design()
+
+    @cached_property
     def nodes(self) -> dict[str, Node[Any, Any]]:
         """Its nodes, by their addresses as ``walk`` gives them."""
         return dict(everything(self.pipeline))
@@ -131,14 +140,6 @@ class Program:
             if re.fullmatch(pattern_of(static), address):
                 return node
         raise LookupError(address)
-
-    def gives_of(self, address: str) -> Any:
-        """The output type of a node, by its address in a run.
-
-        Raises:
-            LookupError: There is no such node.
-        """
-        return self.node_of(address).gives
 
     @property
     def origin(self) -> Origin:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flujo_core.engine.ending import stored_result
+from flujo_core.engine.finder import Made, changes_in, finder
 from flujo_core.engine.inbox import Said, check_ballot, chosen, post_answer, post_cancel, post_token, take_in
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.lease import acquired, keeper
@@ -24,7 +25,8 @@ from flujo_core.hooks.watchdog import Watch
 from flujo_core.log import warning
 from flujo_core.model.agent import ToolApproval
 from flujo_core.model.compatibility import Comparison, compare
-from flujo_core.model.event import NO_ORIGIN, QuestionAsked, RunEvent, RunResumed
+from flujo_core.model.difference import Difference
+from flujo_core.model.event import NO_ORIGIN, Origin, QuestionAsked, RunEvent, RunResumed
 from flujo_core.model.manifest import Manifest
 from flujo_core.model.question import Question, response_name, validated_answer
 from flujo_core.model.result import PipelineResult, RunFailed, question_of
@@ -193,14 +195,25 @@ class Resumption:
             f"plugin '{name}' was required when the run began, and is not required now; install and require it"
             for name in missing
         )
-        if not origin.manifest or origin.manifest == program.origin.manifest:
+        changes = changes_in(records)
+        if not origin.manifest or (origin.manifest == program.origin.manifest and not changes):
             found = Comparison()
         else:
-            old, new = Manifest.from_json(origin.manifest), Manifest.from_json(program.origin.manifest)
-            found = compare(
-                old, new, fold(map(decode, records)), refuse_body_changes=program.recovery.refuses_body_changes
-            )
+            found = self._compared(records, origin, changes)
         return found._replace(differences=(*found.differences, *lost)) if lost else found  # type: ignore[arg-type]
+
+    def _compared(self, records: Sequence[Record], origin: Origin, changes: Sequence[Made]) -> Comparison:
+        program, changed = self._program, {}
+        if changes:
+            from flujo_core.engine.shape import facts_of  # noqa: PLC0415 - few runs change their pipeline
+
+            try:
+                changed = facts_of(program, changes)
+            except IncompatiblePipeline as error:
+                return Comparison(tuple(Difference("", one) for one in error.differences))
+        old, new = Manifest.from_json(origin.manifest), Manifest.from_json(program.origin.manifest)
+        refuses = program.recovery.refuses_body_changes
+        return compare(old, new, fold(map(decode, records)), changed, refuse_body_changes=refuses)
 
     async def events(self, after: int) -> Sequence[RunEvent]:
         """The run's events after one.
@@ -208,7 +221,7 @@ class Resumption:
         Raises:
             UnknownRun: There is no such run.
         """
-        return list(Story(await self.records(), (), self._program.gives_of))[after:]
+        return list(Story(await self.records(), (), self._program))[after:]
 
     async def would_meet(self) -> Comparison:
         """What the run would meet in this program if it went on."""
@@ -301,7 +314,7 @@ class Resumption:
     def _hint(self, asked: QuestionAsked) -> Any:
         """The type of an answer."""
         if asked.source == "step":
-            return answer_type(self._run_id, self._program.gives_of(asked.address), asked)
+            return answer_type(self._run_id, finder(self._program, self._read)(asked.address).gives, asked)
         if asked.source == "tool":
             approval = bool | ToolApproval
             return approval if asked.response == response_name(approval) else Any

@@ -21,7 +21,7 @@ from flujo_core.engine.ending import (
     result_of,
     stored_result,
 )
-from flujo_core.engine.frame import Frame, owned, run_all
+from flujo_core.engine.frame import Changed, Frame, owned, run_all
 from flujo_core.engine.inbox import take_in
 from flujo_core.engine.journal import NULL, Journal, now
 from flujo_core.engine.later import given
@@ -126,8 +126,11 @@ async def _interpreted(program: Program, run: LiveRun, value: Any) -> Ending:
             if program.hooks.around_run is not None:
                 return await _around(program, run, program.hooks.around_run, value)
             frame = root(program, run, value)
-            for part in program.parts:  # and not 'run_all': a coroutine less in every run that waits
-                value = await part.run(frame, value)
+            try:
+                for part in program.parts:  # and not 'run_all': a coroutine less in every run that waits
+                    value = await part.run(frame, value)
+            except Changed as changed:
+                value = await run_all(changed.rest, frame, changed.output)
             if run.edge is not None:
                 run.edge.check()
             return Ending("completed", given(value))

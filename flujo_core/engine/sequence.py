@@ -7,7 +7,7 @@ from typing import Any
 
 from flujo_core.engine.block import Attempt, Block, Join
 from flujo_core.engine.decide import decide
-from flujo_core.engine.frame import Frame, Parts, owned, run_all
+from flujo_core.engine.frame import Changed, Frame, Parts, owned, run_all
 from flujo_core.engine.journal import now
 from flujo_core.errors import LoopExhausted, NoCase
 from flujo_core.model.branch import DEFAULT, Branch, case_segment
@@ -125,8 +125,11 @@ class BranchBlock(Block):
         case = self._decided(attempt, value) if past is None or past.case is None else past.case
         scope = f"[{case}]"
         frame = around.within(attempt.path + scope)
-        for part in self._bodies[case]:  # and not 'run_all', which a run through one branch would feel
-            value = await part.run(frame, value)
+        try:
+            for part in self._bodies[case]:  # and not 'run_all', which a run through one branch would feel
+                value = await part.run(frame, value)
+        except Changed as changed:
+            value = await run_all(changed.rest, frame, changed.output)
         if scope in self._entered:
             around.enter(self.name + scope, frame)
         return Join(value)

@@ -46,7 +46,7 @@ class AgentInfo(NamedTuple):
     model: str | None
 
 
-AuthorizedAction: TypeAlias = Literal["start_run", "run_step", "answer"]
+AuthorizedAction: TypeAlias = Literal["start_run", "run_step", "answer", "mutate", "reconfigure"]
 """What a plugin may be asked to authorize."""
 
 

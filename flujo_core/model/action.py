@@ -13,7 +13,8 @@ from flujo_core.model.agent import AgentProtocol, BuildsAgents, ModelAgent, Type
 from flujo_core.model.check import bare, fits, type_name
 from flujo_core.model.inputs import From
 from flujo_core.model.outcome import OnExpiry, PauseForHumanInput
-from flujo_core.model.signature import Signature, read_signature
+from flujo_core.model.reconfiguration import Reconfigured
+from flujo_core.model.signature import Signature, read_signature, without_outcomes
 from flujo_core.model.slotted import frozen
 from flujo_core.model.template import NOTHING, Template, parse
 from flujo_core.model.tool import signatures_of, tool_signatures
@@ -78,6 +79,7 @@ class AgentAction:
         source: What a spec says of the agent, where it is from one: an import path, or the agent's own spec. None: it
             is not, or its name is all that it says.
         added: pydantic-ai tools that the agent has by their registered names, made by ``FlujoTool``.
+        changed: What the run has changed of the agent, or None.
     """
 
     agent: Any
@@ -90,6 +92,7 @@ class AgentAction:
     factory: FunctionAction | None = None
     source: str | Mapping[str, Any] | None = None
     added: tuple[Any, ...] = ()
+    changed: Reconfigured | None = None
 
     @property
     def parts(self) -> Sequence[FunctionAction]:
@@ -230,7 +233,7 @@ def protocol_action(name: str, agent: Any, extra: Any, scope: Mapping[str, Any])
         return AgentAction(agent, agent.takes, agent.gives, None, None)
     hints = read_signature(agent.run, name, scope)
     reply = get_args(hints.gives)
-    return AgentAction(agent, hints.takes, reply[0] if reply else Any, None, None)
+    return AgentAction(agent, hints.takes, without_outcomes(reply[0]) if reply else Any, None, None)
 
 
 def _prompt(name: str, prompt: Any, input: Any, scope: Mapping[str, Any]) -> Template | FunctionAction | None:

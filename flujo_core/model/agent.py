@@ -22,7 +22,7 @@ from typing_extensions import TypeVar
 
 from flujo_core.model.check import union
 from flujo_core.model.patch import Patch
-from flujo_core.model.signature import RunInfo
+from flujo_core.model.signature import RunInfo, without_outcomes
 from flujo_core.model.slotted import NamedTuple
 
 In = TypeVar("In", contravariant=True)
@@ -300,7 +300,7 @@ def output_type(declared: Any) -> Any:
     if isinstance(declared, Sequence):
         return union(output_type(one) for one in declared if not _is_deferral(one))
     if callable(declared) and hasattr(declared, "__code__"):
-        return get_type_hints(declared).get("return", Any)
+        return without_outcomes(get_type_hints(declared).get("return", Any))
     return declared
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import TypeAlias
 
 from flujo_core.model import difference
 from flujo_core.model.contexts import attempt_path, outwards
@@ -41,7 +42,15 @@ class Comparison(NamedTuple):
     migrated: Mapping[str, str] = {}
 
 
-def compare(old: Manifest, new: Manifest, state: RunState, *, refuse_body_changes: bool = False) -> Comparison:
+Changed: TypeAlias = Mapping[str, tuple[tuple[Facts, ...], tuple[Facts, ...]]]
+"""What the nodes of the scopes that the run has changed were then, and what they are now, by the scopes' paths."""
+
+UNCHANGED: Changed = {}
+
+
+def compare(
+    old: Manifest, new: Manifest, state: RunState, changed: Changed = UNCHANGED, *, refuse_body_changes: bool = False
+) -> Comparison:
     """Compares the code that a run was begun, or last resumed, with to the code that it is to go on with.
 
     That a recorded output fits the type that it is declared with now is not looked at: whoever reads it sees.
@@ -50,13 +59,17 @@ def compare(old: Manifest, new: Manifest, state: RunState, *, refuse_body_change
         old: What the nodes were.
         new: What they are.
         state: The run, which has not ended, or has failed.
+        changed: The scopes that it has changed.
         refuse_body_changes: Whether a changed body of an open node stands against going on.
     """
-    if old.to_json() == new.to_json():  # in which the order of branches counts, and in equality it does not
+    if (
+        old.to_json() == new.to_json() and not changed
+    ):  # in which the order of branches counts, and in equality it does not
         return Comparison()
-    comparer = _Comparer(state, old.python == new.python, refuse_body_changes)
+    comparer = _Comparer(state, changed, old.python == new.python, refuse_body_changes)
     comparer.note_names(old.nodes, new.nodes, "", "")
     comparer.compare_scope(_Place("", ""), old.nodes, new.nodes)
+    comparer.compare_changed()
     return comparer.comparison()
 
 
@@ -86,12 +99,14 @@ class _Comparer:
 
     Args:
         state: The run.
+        changed: The scopes that it has changed.
         knows_bodies: Whether the digests of bodies can be compared.
         refuses: Whether a changed body stands against going on.
     """
 
-    def __init__(self, state: RunState, knows_bodies: bool, refuses: bool) -> None:
+    def __init__(self, state: RunState, changed: Changed, knows_bodies: bool, refuses: bool) -> None:
         self._state = state
+        self._changed = dict(changed)
         self._knows_bodies = knows_bodies
         self._refuses = refuses
         self._entered = {outwards(address) for table in (state.steps, state.nodes) for address in table}
@@ -121,6 +136,7 @@ class _Comparer:
 
     def compare_scope(self, place: _Place, old: Nodes, new: Nodes) -> None:
         """Compares a scope: what has begun in it must stand where it stood; what follows is free until it has ended."""
+        old, new = self._changed.pop(place.path, (old, new))
         begun = [one for one in old if self._has_begun(address_in(place.path, one))]
         if place.ended:
             self._compare_order(old, new, place.static, len(old), difference.ended(place.ended), whole=True)
@@ -130,6 +146,11 @@ class _Comparer:
             if one in begun:
                 at = place._replace(path=address_in(place.path, one), static=address_in(place.static, one), ended="")
                 self._compare_node(at, one, other)
+
+    def compare_changed(self) -> None:
+        """Compares the changed scopes that were not come to: they are in what is compared as a whole."""
+        for path, (old, new) in self._changed.items():
+            self._compare_whole(old, new, path, path)
 
     def _has_begun(self, address: str) -> bool:
         return address in self._state.steps or address in self._state.nodes

@@ -33,6 +33,8 @@ def check_step_crosses(step: Step[Any, Any], address: str) -> None:
         raise DefinitionError(f"{what}, and streams, which only steps that run here can; leave 'backend' out")
     if step.action.signature.resources is not None:
         raise DefinitionError(f"{what}, and takes resources, which only this process has; let it make what it needs")
+    if step.action.signature.changes:
+        raise DefinitionError(f"{what}, and may change the pipeline, which is here; leave 'backend' out")
     function = step.action.function
     if not isinstance(function, FunctionType):
         raise DefinitionError(f"{what}, and is {type(function).__name__!r}; make it of a function of a module")

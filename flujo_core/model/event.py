@@ -29,6 +29,16 @@ NodeKind: TypeAlias = Literal["pipeline", "parallel", "map", "loop", "branch"]
 """What kind of node it is that others run in."""
 
 
+ChangeKind: TypeAlias = Literal["mutation", "reconfiguration"]
+"""What kind of change a step asks for."""
+
+RefusalReason: TypeAlias = Literal[
+    "unknown", "past", "reused", "types", "import_path", "spec", "limit", "vetoed", "not_allowed", "alone"
+]
+"""Why a change was refused: it names what is not there; what has been reached already; what was taken away before; it
+does not fit what is around it; it names an import path; it cannot be read; there were as many as there may be; a plugin
+has said no; the target does not allow it; the step runs alone, with nothing behind it to change."""
+
 NOTHING: Mapping[str, str] = {}
 
 
@@ -459,6 +469,57 @@ class SegmentRestarted(RunEvent):
     steps: tuple[str, ...]
 
 
+class PipelineMutated(RunEvent):
+    """A step has changed what comes after it in its scope; the event's address is that step's.
+
+    Attributes:
+        attempt: The number of the step's attempt.
+        change: What it asked for, as JSON: ``insert_after``, ``replace`` and ``remove``, with specs of the nodes.
+        manifest: What the nodes of the scope are from here on (``manifest.py``), as JSON.
+        fingerprint: A digest of that: the same where nothing differs.
+    """
+
+    kind = "pipeline_mutated"
+    attempt: int
+    change: str
+    manifest: str
+    fingerprint: str
+
+
+class AgentReconfigured(RunEvent):
+    """A step has changed the agent of a later step of its scope; the event's address is that of the one that asked.
+
+    Attributes:
+        attempt: The number of the step's attempt.
+        change: What it asked for, as JSON: ``target``, ``model``, ``instructions``, ``settings`` and ``tools``.
+        manifest: What the nodes of the scope are from here on (``manifest.py``), as JSON.
+        fingerprint: A digest of that: the same where nothing differs.
+    """
+
+    kind = "agent_reconfigured"
+    attempt: int
+    change: str
+    manifest: str
+    fingerprint: str
+
+
+class ChangeRefused(RunEvent):
+    """A step has asked for a change that cannot be, and the run went on with its output alone.
+
+    Attributes:
+        attempt: The number of the step's attempt.
+        change: What kind of change it was.
+        reason: Why it was refused, in a word.
+        message: Why, for people; it may have names and words of what was asked for.
+    """
+
+    kind = "change_refused"
+    attempt: int
+    change: ChangeKind
+    reason: RefusalReason
+    message: str
+
+
 class Chunk(RunEvent):
     """A piece of a step's output, on its way; not journaled.
 
@@ -498,10 +559,13 @@ class RunEnded(RunEvent):
     error: ErrorInfo | None = None
 
 
+ChangeEvent: TypeAlias = PipelineMutated | AgentReconfigured | ChangeRefused
+"""What tells of changes of the pipeline that steps ask for."""
+
 JournaledEvent: TypeAlias = (
     RunStarted | StepStarted | AttemptFailed | StepCompleted | StepFailed
     | NodeStarted | ItemTaken | LoopDecided | BranchDecided | NodeCompleted | NodeFailed
     | QuestionAsked | VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn | TokenReissued
-    | CallCompleted | SegmentRestarted | RunPaused | RunResumed | RunEnded
+    | CallCompleted | SegmentRestarted | PipelineMutated | AgentReconfigured | ChangeRefused | RunPaused | RunResumed | RunEnded
 )  # fmt: skip
 """What the journal keeps: everything but chunks."""

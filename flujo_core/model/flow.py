@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import reduce
 from typing import Any, Generic, Never, NoReturn, Self, TypeAlias, overload
@@ -375,13 +375,41 @@ def walk(node: Node[Any, Any], path: str = "") -> Iterator[tuple[str, Node[Any, 
     return ((address, part) for address, part in everything(node, path) if not part.scopes)
 
 
-def everything(node: Node[Any, Any], path: str = "") -> Iterator[tuple[str, Node[Any, Any]]]:
-    """Every node below ``node``, those too in which others run, with its address as ``walk`` gives it, in order."""
-    for part in parts_of(node):
+AsWritten: Mapping[str, Sequence[Node[Any, Any]]] = {}
+"""The scopes that have other nodes than the pipeline says: none."""
+
+
+def everything(
+    node: Node[Any, Any], path: str = "", changed: Mapping[str, Sequence[Node[Any, Any]]] = AsWritten
+) -> Iterator[tuple[str, Node[Any, Any]]]:
+    """Every node below ``node``, those too in which others run, with its address as ``walk`` gives it, in order.
+
+    Args:
+        node: The node.
+        path: Its address.
+        changed: The nodes of scopes that have others than the pipeline says, by the scopes' addresses.
+    """
+    for part in changed.get(path) or parts_of(node):
         address = join(path, part.label)
         yield address, part
         for scope in scopes_of(part):
-            yield from everything(scope.body, address + scope.segment)
+            yield from everything(scope.body, address + scope.segment, changed)
+
+
+def scope_at(whole: Node[Any, Any], path: str) -> Node[Any, Any]:
+    """What runs in a scope, by its address as ``walk`` gives it; empty for the whole.
+
+    Raises:
+        LookupError: There is no such scope.
+    """
+    if not path:
+        return whole
+    for address, node in everything(whole):
+        if path.startswith(address):
+            for scope in scopes_of(node):
+                if address + scope.segment == path:
+                    return scope.body
+    raise LookupError(path)
 
 
 def scopes_of(node: Node[Any, Any]) -> Iterator[Scope]:

@@ -249,6 +249,9 @@ def _body(step: Step[Any, Any]) -> Iterator[str]:
             yield body_of(function)
         case AgentAction(agent=agent, prompt=prompt, deps=deps):
             yield from agent_of(agent)
+            if (changed := step.action.changed) is not None:
+                settings = sorted(changed.settings.items())
+                yield shown((changed.model, changed.instructions, settings, changed.tools))
             if isinstance(prompt, Template):
                 yield from _pieces(prompt)
             yield from (body_of(part.function) for part in (prompt, deps) if isinstance(part, FunctionAction))

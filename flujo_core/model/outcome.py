@@ -1,15 +1,24 @@
-"""What a step or a hook may give instead of a plain value: PauseForHumanInput, Stop, Skip, Veto."""
+"""What a step or a hook may give instead of a plain value: questions, ends, and changes of the pipeline itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from flujo_core.errors import DefinitionError, FlujoError
 
+if TYPE_CHECKING:
+    from flujo_core.model.flow import Node
+
 Out = TypeVar("Out", covariant=True)
 T = TypeVar("T")
+
+
+class Outcome:
+    """What a step may give instead of a plain output, or around one."""
+
+    __slots__ = ()
 
 
 class Default(Generic[Out]):
@@ -32,7 +41,7 @@ OnExpiry: TypeAlias = Literal["fail", "stop"] | Default[T]
 """What happens when nobody has answered in time."""
 
 
-class PauseForHumanInput(Generic[Out]):
+class PauseForHumanInput(Outcome, Generic[Out]):
     """Asks a person, and goes on with the answer: as the step's output, or, of a hook, as ``call.answer``.
 
     No code before the pause is run again. What the step has changed in its context until then is committed with the
@@ -96,7 +105,7 @@ def checked_terms(
     return expires_in, on_expiry, tuple(approvers), quorum
 
 
-class Stop:
+class Stop(Outcome):
     """Ends the run here, from any depth, with status ``stopped``; not a failure.
 
     Args:
@@ -110,6 +119,103 @@ class Stop:
 
     def __repr__(self) -> str:
         return "Stop(...)"
+
+
+Added: TypeAlias = "Node[Any, Any] | str | Mapping[str, Any]"
+"""What a mutation puts into a pipeline: the name of a registered step, a node made of such names, or a spec of one."""
+
+
+class PipelineMutation(Outcome, Generic[Out]):
+    """A step's output, with a change of what comes after the step in its scope.
+
+    It changes this instance of the scope only: this iteration, item, branch or run. What is put in is made of registered
+    steps and agents, and never of import paths or functions: a model may have written it. The change is checked against
+    the types and names around it, offered to plugins that ``authorize``, and recorded with the step. One that cannot be
+    is refused, which is recorded too, and the run goes on with the output alone.
+
+    Args:
+        output: The step's output.
+        insert_after: What comes after a node, by the node's name: that of the step itself, or of one after it.
+        replace: What stands in the place of a node, by the node's name. A registered step that is given by its name
+            alone gets the name of what it replaces.
+        remove: The names of nodes that are not to run. A name that is gone is not used again in this instance.
+
+    Raises:
+        DefinitionError: One of them is something else.
+    """
+
+    __slots__ = ("insert_after", "output", "remove", "replace")
+
+    def __init__(
+        self,
+        output: Out,
+        *,
+        insert_after: Mapping[str, Sequence[Added]] | None = None,
+        replace: Mapping[str, Added] | None = None,
+        remove: Sequence[str] = (),
+    ) -> None:
+        if isinstance(remove, str) or not all(isinstance(one, str) for one in remove):
+            raise DefinitionError("'remove' of a mutation is a list of names")
+        self.output = output
+        self.insert_after = dict(insert_after or {})
+        self.replace = dict(replace or {})
+        self.remove = tuple(remove)
+        if any(isinstance(one, str | Mapping) or not isinstance(one, Sequence) for one in self.insert_after.values()):
+            raise DefinitionError("'insert_after' of a mutation has a list of nodes for each name")
+
+    def __repr__(self) -> str:
+        return "PipelineMutation(...)"
+
+
+class Reconfigure(Outcome, Generic[Out]):
+    """A step's output, with a change of the agent of a later step of the same scope.
+
+    It changes this instance of the scope only, within what that step's ``allow_reconfigure`` allows. Like a mutation it
+    is offered to plugins that ``authorize``, recorded, and refused where it cannot be, with the run going on.
+
+    Args:
+        output: The step's output.
+        target: The name of the step.
+        model: The name of the model that it asks instead of its own.
+        instructions: What the agent is told beside its own instructions.
+        settings: Settings of the model, such as ``{"temperature": 0.2}``.
+        tools: The names of registered tools that the agent has beside its own.
+
+    Raises:
+        DefinitionError: One of them is something else.
+    """
+
+    __slots__ = ("instructions", "model", "output", "settings", "target", "tools")
+
+    def __init__(
+        self,
+        output: Out,
+        *,
+        target: str,
+        model: str | None = None,
+        instructions: str | None = None,
+        settings: Mapping[str, float] | None = None,
+        tools: Sequence[str] = (),
+    ) -> None:
+        for name, value in (("target", target), ("model", model), ("instructions", instructions)):
+            if not isinstance(value, str) and (value is not None or name == "target"):
+                raise DefinitionError(f"'{name}' of a reconfiguration is a text, not {type(value).__name__!r}")
+        if isinstance(tools, str) or not all(isinstance(one, str) for one in tools):
+            raise DefinitionError("'tools' of a reconfiguration is a list of names")
+        self.output = output
+        self.target = target
+        self.model = model
+        self.instructions = instructions
+        self.settings = dict(settings or {})
+        self.tools = tuple(tools)
+
+    def __repr__(self) -> str:
+        return "Reconfigure(...)"
+
+
+Change: TypeAlias = PipelineMutation[Any] | Reconfigure[Any]
+CHANGES = (PipelineMutation, Reconfigure)
+"""The outcomes that change the pipeline."""
 
 
 class Skip(Generic[Out]):

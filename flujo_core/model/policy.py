@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from flujo_core.errors import BranchesFailed, ConfigurationError, DefinitionError, ModelRejected, StepError
 from flujo_core.model.hints import NO_HINTS, ResourceHints
+from flujo_core.model.reconfiguration import Reconfigurable
 from flujo_core.model.slotted import frozen
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class Policies(TypedDict, total=False):
         backend: The name of what it runs on: ``"process"``, or one that a plugin has registered. ``"local"``, which is
             where it runs unless given, is this process.
         resources: What it needs of that.
+        allow_reconfigure: What earlier steps may change of the agent that it asks.
     """
 
     retry: Retry | None
@@ -177,6 +179,7 @@ class Policies(TypedDict, total=False):
     migrations: Migrations | None
     backend: str | None
     resources: ResourceHints | None
+    allow_reconfigure: Reconfigurable | None
 
 
 @frozen()
@@ -194,6 +197,7 @@ class StepPolicy:
         migrations: By earlier versions, what turns an output of theirs into one of this version, or None.
         backend: The name of what it runs on, or None.
         resources: What it needs of that, or None.
+        allow_reconfigure: What earlier steps may change of the agent that it asks; None: nothing.
 
     Raises:
         DefinitionError: One of them is something else.
@@ -209,6 +213,7 @@ class StepPolicy:
     migrations: Migrations | None = None
     backend: str | None = None
     resources: ResourceHints | None = None
+    allow_reconfigure: Reconfigurable | None = None
 
     def __post_init__(self) -> None:
         for name, value, kind, example in (
@@ -218,6 +223,7 @@ class StepPolicy:
             ("was", self.was, str, "old_name"),
             ("backend", self.backend, str, "process"),
             ("resources", self.resources, ResourceHints, "ResourceHints(cpu=2)"),
+            ("allow_reconfigure", self.allow_reconfigure, Reconfigurable, "Reconfigurable(instructions=True)"),
         ):
             if not isinstance(value, kind | None):
                 raise DefinitionError(

@@ -11,8 +11,11 @@ from flujo_core.model.agent import Usage
 from flujo_core.model.contexts import Contexts, attempt_path, is_below
 from flujo_core.model.draft import State
 from flujo_core.model.event import (
+    AgentReconfigured,
     AttemptFailed,
     BranchDecided,
+    ChangeEvent,
+    ChangeRefused,
     ErrorInfo,
     ItemTaken,
     LoopDecided,
@@ -21,6 +24,7 @@ from flujo_core.model.event import (
     NodeKind,
     NodeStarted,
     OutputSource,
+    PipelineMutated,
     QuestionAnswered,
     QuestionAsked,
     QuestionLapsed,
@@ -148,6 +152,7 @@ class RunState(Compared):
         steps: What became of each step, by address, in the order in which they began.
         nodes: What became of each node in which others run, likewise.
         questions: What became of each question, by the sequence of the event that asked, in order.
+        changes: How steps have changed the pipeline, and which changes were refused, in order.
         error: Why it failed or was refused, or None.
         reason: Why it was stopped, or None.
     """
@@ -164,6 +169,7 @@ class RunState(Compared):
     steps: dict[str, StepResult] = field(default_factory=dict)
     nodes: dict[str, NodeResult] = field(default_factory=dict)
     questions: dict[int, QuestionState] = field(default_factory=dict)
+    changes: list[ChangeEvent] = field(default_factory=list)
     error: ErrorInfo | None = None
     reason: str | None = None
 
@@ -217,6 +223,8 @@ def advance(state: RunState, event: RunEvent) -> None:
         _ask(state, event)
     elif isinstance(event, VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn):
         _advance_question(state, event)
+    elif isinstance(event, PipelineMutated | AgentReconfigured | ChangeRefused):
+        state.changes.append(event)
     else:
         _advance_run(state, event)
 

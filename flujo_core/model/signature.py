@@ -11,7 +11,7 @@ from flujo_core.errors import SignatureError
 from flujo_core.model.check import bare, fits, members, type_name, union
 from flujo_core.model.draft import ContextBase
 from flujo_core.model.inputs import From, NamedInput
-from flujo_core.model.outcome import PauseForHumanInput, Stop
+from flujo_core.model.outcome import CHANGES, PauseForHumanInput, Stop
 from flujo_core.model.slotted import NamedTuple
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Signature(NamedTuple):
         resources: The resources' type, or None.
         named: The named inputs, by parameter.
         item: The type of the pieces that it gives, of a function that yields; else None.
+        changes: Whether it may change the pipeline behind it.
     """
 
     takes: Any
@@ -70,6 +71,7 @@ class Signature(NamedTuple):
     resources: type[Resources] | None
     named: Mapping[str, NamedInput]
     item: Any = None
+    changes: bool = False
 
 
 STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
@@ -142,6 +144,7 @@ def read_signature(function: Callable[..., Any], name: str, scope: Mapping[str, 
         resources=bare(hints[resources]) if resources else None,
         named=named,
         item=item,
+        changes=any(_kind(part) in CHANGES for part in members(hints.get("return", Any))),
     )
 
 
@@ -172,18 +175,19 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def without_outcomes(hint: Any) -> Any:
-    """A return type without the outcomes that it lists beside the output; of a pause alone, what its answer is."""
+    """A return type without the outcomes that it lists beside the output; of an outcome alone, what it stands for."""
     found = members(hint)
-    kept = tuple(part for part in found if part is not Stop and _pause_of(part) is None)
+    kept = tuple(part for part in found if _kind(part) not in OUTCOMES)
     if len(kept) == len(found):
         return hint
-    kept = kept or tuple(answer for part in found for answer in _pause_of(part) or ())
+    kept = kept or tuple(answer for part in found if _kind(part) is not Stop for answer in get_args(part))
     return union(kept) if kept else Never
 
 
 def _check_answers(hint: Any, gives: Any, name: str) -> None:
     """Checks that the answers of the pauses that a return type lists can be the step's output."""
-    for answer in (answer for part in members(hint) for answer in _pause_of(part) or ()):
+    pauses = (part for part in members(hint) if _kind(part) is PauseForHumanInput)
+    for answer in (answer for part in pauses for answer in get_args(part)):
         if not fits(answer, gives):
             raise SignatureError(
                 f"step '{name}' asks a person for '{type_name(answer)}', and gives '{type_name(gives)}'; the answer"
@@ -191,9 +195,12 @@ def _check_answers(hint: Any, gives: Any, name: str) -> None:
             )
 
 
-def _pause_of(hint: Any) -> tuple[Any, ...] | None:
-    """The answer of a pause, as a tuple of one; empty where it does not say; None for what is no pause."""
-    return get_args(hint) if (get_origin(hint) or hint) is PauseForHumanInput else None
+OUTCOMES = (Stop, PauseForHumanInput, *CHANGES)
+
+
+def _kind(hint: Any) -> Any:
+    """The class that a type is of, without what is in its brackets."""
+    return get_origin(hint) or hint
 
 
 def annotated(function: Callable[..., Any]) -> Any:

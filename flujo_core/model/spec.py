@@ -45,6 +45,7 @@ from flujo_core.model.outcome import Default
 from flujo_core.model.parallel import Parallel
 from flujo_core.model.policy import NO_POLICY, Cache, Retry, StepPolicy, Timeout
 from flujo_core.model.reader import Reader
+from flujo_core.model.reconfiguration import Reconfigurable
 from flujo_core.model.spec_data import check_data
 from flujo_core.model.spec_schema import FORMAT
 from flujo_core.model.step import Step
@@ -253,6 +254,13 @@ def _policy(name: str, value: Any, what: str) -> Any:
         case "cache", Cache():
             said = {} if value.key is None else {"key": _function(value.key, what)}
             return said if value.ttl is None else {**said, "ttl": value.ttl}
+        case "allow_reconfigure", Reconfigurable():
+            given = {
+                "models": list(value.models),
+                "settings": {name: list(one) for name, one in value.settings.items()},
+            }
+            may = {"instructions": value.instructions, "tools": list(value.tools)}
+            return {name: one for name, one in {**given, **may}.items() if one}
         case "resources", ResourceHints():
             needed = {} if value.required is None else {"required": sorted(value.required)}
             return {**value.given, **needed}

@@ -23,6 +23,7 @@ from flujo_core.model.map import Map
 from flujo_core.model.outcome import Default, OnExpiry
 from flujo_core.model.parallel import Parallel
 from flujo_core.model.policy import Cache, Policies, Retry, Timeout
+from flujo_core.model.reconfiguration import Reconfigurable
 from flujo_core.model.spec import DURATION
 from flujo_core.model.spec_data import check_data
 from flujo_core.model.spec_names import Lookup, Names, as_function, at
@@ -280,6 +281,9 @@ class _Reader(Lookup):
         if shape.resources is not None:
             with at((*place, "resources")):
                 to["resources"] = ResourceHints(**shape.resources.model_dump(exclude_unset=True))
+        if shape.allow_reconfigure is not None:
+            with at((*place, "allow_reconfigure")):
+                to["allow_reconfigure"] = Reconfigurable(**shape.allow_reconfigure.model_dump())
 
     def guards(self, shape: Policed, place: Place, to: Policies) -> None:
         """Adds what holds around an attempt."""

@@ -100,10 +100,22 @@ class HintsShape(_Part):
     required: list[str] | None = None
 
 
+class AllowShape(_Part):
+    """What earlier steps may change of the agent that a step asks."""
+
+    models: list[str] = []
+    settings: Annotated[
+        dict[str, tuple[Number, Number]], Field(description="The least and the greatest value, by setting.")
+    ] = {}
+    instructions: bool = False
+    tools: list[str] = []
+
+
 class _Leaf(Policed):
     validators: Annotated[list[str], Field(description="Registered names, or import paths.")] = []
     backend: str | None = None
     resources: HintsShape | None = None
+    allow_reconfigure: AllowShape | None = None
 
 
 class Call(_Leaf):

@@ -25,7 +25,7 @@ from flujo_core.model.agent import AgentProtocol, ModelAgent, StreamingAgentProt
 from flujo_core.model.flow import Node, StreamingNode, checked_name
 from flujo_core.model.hints import ResourceHints
 from flujo_core.model.inputs import NamedInput
-from flujo_core.model.outcome import PauseForHumanInput, Stop
+from flujo_core.model.outcome import PauseForHumanInput, PipelineMutation, Reconfigure, Stop
 from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout, Validator
 from flujo_core.model.reader import Reader
 from flujo_core.model.signature import Signature, item_of
@@ -46,7 +46,7 @@ O = TypeVar("O")  # noqa: E741
 Deps = TypeVar("Deps")
 Made = TypeVar("Made", default=Never)  # of a step that only stops
 
-Returned: TypeAlias = O | PauseForHumanInput[O] | Stop
+Returned: TypeAlias = O | PauseForHumanInput[O] | PipelineMutation[O] | Reconfigure[O] | Stop
 """What a step's function may give: its output, or an outcome."""
 
 

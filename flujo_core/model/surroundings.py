@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from flujo_core.errors import ConfigurationError, DefinitionError, EdgeError
+from flujo_core.model.action import AgentAction, RegisteredAction
 from flujo_core.model.branch import Branch
 from flujo_core.model.check import fits, type_name
 from flujo_core.model.flow import Node, everything
@@ -73,6 +74,9 @@ def check_policies(node: Node[Any, Any]) -> None:
             f"'{node.label}' has an idle timeout, and gives no sign of life before its output; only a step that yields"
             " or asks a pydantic-ai agent does: give 'Timeout(run=...)'"
         )
+    asks = isinstance(node, Step) and isinstance(node.action, AgentAction | RegisteredAction)
+    if policies.allow_reconfigure is not None and not asks:
+        raise DefinitionError(f"'{node.label}' has 'allow_reconfigure', and asks no agent; leave it out")
     for reader in node.readers if isinstance(node, Step) else ():
         if not fits(node.gives, reader.takes):
             raise EdgeError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +15,7 @@ from flujo_core.model.check import bare, fits, type_name
 from flujo_core.model.field import field_type
 from flujo_core.model.flow import (
     FALLBACK,
+    AsWritten,
     Entry,
     Node,
     Scope,
@@ -69,6 +70,7 @@ class Wiring:
         entered: The addresses of the scopes that are kept for others, after they have ended.
         inputs: The addresses of the scopes whose inputs are kept for others; empty for that of the run.
         run_input: The steps that take the run's input by name where the pipeline itself ignores it.
+        streamed: Where all is kept, the addresses of the nodes that stream into others: their outputs are not.
     """
 
     sources: dict[str, dict[From, Source]] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Wiring:
     entered: set[str] = field(default_factory=set)
     inputs: set[str] = field(default_factory=set)
     run_input: list[Entry] = field(default_factory=list)
+    streamed: set[str] = field(default_factory=set)
 
     def takes(self, whole: Node[Any, Any]) -> Any:
         """The type of a run's input: what the pipeline takes, or what steps that name it do.
@@ -139,14 +142,25 @@ class Place:
             place = place.around
 
 
-def wire(whole: Node[Any, Any]) -> Wiring:
+def wire(
+    whole: Node[Any, Any],
+    changed: Mapping[str, Sequence[Node[Any, Any]]] = AsWritten,
+    *,
+    keeps_all: bool = False,
+) -> Wiring:
     """Checks a pipeline, and finds where its named inputs come from.
+
+    Args:
+        whole: The pipeline.
+        changed: The nodes of scopes that have others than it says, by the scopes' addresses.
+        keeps_all: Whether all is kept that a step could name which is put in later; but not what streams.
 
     Raises:
         DefinitionError: Something cannot be right; the message names the step.
     """
     wiring = Wiring()
-    _Wirer(whole, wiring).scope(Place("", parts_of(whole), None, None), whole.takes)
+    wirer = _Wirer(whole, wiring, changed, keeps_all)
+    wirer.scope(wirer.place("", parts_of(whole), None, None), whole.takes)
     wiring.takes(whole)
     return wiring
 
@@ -154,9 +168,26 @@ def wire(whole: Node[Any, Any]) -> Wiring:
 class _Wirer:
     """Walks a pipeline."""
 
-    def __init__(self, whole: Node[Any, Any], wiring: Wiring) -> None:
+    def __init__(
+        self,
+        whole: Node[Any, Any],
+        wiring: Wiring,
+        changed: Mapping[str, Sequence[Node[Any, Any]]],
+        keeps_all: bool,
+    ) -> None:
         self._whole = whole
         self._wiring = wiring
+        self._changed = changed
+        self._keeps_all = keeps_all
+
+    def place(
+        self, path: str, nodes: Sequence[Node[Any, Any]], around: Place | None, owner: Node[Any, Any] | None
+    ) -> Place:
+        """A scope, with the nodes that it has."""
+        if self._keeps_all:
+            self._wiring.entered.add(path)
+            self._wiring.inputs.add(path)
+        return Place(path, self._changed.get(path, nodes), around, owner)
 
     def scope(self, place: Place, given: Any) -> None:
         """Walks the nodes of a scope.
@@ -177,6 +208,9 @@ class _Wirer:
             else:
                 place.streaming.clear()
             self._node(node, place, given)
+            if self._keeps_all:
+                streams = index + 1 < len(nodes) and joined(node, nodes[index + 1])
+                (self._wiring.streamed if streams else self._wiring.kept).add(join(place.path, node.label))
             given = node.gives
             if not exits(node.gives) and index + 1 < len(nodes):
                 raise DefinitionError(
@@ -197,13 +231,13 @@ class _Wirer:
                 node.template.check(given)
             self._leaf(node, address, place)
         for scope in scopes_of(node):
-            around = Place(address + scope.segment, scope.nodes, place, _owner(node, scope))
+            around = self.place(address + scope.segment, scope.nodes, place, _owner(node, scope))
             self.scope(around, _entering(node, scope, given))
 
     def _leaf(self, step: Step[Any, Any], address: str, place: Place) -> None:
         for wanted in step.named_inputs:
             who = f"step '{step.label}' takes '{wanted.parameter}' from {wanted.source.said}"
-            found = _Search(self._whole, place, wanted, who, _remedy(step, wanted))
+            found = _Search(self._whole, self._changed, place, wanted, who, _remedy(step, wanted))
             source = found.source()
             if source.name == RUN_INPUT and found.gives is Any and not source.path:
                 self._wiring.run_input.append(Entry(step.label, wanted.hint))
@@ -253,8 +287,17 @@ class _Search:
         inputs: The addresses of the scopes whose inputs must be kept for it.
     """
 
-    def __init__(self, whole: Node[Any, Any], place: Place, wanted: NamedInput, who: str, remedy: str) -> None:
+    def __init__(
+        self,
+        whole: Node[Any, Any],
+        changed: Mapping[str, Sequence[Node[Any, Any]]],
+        place: Place,
+        wanted: NamedInput,
+        who: str,
+        remedy: str,
+    ) -> None:
         self._whole = whole
+        self._changed = changed
         self._place = place
         self._wanted = wanted
         self._who = who
@@ -314,7 +357,8 @@ class _Search:
                 return (
                     ("is the step itself" if place is self._place else "it runs in") if is_current else "runs after it"
                 )
-        inner = (address for address, _ in everything(self._whole) if address.endswith("/" + encoded_name(name)))
+        known = everything(self._whole, "", self._changed)
+        inner = (address for address, _ in known if address.endswith("/" + encoded_name(name)))
         if (address := next(inner, None)) is None:
             return f"does not run before it{did_you_mean(name, self._visible())}"
         path = unquote(address.replace("[*]", ""))
@@ -348,7 +392,7 @@ class _Search:
             into.append(place_of)
             address += scope.segment
             self.entered.add(address)
-            names = {one.label: one for one in scope.nodes}
+            names = {one.label: one for one in self._changed.get(address, scope.nodes)}
         raise DefinitionError(f"{self._who}: name the step in it, as in '{self._wanted.source.name}/step'")
 
     def _entered(self, node: Node[Any, Any], name: str, inner: str | None) -> Scope:

@@ -11,9 +11,11 @@ from pydantic_core import from_json, to_json
 from flujo_core.model.agent import Usage
 from flujo_core.model.event import (
     NO_ORIGIN,
+    AgentReconfigured,
     AttemptFailed,
     BranchDecided,
     CallCompleted,
+    ChangeRefused,
     ErrorInfo,
     ItemTaken,
     JournaledEvent,
@@ -22,6 +24,7 @@ from flujo_core.model.event import (
     NodeFailed,
     NodeStarted,
     Origin,
+    PipelineMutated,
     QuestionAnswered,
     QuestionAsked,
     QuestionLapsed,
@@ -228,6 +231,9 @@ DECODERS: Mapping[str, Callable[[_Parts], JournaledEvent]] = {
     TokenReissued.kind: lambda parts: TokenReissued(*parts.head, parts.facts["asked"], parts.facts["token_hash"]),
     CallCompleted.kind: _call_completed,
     SegmentRestarted.kind: lambda parts: SegmentRestarted(*parts.attempted, tuple(parts.facts["steps"])),
+    PipelineMutated.kind: lambda parts: PipelineMutated(*parts.head, **parts.facts),
+    AgentReconfigured.kind: lambda parts: AgentReconfigured(*parts.head, **parts.facts),
+    ChangeRefused.kind: lambda parts: ChangeRefused(*parts.head, **parts.facts),
 }
 """What makes an event of what a record holds, by the record's kind."""
 
@@ -261,6 +267,12 @@ def _node_facts(event: JournaledEvent) -> dict[str, Any]:
             return {"attempt": event.attempt, "case": event.case}
         case SegmentRestarted():
             return {"attempt": event.attempt, "steps": event.steps}
+        case PipelineMutated() | AgentReconfigured():
+            made = {"manifest": event.manifest, "fingerprint": event.fingerprint}
+            return {"attempt": event.attempt, "change": event.change} | made
+        case ChangeRefused():
+            why = {"reason": event.reason, "message": event.message}
+            return {"attempt": event.attempt, "change": event.change} | why
         case NodeCompleted():
             return {"attempt": event.attempt, "duration": event.duration} | _source(event)
         case NodeFailed():
