@@ -566,6 +566,7 @@ JournaledEvent: TypeAlias = (
     RunStarted | StepStarted | AttemptFailed | StepCompleted | StepFailed
     | NodeStarted | ItemTaken | LoopDecided | BranchDecided | NodeCompleted | NodeFailed
     | QuestionAsked | VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn | TokenReissued
-    | CallCompleted | SegmentRestarted | PipelineMutated | AgentReconfigured | ChangeRefused | RunPaused | RunResumed | RunEnded
+    | CallCompleted | SegmentRestarted | PipelineMutated | AgentReconfigured | ChangeRefused
+    | RunPaused | RunResumed | RunEnded
 )  # fmt: skip
 """What the journal keeps: everything but chunks."""

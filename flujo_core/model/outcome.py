@@ -128,10 +128,10 @@ Added: TypeAlias = "Node[Any, Any] | str | Mapping[str, Any]"
 class PipelineMutation(Outcome, Generic[Out]):
     """A step's output, with a change of what comes after the step in its scope.
 
-    It changes this instance of the scope only: this iteration, item, branch or run. What is put in is made of registered
-    steps and agents, and never of import paths or functions: a model may have written it. The change is checked against
-    the types and names around it, offered to plugins that ``authorize``, and recorded with the step. One that cannot be
-    is refused, which is recorded too, and the run goes on with the output alone.
+    It changes this instance of the scope only: this iteration, item, branch or run. What is put in is made of
+    registered steps and agents, and never of import paths or functions: a model may have written it. The change is
+    checked against the types and names around it, offered to plugins that ``authorize``, and recorded with the step.
+    One that cannot be is refused, which is recorded too, and the run goes on with the output alone.
 
     Args:
         output: The step's output.
@@ -154,7 +154,7 @@ class PipelineMutation(Outcome, Generic[Out]):
         replace: Mapping[str, Added] | None = None,
         remove: Sequence[str] = (),
     ) -> None:
-        if isinstance(remove, str) or not all(isinstance(one, str) for one in remove):
+        if isinstance(remove, str) or not all(type(one) is str for one in remove):
             raise DefinitionError("'remove' of a mutation is a list of names")
         self.output = output
         self.insert_after = dict(insert_after or {})
@@ -198,9 +198,9 @@ class Reconfigure(Outcome, Generic[Out]):
         tools: Sequence[str] = (),
     ) -> None:
         for name, value in (("target", target), ("model", model), ("instructions", instructions)):
-            if not isinstance(value, str) and (value is not None or name == "target"):
+            if type(value) is not str and (value is not None or name == "target"):
                 raise DefinitionError(f"'{name}' of a reconfiguration is a text, not {type(value).__name__!r}")
-        if isinstance(tools, str) or not all(isinstance(one, str) for one in tools):
+        if isinstance(tools, str) or not all(type(one) is str for one in tools):
             raise DefinitionError("'tools' of a reconfiguration is a list of names")
         self.output = output
         self.target = target

@@ -31,7 +31,7 @@ class Reconfigurable:
 
     def __post_init__(self) -> None:
         for name, given in (("models", self.models), ("tools", self.tools)):
-            if isinstance(given, str) or not all(isinstance(one, str) for one in given):
+            if isinstance(given, str) or not all(type(one) is str for one in given):
                 raise DefinitionError(f"'{name}' of a 'Reconfigurable' is a list of names")
             object.__setattr__(self, name, tuple(given))
         if not isinstance(self.settings, Mapping) or not all(map(_is_range, self.settings.values())):
