@@ -117,7 +117,7 @@ class Design:
         _check_kept(self._wiring, wiring, coming)
         if not rest:
             return ()
-        following = Pipeline(None, rest)
+        following: Node[Any, Any] = Pipeline(None, rest)
         check_surroundings(following, self._given.context_type, self._given.resources, durable=self._given.durable)
         check_by_plugins(following, self._host)
         strangers = [join(static, name) for name in after.added]

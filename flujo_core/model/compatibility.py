@@ -62,9 +62,7 @@ def compare(
         changed: The scopes that it has changed.
         refuse_body_changes: Whether a changed body of an open node stands against going on.
     """
-    if (
-        old.to_json() == new.to_json() and not changed
-    ):  # in which the order of branches counts, and in equality it does not
+    if not changed and old.to_json() == new.to_json():  # where the order of branches counts, as it does not for '=='
         return Comparison()
     comparer = _Comparer(state, changed, old.python == new.python, refuse_body_changes)
     comparer.note_names(old.nodes, new.nodes, "", "")

@@ -122,12 +122,13 @@ class _Tree:
             path: Its address.
             idle: What is said of a node that the run never came to.
         """
-        return [self._node(node, join(path, node.label), idle) for node in parts_of(body)]
+        nodes = parts_of(body) if self._tallies is None else self._tallies.shape.nodes(body, path)
+        return [self._node(node, join(path, node.label), idle) for node in nodes]
 
     def _node(self, node: Node[Any, Any], address: str, idle: str) -> Branching:
         row = Row(
             node.label,
-            "" if self._tallies is None else ", ".join(self._tallies.of(address).facts or [idle]),
+            "" if self._tallies is None else self._tallies.fate(address, idle),
             f"{type_name(node.takes)} -> {type_name(node.gives)}",
             ", ".join([*kind(node), *terms(node), *named_inputs(node)]),
         )

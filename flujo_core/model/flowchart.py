@@ -9,7 +9,7 @@ from flujo_core.errors import DefinitionError
 from flujo_core.model.branch import Branch
 from flujo_core.model.caption import WHOLE, arrow, kind, named_inputs, place, terms
 from flujo_core.model.check import type_name
-from flujo_core.model.flow import FALLBACK, Node, Scope, exits, join, parts_of, streams_of
+from flujo_core.model.flow import FALLBACK, AsWritten, Node, Scope, exits, join, parts_of, streams_of
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From, NamedInput
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
@@ -76,6 +76,7 @@ class Visit(NamedTuple):
         feeds: The arrows that lead to it.
         idle: What is said of it if the run never came to it.
         tally: What became of it in the run, or None.
+        fate: What is said of that.
     """
 
     node: Node[Any, Any]
@@ -83,11 +84,7 @@ class Visit(NamedTuple):
     feeds: Sequence[Feed]
     idle: str
     tally: Tally | None
-
-    @property
-    def fate(self) -> list[str]:
-        """What is said of what became of it."""
-        return [] if self.tally is None else [", ".join(self.tally.facts or [self.idle])]
+    fate: list[str]
 
     @property
     def style(self) -> str:
@@ -116,7 +113,7 @@ class _Flowchart:
     def __init__(self, whole: Node[Any, Any], tallies: Tallies | None) -> None:
         self._whole = whole
         self._tallies = tallies
-        self._sources = _sources(whole)
+        self._sources = _sources(whole, AsWritten if tallies is None else tallies.shape.scopes)
         self._wanted: list[Wanted] = []
         self._sheet = Sheet()
 
@@ -150,7 +147,8 @@ class _Flowchart:
 
     def _scope(self, body: Node[Any, Any], scope: Drawn, feeds: Sequence[Feed], idle: str) -> Sequence[Feed]:
         """Draws the nodes of a scope; gives the arrows that lead out of it."""
-        for group in streams_of(parts_of(body)):
+        nodes = parts_of(body) if self._tallies is None else self._tallies.shape.nodes(body, scope.path)
+        for group in streams_of(nodes):
             for node in group:
                 if node is not group[0]:  # what comes is a stream
                     feeds = [feed._replace(label=[type_name(node.takes)]) for feed in feeds]
@@ -159,8 +157,11 @@ class _Flowchart:
 
     def _next(self, node: Node[Any, Any], scope: Drawn, feeds: Sequence[Feed], idle: str) -> Sequence[Feed]:
         """Draws the next node of a scope; gives the arrows that lead out of it."""
-        tally = None if self._tallies is None else self._tallies.of(join(scope.path, node.label))
-        feeds = self._node(Visit(node, scope, feeds, idle, tally))
+        visit = Visit(node, scope, feeds, idle, None, [])
+        if self._tallies is not None:
+            address = join(scope.path, node.label)
+            visit = visit._replace(tally=self._tallies.of(address), fate=[self._tallies.fate(address, idle)])
+        feeds = self._node(visit)
         scope.outputs[node.label] = [feed.id for feed in feeds]
         return feeds
 
@@ -257,9 +258,11 @@ def _given(node: Node[Any, Any], box: str) -> list[Feed]:
     return [Feed(box, [type_name(node.gives)])] if exits(node.gives) else []
 
 
-def _sources(whole: Node[Any, Any]) -> Mapping[str, Mapping[From, Source]] | None:
+def _sources(
+    whole: Node[Any, Any], changed: Mapping[str, Sequence[Node[Any, Any]]]
+) -> Mapping[str, Mapping[From, Source]] | None:
     """Where the named inputs of each step come from; None if that cannot be known."""
     try:
-        return wire(whole).sources
+        return wire(whole, changed).sources
     except DefinitionError:  # what is drawn may be a part, or not right yet: drawing it helps to see that
         return None

@@ -240,10 +240,10 @@ def check_end(scope: Nodes, gives: Any) -> None:
 
 def _mutated(said: Mapping[str, Any], scope: Nearby, authored: tuple[Node[Any, Any], ...], resolve: Resolve) -> Applied:
     inserted = {
-        scope.checked(name, "put something after", after=True): [part for one in new for part in _read(one)]
+        scope.checked(name, "put something after", after=True): [part for one in new for part in read(one)]
         for name, new in said["insert_after"].items()
     }
-    replaced = {scope.checked(name, "replace"): _read(one) for name, one in said["replace"].items()}
+    replaced = {scope.checked(name, "replace"): read(one) for name, one in said["replace"].items()}
     removed = {scope.checked(name, "remove") for name in said["remove"]}
     if twice := sorted(removed & replaced.keys()):
         raise Refused("spec", f"it would both replace and remove '{twice[0]}'")
@@ -276,7 +276,7 @@ def _flat(many: Collection[Nodes]) -> Iterator[Node[Any, Any]]:
     return (node for nodes in many for node in nodes)
 
 
-def _read(spec: Mapping[str, Any]) -> Nodes:
+def read(spec: Mapping[str, Any]) -> Nodes:
     """The nodes that a spec says.
 
     Raises:

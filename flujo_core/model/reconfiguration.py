@@ -34,7 +34,7 @@ class Reconfigurable:
             if isinstance(given, str) or not all(type(one) is str for one in given):
                 raise DefinitionError(f"'{name}' of a 'Reconfigurable' is a list of names")
             object.__setattr__(self, name, tuple(given))
-        if not isinstance(self.settings, Mapping) or not all(map(_is_range, self.settings.values())):
+        if not _are_ranges(self.settings):
             raise DefinitionError("'settings' of a 'Reconfigurable' has a range for each name, such as (0.0, 0.7)")
         object.__setattr__(self, "settings", {name: (least, most) for name, (least, most) in self.settings.items()})
         if type(self.instructions) is not bool:
@@ -60,6 +60,10 @@ class Reconfigurable:
             if not _is_number(value) or not least <= value <= most:
                 return f"a '{name}' outside of its range, which is from {least:g} to {most:g}"
         return None
+
+
+def _are_ranges(given: object) -> bool:
+    return isinstance(given, Mapping) and all(map(_is_range, given.values()))
 
 
 def _is_number(value: object) -> bool:

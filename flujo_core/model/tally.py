@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -12,9 +12,10 @@ from flujo_core.errors import StepError
 from flujo_core.model.contexts import attempt_path
 from flujo_core.model.duration import span
 from flujo_core.model.event import ErrorInfo
-from flujo_core.model.flow import FALLBACK, Node, Scope, join, parts_of, scopes_of
+from flujo_core.model.flow import FALLBACK, Node, Scope, everything, join, parts_of
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map
+from flujo_core.model.reshaped import Reshaped
 from flujo_core.model.run import NodeResult, RunState, StepResult
 
 Result: TypeAlias = StepResult | NodeResult
@@ -130,6 +131,7 @@ class Tallies:
 
     Attributes:
         state: The run.
+        shape: The pipeline with what the run has put into it.
         strays: What the run came to and the pipeline does not have, by address: it is a run of another pipeline, or the
             code has changed.
     """
@@ -137,7 +139,8 @@ class Tallies:
     def __init__(self, whole: Node[Any, Any], state: RunState) -> None:
         self.state = state
         self.strays: dict[str, Tally] = {}
-        self._nodes = dict(_places(whole, ""))
+        self.shape = Reshaped(whole, state.changes)
+        self._nodes = dict(everything(whole, "", self.shape.scopes))
         self._found: dict[str, Tally] = {address: Tally() for address in self._nodes}
         self._repeating = {
             address for address, node in self._nodes.items() if any(scope.segment == "[*]" for scope in node.scopes)
@@ -153,6 +156,10 @@ class Tallies:
     def of(self, address: str) -> Tally:
         """What became of a place of the pipeline."""
         return self._found[address]
+
+    def fate(self, address: str, idle: str) -> str:
+        """What there is to say of a place of the pipeline; ``idle``, if the run never came to it."""
+        return ", ".join([*(self.of(address).facts or [idle]), *self.shape.marks(address)])
 
     @property
     def facts(self) -> list[str]:
@@ -209,15 +216,6 @@ class Tallies:
             return "not run"
         if ended[-1] not in ("completed", "skipped"):
             return ended[-1]
-        if len(ended) == len(labels):
+        if len(ended) == len(labels) or around.status == "completed":  # a run may have changed what is in it
             return "completed"
         return "running" if around.status == "running" else "cancelled"
-
-
-def _places(node: Node[Any, Any], path: str) -> Iterator[tuple[str, Node[Any, Any]]]:
-    """Every node, with its address."""
-    for part in parts_of(node):
-        address = join(path, part.label)
-        yield address, part
-        for scope in scopes_of(part):
-            yield from _places(scope.body, address + scope.segment)
