@@ -72,19 +72,25 @@ class Design:
         self._backend_of = backend_of
         self._given = given
 
-    def scope(self, static: str) -> Applied:
-        """A scope as the pipeline has it, by its address as ``walk`` gives it."""
-        nodes, authored = (parts_of(scope_at(one, static)) for one in (self.whole, self._authored))
-        return Applied(nodes, authored, frozenset())
+    def scope(self, static: str, changed: ChangedScopes, authored: ChangedScopes) -> Applied:
+        """A scope as it was before the run changed it, by its address as ``walk`` gives it.
 
-    def changed(self, static: str, before: Applied, reached: int, data: str) -> Applied:
+        Args:
+            static: The address.
+            changed: The scopes around it that were changed.
+            authored: The same, as they were written.
+        """
+        nodes = parts_of(scope_at(self.whole, static, changed))
+        return Applied(nodes, parts_of(scope_at(self._authored, static, authored)), frozenset())
+
+    def changed(self, before: Applied, reached: int, data: str, gives: Any) -> Applied:
         """A scope after a change.
 
         Args:
-            static: Its address, as ``walk`` gives it.
             before: The scope before.
             reached: How many of its nodes have been reached.
             data: The change, as JSON.
+            gives: The type that the scope is counted on to give.
 
         Raises:
             Refused: It cannot be.
@@ -93,8 +99,7 @@ class Design:
         """
         nearby = Nearby(before.nodes, reached, before.gone)
         after = applied(data, nearby, before.authored, lambda node: resolved(node, self._host))
-        if len(after.nodes) == reached or after.nodes[-1] is not before.nodes[-1]:
-            check_end(after.nodes, self.scope(static).nodes[-1].gives)
+        check_end(after.nodes, gives)
         return after._replace(added=before.added | after.added)
 
     def rest(self, static: str, after: Applied, reached: int, changed: ChangedScopes) -> Parts:

@@ -38,6 +38,10 @@ class Spot(NamedTuple):
         around, _, segment = address.rpartition("/")
         return cls(around + "/" if around else "", static.rpartition("/")[0], unquote(segment))
 
+    def is_in(self, prefix: str) -> bool:
+        """Whether it is in a scope, by what addresses in that begin with."""
+        return self.prefix.startswith(prefix)
+
 
 class Instance(NamedTuple):
     """One instance of a scope that was changed.
@@ -93,11 +97,13 @@ class Shape:
             ConfigurationError: It names what is not registered.
             DefinitionError: The parts do not fit each other.
         """
-        known = self._instances.get(spot.prefix)
-        before = self._design.scope(spot.static) if known is None else known.now
+        around = [one for prefix, one in self._instances.items() if prefix != spot.prefix and spot.is_in(prefix)]
+        changed, authored = _nodes(around), {one.static: one.now.authored for one in around}
+        original, known = self._design.scope(spot.static, changed, authored), self._instances.get(spot.prefix)
+        before = original if known is None else known.now
         reached = [node.label for node in before.nodes].index(spot.name) + 1
-        after = self._design.changed(spot.static, before, reached, data)
-        rest = self._design.rest(spot.static, after, reached, self._changed(spot.prefix))
+        after = self._design.changed(before, reached, data, original.nodes[-1].gives)
+        rest = self._design.rest(spot.static, after, reached, changed)
         return Next(spot, Instance(spot.static, after), rest)
 
     def take(self, made: Next) -> None:
@@ -137,14 +143,16 @@ class Shape:
         return self._found(address)[0]
 
     def _found(self, address: str) -> tuple[str, Node[Any, Any]]:
-        for static, node in everything(self._design.whole, "", self._changed(address)):
+        around = _nodes(one for prefix, one in self._instances.items() if address.startswith(prefix))
+        for static, node in everything(self._design.whole, "", around):
             if re.fullmatch(pattern_of(static), address):
                 return static, node
         raise LookupError(address)
 
-    def _changed(self, path: str) -> ChangedScopes:
-        """The changed scopes that a place in the run is in."""
-        return {one.static: one.now.nodes for prefix, one in self._instances.items() if path.startswith(prefix)}
+
+def _nodes(instances: Iterable[Instance]) -> ChangedScopes:
+    """The nodes of scopes that were changed, by the scopes' addresses."""
+    return {one.static: one.now.nodes for one in instances}
 
 
 def shape_of(program: Program, changes: Iterable[Made]) -> Shape:

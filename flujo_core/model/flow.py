@@ -396,15 +396,22 @@ def everything(
             yield from everything(scope.body, address + scope.segment, changed)
 
 
-def scope_at(whole: Node[Any, Any], path: str) -> Node[Any, Any]:
-    """What runs in a scope, by its address as ``walk`` gives it; empty for the whole.
+def scope_at(
+    whole: Node[Any, Any], path: str, changed: Mapping[str, Sequence[Node[Any, Any]]] = AsWritten
+) -> Node[Any, Any]:
+    """What runs in a scope as it was written, by its address as ``walk`` gives it; empty for the whole.
+
+    Args:
+        whole: The pipeline.
+        path: The address.
+        changed: The nodes of scopes around it that have others than the pipeline says.
 
     Raises:
         LookupError: There is no such scope.
     """
     if not path:
         return whole
-    for address, node in everything(whole):
+    for address, node in everything(whole, "", changed):
         if path.startswith(address):
             for scope in scopes_of(node):
                 if address + scope.segment == path:

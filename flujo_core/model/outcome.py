@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 from flujo_core.errors import DefinitionError, FlujoError
 
 if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
+
     from flujo_core.model.flow import Node
 
 Out = TypeVar("Out", covariant=True)
@@ -19,6 +21,17 @@ class Outcome:
     """What a step may give instead of a plain output, or around one."""
 
     __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any, /) -> CoreSchema:
+        """pydantic-ai asks for the schema of what an agent's output function gives."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - dear to import
+
+        return core_schema.is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any, /) -> dict[str, Any]:
+        return {}
 
 
 class Default(Generic[Out]):

@@ -65,7 +65,9 @@ class Reshaped:
             self._mutate(event, path, said, _name(static))
 
     def _mutate(self, event: PipelineMutated, path: str, said: Mapping[str, Any], by: str) -> None:
-        nodes = self.scopes.setdefault(path, [*parts_of(scope_at(self._whole, path))] if self._is_own(path) else [])
+        if path not in self.scopes:
+            self.scopes[path] = [*parts_of(scope_at(self._whole, path, self.scopes))]
+        nodes = self.scopes[path]
         for name in said["remove"]:
             self._marks[join(path, name)].append(f"removed by '{by}'")
         for name, spec in said["replace"].items():
@@ -73,13 +75,6 @@ class Reshaped:
             self._add(nodes, path, name, [spec], by)
         for name, specs in said["insert_after"].items():
             self._add(nodes, path, name, specs, by)
-
-    def _is_own(self, path: str) -> bool:
-        try:
-            scope_at(self._whole, path)
-        except LookupError:  # it is in something that was put in
-            return False
-        return True
 
     def _add(
         self, nodes: list[Node[Any, Any]], path: str, anchor: str, specs: Sequence[Mapping[str, Any]], by: str

@@ -100,13 +100,14 @@ class HintsShape(_Part):
     required: list[str] | None = None
 
 
+Range: TypeAlias = Annotated[list[Number], Field(min_length=2, max_length=2)]
+
+
 class AllowShape(_Part):
     """What earlier steps may change of the agent that a step asks."""
 
     models: list[str] = []
-    settings: Annotated[
-        dict[str, tuple[Number, Number]], Field(description="The least and the greatest value, by setting.")
-    ] = {}
+    settings: Annotated[dict[str, Range], Field(description="The least and the greatest value, by setting.")] = {}
     instructions: bool = False
     tools: list[str] = []
 

@@ -28,7 +28,7 @@ from pydantic_core import to_jsonable_python
 
 from flujo_core import Flujo, PluginSettings, RunFailed, Settings, SQLiteStore, UnknownRun
 from flujo_core.errors import AlreadyAnswered
-from flujo_core.model.event import AttemptFailed, QuestionAsked
+from flujo_core.model.event import AgentReconfigured, AttemptFailed, PipelineMutated, QuestionAsked
 from flujo_core.store.codec import decode
 from flujo_core.store.protocol import Lease, Record, Store
 
@@ -225,11 +225,16 @@ async def answered(flujo: Flujo[Any, Any, Any], paused: Any) -> Any:
     return await flujo.resume_async(RUN)
 
 
+Reshaping = PipelineMutated | AgentReconfigured
+
+
 def outcome(result: Any) -> dict[str, Any]:
-    """What a run came to."""
+    """What a run came to, and what became of its pipeline."""
     output = result.output if result.status == "completed" else None
     context = {name: getattr(result.context, name) for name in type(result.context).model_fields}
-    return {"status": result.status, "output": to_jsonable_python(output), "context": plain(context)}
+    shape = sorted((one.address, one.fingerprint) for one in result.events if isinstance(one, Reshaping))
+    said = {"status": result.status, "output": to_jsonable_python(output), "context": plain(context)}
+    return said | {"changes": [list(one) for one in shape]}
 
 
 def plain(context: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from kit import Scenario, note, noted
 from pydantic_ai import Agent, RunContext
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from flujo_core import (
@@ -21,7 +21,11 @@ from flujo_core import (
     Parallel,
     Pipeline,
     PipelineContext,
+    PipelineMutation,
     Plugin,
+    Reconfigurable,
+    Reconfigure,
+    Registry,
     Retry,
     RunInfo,
     Step,
@@ -380,6 +384,91 @@ def streaming() -> Any:
     return before >> again >> side
 
 
+# ------------------------------------------------------------------------------------------------------------- changes
+
+
+class Shelf(Plugin):
+    """Registers steps that changes of a pipeline name, and the models of a reconfigured agent."""
+
+    name: ClassVar[str] = "shelf"
+
+    def register_steps(self, registry: Registry[Any], /) -> None:
+        for made in (leaf("better", 5), leaf("late", 7), leaf("more", 2), leaf("tail", 3)):
+            registry.add(made.name, made)
+        registry.add("growing", growing)
+
+    def register_models(self, registry: Registry[Any], /) -> None:
+        registry.add("shelf", _model)
+
+
+@step
+async def growing(value: int, context: Ledger, info: RunInfo) -> int | PipelineMutation[int]:
+    """Put in by another step, it changes the pipeline itself: the second change."""
+    with noted(info):
+        context.log.append("growing")
+    return PipelineMutation(value + 1, replace={"old": "shelf/better"}, insert_after={"old": ["shelf/late"]})
+
+
+def _model(name: str) -> FunctionModel:
+    """A simulated model that says by which name, with which instructions and which temperature it was asked."""
+
+    async def reply(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        told = [part for one in messages if isinstance(one, ModelRequest) and (part := one.instructions)]
+        return ModelResponse([TextPart(f"{name}, {told}, {(info.model_settings or {}).get('temperature')}")])
+
+    return FunctionModel(reply, model_name=name)
+
+
+def changing() -> Any:
+    """It mutates itself three times: it inserts, replaces and removes; and it reconfigures an agent twice."""
+
+    @step
+    async def plan(value: int, context: Ledger, info: RunInfo) -> int | PipelineMutation[int]:
+        with noted(info):
+            context.log.append("plan")
+        return PipelineMutation(value + 1, insert_after={"plan": ["shelf/growing"]})
+
+    @step
+    async def prune(value: int, context: Ledger, info: RunInfo) -> int | PipelineMutation[int]:
+        with noted(info):
+            context.log.append("prune")
+        if context.facts.get("again[1]/doomed") is not None:  # the first iteration has all of its steps
+            return PipelineMutation(value, remove=["doomed"], insert_after={"kept": ["shelf/more"]})
+        return value
+
+    def tune(name: str, asked: Callable[[int], Reconfigure[int]]) -> Any:
+        @step(name=name)
+        async def act(value: int, context: Ledger, info: RunInfo) -> int | Reconfigure[int]:
+            with noted(info):
+                context.log.append(name)
+            return asked(value)
+
+        return act
+
+    @step
+    async def closed(text: str, context: Ledger, info: RunInfo) -> str:
+        with noted(info):
+            context.text = text
+        return text
+
+    body = prune >> leaf("doomed", naps=1) >> leaf("kept", naps=1)
+    rounds = Loop("again", body, until=lambda value: False, max_iterations=2, on_exhausted="return")
+    may = Reconfigurable(models=["shelf:second"], settings={"temperature": (0.0, 1.0)}, instructions=True)
+    asked: Any = Step.agent(
+        "ask",
+        Agent(_model("first"), instructions="Be brief."),
+        prompt="{{ input }}",
+        input=int,
+        allow_reconfigure=may,
+    )
+    first = tune("first", lambda value: Reconfigure(value, target="ask", model="shelf:second"))
+    second = tune(
+        "second",
+        lambda value: Reconfigure(value, target="ask", instructions="Be kind.", settings={"temperature": 0.5}),
+    )
+    return plan >> leaf("old") >> rounds >> first >> second >> asked >> closed
+
+
 # ----------------------------------------------------------------------------------------------------------------- all
 
 
@@ -414,4 +503,6 @@ SCENARIOS: dict[str, Scenario] = {
     "streaming": made(streaming),
     "streaming with plugins": made(streaming, Meddling, Listening),
     "agent with tools": made(agent),
+    "changes of the pipeline": made(changing, Shelf),
+    "changes with plugins": made(changing, Shelf, Meddling, Listening),
 }
