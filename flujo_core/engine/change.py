@@ -39,15 +39,13 @@ class Decision(NamedTuple):
 
     def record(self, journal: Journal, address: str, attempt: int) -> None:
         """Records it, in the transaction of the step's commit."""
-        head = journal.head(address, now()) if self.made is not None or self.refused is not None else None
-        if head is None:
-            return
         if self.refused is not None:
-            journal.stage(ChangeRefused(*head, attempt, self.kind, *self.refused))
+            journal.stage(ChangeRefused(*journal.head(address, now()), attempt, self.kind, *self.refused))
             warning("run.change_refused", run_id=journal.run_id, address=address, reason=self.refused[0])
         elif self.made is not None:
             manifest = self.made.instance.manifest
             event = PipelineMutated if self.kind == "mutation" else AgentReconfigured
+            head = journal.head(address, now())
             journal.stage(event(*head, attempt, self.data, manifest.to_json(), manifest.digest))
 
 

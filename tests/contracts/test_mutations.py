@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, ClassVar
 
 import pytest
@@ -291,6 +291,16 @@ def test_a_plugin_around_the_step_that_changes_the_output_leaves_the_change_as_i
     assert ran(changes(adding()) >> says("end"), plugins=[Around()]).output == "go plan! extra! end!"
 
 
+def test_without_plugins_that_have_a_say_nobody_is_asked() -> None:
+    class Quiet(Plugin):
+        name: ClassVar[str] = "acme"
+
+        def register_steps(self, registry: Registry[Any], /) -> None:
+            registry.add("extra", says("extra"))
+
+    assert ran(changes(adding()) >> says("end"), plugins=[Quiet()]).output == "go plan extra end"
+
+
 def test_plugins_are_asked_whether_a_change_may_be() -> None:
     acme = Acme()
     ran(changes(adding()) >> says("end"), plugins=[acme])
@@ -371,6 +381,41 @@ def test_a_name_that_was_taken_away_is_not_used_again_in_the_same_instance() -> 
     result = ran(plan >> again >> says("old") >> says("end"))
     assert result.output == "go plan again end"
     assert [reason for reason, _ in refusals(result)] == ["reused"]
+
+
+def test_a_step_that_takes_what_has_streamed_is_refused_as_that_was_not_kept() -> None:
+    @step
+    async def give(text: str) -> AsyncIterator[str]:
+        yield text
+
+    @step
+    async def take(texts: AsyncIterator[str]) -> str:
+        return "".join([text async for text in texts])
+
+    node = give.named("first") >> take >> changes(adding("plan", "acme/recalls")) >> says("end")
+    result = ran(node)
+    assert result.output == "go plan end"
+    [(reason, message)] = refusals(result)
+    assert reason == "past"
+    assert "'first' gave, which has streamed" in message
+
+
+def test_what_streams_in_what_is_put_in_can_be_named_there() -> None:
+    @step(name="first")
+    async def give(text: str) -> AsyncIterator[str]:
+        yield text
+
+    @step
+    async def take(texts: AsyncIterator[str]) -> str:
+        return "".join([text async for text in texts]) + " took"
+
+    class Streams(Acme):
+        def register_steps(self, registry: Registry[Any], /) -> None:
+            for made in (give, take, recalls):
+                registry.add(made.name, made)
+
+    plan = changes(adding("plan", "acme/first", "acme/take", "acme/recalls"))
+    assert ran(plan >> says("end"), plugins=[Streams()]).output == "go plan took [go plan] end"
 
 
 def test_a_change_that_takes_away_what_others_name_is_refused() -> None:
@@ -503,6 +548,18 @@ def test_a_plugin_that_does_not_register_the_step_any_more_is_incompatible() -> 
     done(main())
 
 
+def test_a_run_that_has_ended_is_told_by_a_program_that_cannot_make_its_changes_again() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        node = changes(adding()) >> says("end")
+        whole = await durable(node, store, plugins=[Acme()]).run_async("go", run_id="r")
+        other = durable(changes(adding(), "other") >> says("end"), store, plugins=[Acme()])
+        told = await other.run_async("go", run_id="r")
+        assert [one.output for one in told.steps] == [one.output for one in whole.steps]
+
+    done(main())
+
+
 def test_a_future_step_that_was_put_in_may_change_and_one_that_has_run_may_not_change_its_type() -> None:
     class Later(Acme):
         def register_steps(self, registry: Registry[Any], /) -> None:
@@ -571,6 +628,14 @@ def test_the_diagram_shows_what_was_put_into_what_was_put_in() -> None:
     text = diagram(node, style="text", run=result)
     assert "added by 'growing'" in text
     assert "replaced by 'replacing'" in text
+
+
+def test_the_diagram_shows_once_what_was_put_into_each_iteration() -> None:
+    body = changes(adding()) >> says("old")
+    node = Loop("again", body, until=lambda text: False, max_iterations=2, on_exhausted="return")
+    text = diagram(node, style="text", run=ran(node))
+    assert text.count("extra") == 1
+    assert "completed 2 times" in text
 
 
 def test_a_diagram_of_another_pipeline_leaves_the_changes_out() -> None:
