@@ -22,7 +22,7 @@ from flujo_core.engine.epoch import Epoch, Site, Sites
 from flujo_core.engine.journal import Durability, Journal
 from flujo_core.engine.lease import first_lease
 from flujo_core.engine.pending import pending, recoverable
-from flujo_core.engine.portable import SealKey, check_seal, portable, stored
+from flujo_core.engine.portable import SealKey, check_seal, stored
 from flujo_core.engine.program import Beginning, Program, Recovery
 from flujo_core.engine.resume import Answer, Resumption
 from flujo_core.engine.run import execute
@@ -382,10 +382,9 @@ class Flujo(Generic[In, Out, Ctx]):
             IncompatiblePipeline: That run cannot go on with this pipeline.
             StoreError: The journal could not be kept.
         """
-        begin = self._context(context)
         if run_id is None or self._store is None:
-            return await self._execution(self._journal(run_id, tenant, None, durability), input, begin)
-        return await self._run_or_go_on(self._journal(run_id, tenant, None, durability), input, begin)
+            return await self._execution(self._journal(run_id, tenant, None, durability), input, self._context(context))
+        return await self._run_or_go_on(self._journal(run_id, tenant, None, durability), input, self._context(context))
 
     @overload
     def stream(
@@ -689,9 +688,7 @@ class Flujo(Generic[In, Out, Ctx]):
 
     def _sealing(self, journal: Journal, store: Store | None) -> Journal:
         """A journal whose run can be taken along in a state."""
-        journal.take_along = portable(
-            self._epoch.program, self._seal_key, is_kept=store is not None and store is self._store
-        )
+        journal.take_along = self._epoch.take_along(self._seal_key, store is not None and store is self._store)
         return journal
 
     def _execution(
