@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         AmbiguousAnswer,
         AnswerError,
         BranchesFailed,
+        CodecError,
         ConfigurationError,
         ContextConflict,
         DefinitionError,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         FlujoError,
         IncompatiblePipeline,
         InvalidValue,
+        KeyLost,
         LeaseLost,
         LoopExhausted,
         MailWaiting,
@@ -156,10 +158,13 @@ if TYPE_CHECKING:
     from flujo_core.recipes.score import Checklist, ChecklistItem, ItemScore, Score
     from flujo_core.recipes.scoring import scoring
     from flujo_core.recipes.solve import Assignment, Criteria, Criterion, Submission, review_solve_validate
+    from flujo_core.store.aes import AesGcmCodec, Key, KeyProvider, key_ring
+    from flujo_core.store.byte_codec import About, ByteCodec, CodecFactory, EncryptingCodec
     from flujo_core.store.cache import CacheStore, MemoryCache
     from flujo_core.store.memory import MemoryStore
     from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store, StoreFactory
     from flujo_core.store.sqlite import SQLiteStore
+    from flujo_core.store.zstd import ZstdCodec
 
 _WHERE = {
     "agents.answers": (
@@ -186,13 +191,13 @@ _WHERE = {
     "config": ("PluginSettings", "Settings", "SpecSettings"),
     "engine.stream": ("RunStream",),
     "errors": (
-        "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "ConfigurationError", "ContextConflict",
-        "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue", "LeaseLost",
-        "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected",
-        "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved", "OutputRejected", "PausedWhileStreaming",
-        "PluginError", "PluginLoadError", "Poisoned", "QuestionExpired", "RunBusy", "RunExists", "SealBroken",
-        "SignatureError", "SpecError", "StaleState", "StateError", "StepError", "StepTimeout", "StoreError",
-        "StoreFull", "StoreRefused", "UnknownQuestion", "UnknownRun", "WorkerCrashed",
+        "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "CodecError", "ConfigurationError",
+        "ContextConflict", "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue",
+        "KeyLost", "LeaseLost", "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured",
+        "ModelRejected", "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved", "OutputRejected",
+        "PausedWhileStreaming", "PluginError", "PluginLoadError", "Poisoned", "QuestionExpired", "RunBusy", "RunExists",
+        "SealBroken", "SignatureError", "SpecError", "StaleState", "StateError", "StepError", "StepTimeout",
+        "StoreError", "StoreFull", "StoreRefused", "UnknownQuestion", "UnknownRun", "WorkerCrashed",
     ),
     "flujo": ("Flujo",),
     "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
@@ -231,41 +236,46 @@ _WHERE = {
     "recipes.score": ("Checklist", "ChecklistItem", "ItemScore", "Score"),
     "recipes.scoring": ("scoring",),
     "recipes.solve": ("Assignment", "Criteria", "Criterion", "Submission", "review_solve_validate"),
+    "store.aes": ("AesGcmCodec", "Key", "KeyProvider", "key_ring"),
+    "store.byte_codec": ("About", "ByteCodec", "CodecFactory", "EncryptingCodec"),
     "store.cache": ("CacheStore", "MemoryCache"),
     "store.memory": ("MemoryStore",),
     "store.protocol": ("Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory"),
     "store.sqlite": ("SQLiteStore",),
+    "store.zstd": ("ZstdCodec",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReconfigured", "AgentReply", "AlreadyAnswered",
-    "AmbiguousAnswer", "AnswerError", "AppInfo", "Assignment", "AttemptFailed", "AuthorizationRequest", "Backend",
-    "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "Cache", "CacheStore", "CallCompleted",
-    "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent", "CodeGeneratorAgent",
-    "ConfigurationError", "ContextConflict", "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default",
-    "DefinitionError", "EdgeError", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From",
-    "GeneratedCode", "HTTPAgent", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken",
-    "JudgeAgent", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting",
-    "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
-    "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
-    "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected",
-    "Parallel", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated",
-    "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
-    "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "ProcessPool", "Question", "QuestionAnswered",
-    "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn",
-    "Reconfigurable", "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome",
-    "RemoteOutput", "RemotePause", "RemoteStop", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue",
-    "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed",
-    "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary",
-    "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "SignatureError",
-    "Skip", "SpecError", "SpecSettings", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError",
-    "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
-    "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline",
-    "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion",
-    "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WorkerCrashed", "agent_from_spec",
-    "agent_spec_schema", "best_of", "diagram", "hookimpl", "make_agent_async", "perform_call", "pipeline_from_spec",
-    "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
+    "About", "AesGcmCodec", "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReconfigured", "AgentReply",
+    "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "AppInfo", "Assignment", "AttemptFailed",
+    "AuthorizationRequest", "Backend", "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "ByteCodec",
+    "Cache", "CacheStore", "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk",
+    "ClassifierAgent", "CodeGeneratorAgent", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
+    "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
+    "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
+    "HTTPAgent", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Key",
+    "KeyLost", "KeyProvider", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail",
+    "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved",
+    "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted",
+    "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin",
+    "OutputRejected", "Parallel", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline", "PipelineContext",
+    "PipelineMutated", "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent",
+    "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "ProcessPool", "Question",
+    "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms",
+    "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure",
+    "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause", "RemoteStop", "ResourceHints", "Resources", "Retry",
+    "Review", "ReviewIssue", "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunEnd", "RunEnded", "RunEvent",
+    "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState",
+    "RunStream", "RunSummary", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted",
+    "Settings", "SignatureError", "Skip", "SpecError", "SpecSettings", "StaleState", "StateError", "Step", "StepCall",
+    "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop",
+    "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode",
+    "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary", "Timeout",
+    "TokenReissued", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast",
+    "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring",
+    "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec", "refine",
+    "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

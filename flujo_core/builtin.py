@@ -7,6 +7,7 @@ from typing import ClassVar
 from flujo_core.backend.protocol import BackendFactory
 from flujo_core.hooks.registry import Registry
 from flujo_core.hooks.spec import Plugin
+from flujo_core.store.byte_codec import CodecFactory
 from flujo_core.store.protocol import StoreFactory
 from flujo_core.store.url import memory_store, sqlite_store
 
@@ -19,6 +20,10 @@ class Builtin(Plugin):
     def register_stores(self, registry: Registry[StoreFactory], /) -> None:
         registry.add("memory", memory_store)
         registry.add("sqlite", sqlite_store)
+
+    def register_codecs(self, registry: Registry[CodecFactory], /) -> None:
+        registry.add("zstd", "flujo_core.store.zstd:ZstdCodec")
+        registry.add("aes-gcm", "flujo_core.store.aes:aes_of_environment")
 
     def register_backends(self, registry: Registry[BackendFactory], /) -> None:
         registry.add("local", "flujo_core.backend.inline:LocalBackend")

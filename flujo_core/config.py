@@ -89,11 +89,13 @@ class Settings:
         plugins: Which installed plugins take part.
         source: The file that it was read from, or None.
         specs: What pipelines in YAML or JSON may name.
+        codecs: The names of the codecs that payloads go through before they are kept, in this order.
     """
 
     plugins: PluginSettings = PluginSettings()
     source: Path | None = None
     specs: SpecSettings = SpecSettings()
+    codecs: tuple[str, ...] = ()
 
 
 def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -107,10 +109,11 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
         ConfigurationError: The file cannot be read, or says something that is not known.
     """
     source, table = _nearest((start or Path.cwd()).absolute())
-    _check_keys(table, ("plugins", "specs"), source, "")
+    _check_keys(table, ("plugins", "specs", "codecs"), source, "")
     plugins = _table(table.get("plugins", {}), "plugins", source)
     specs = _spec_settings(_table(table.get("specs", {}), "specs", source), source)
-    return Settings(_from_environment(_plugin_settings(plugins, source), environ), source, specs)
+    codecs = _strings(table.get("codecs", []), f"'codecs' in {source} is a list of names, such as [\"zstd\"]")
+    return Settings(_from_environment(_plugin_settings(plugins, source), environ), source, specs, codecs)
 
 
 def _nearest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -179,8 +182,12 @@ def _file(value: Any, what: str, source: Path | None) -> Path:
 
 
 def _list(value: Any, what: str) -> tuple[str, ...]:
+    return _strings(value, f"{what} is a list of distribution names")
+
+
+def _strings(value: Any, otherwise: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ConfigurationError(f"{what} is a list of distribution names")
+        raise ConfigurationError(otherwise)
     return tuple(value)
 
 

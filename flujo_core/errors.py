@@ -49,7 +49,9 @@ FlujoError
     ├── UnknownRun              no run of that id is in the store
     ├── RunBusy                 somebody else goes on with the run; has ``.until``
     ├── LeaseLost               somebody else has taken the run over
-    └── MailWaiting             a lease cannot be given back before the run's inbox was read
+    ├── MailWaiting             a lease cannot be given back before the run's inbox was read
+    └── CodecError              what was kept cannot be decoded: a codec is missing, or it was changed
+        └── KeyLost             a key of an encrypting codec cannot be had
 
 A message says what was found, where, and what would work. It never holds a step's value: it may be a patient's.
 """
@@ -327,6 +329,14 @@ class LeaseLost(StoreError):
 
 class MailWaiting(StoreError):
     """A lease cannot be given back: there is mail for the run that its journal has not taken in."""
+
+
+class CodecError(StoreError):
+    """What a store has kept cannot be decoded, or cannot be encoded: a codec is not there, or bytes were changed."""
+
+
+class KeyLost(CodecError):
+    """A key of an encrypting codec cannot be had; what was written with it can be read when it is there again."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -51,7 +51,9 @@ from flujo_core.model.signature import Resources
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_surroundings
 from flujo_core.model.value import flaws
+from flujo_core.store.byte_codec import ByteCodec, Codecs
 from flujo_core.store.cache import CacheStore, MemoryCache
+from flujo_core.store.coded import CodedCache, CodedStore
 from flujo_core.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -94,6 +96,8 @@ class Flujo(Generic[In, Out, Ctx]):
             before the step fails as ``Poisoned``.
         max_mutations: How many changes of its pipeline (``PipelineMutation``) a run may make; more are refused.
         cache: Where the outputs of nodes that have a ``Cache`` are kept; None: in memory, the 1024 that were used last.
+        codecs: What payloads go through before they are kept, in this order: byte codecs, or the names of registered
+            ones, as ``["zstd", AesGcmCodec(...)]``. None: what the configuration says, or nothing.
         plugins: Plugins beside the installed ones.
         on_pipeline_start: Called as the hook of that name is; so are the next three.
         pre_step_execution: See ``Plugin.pre_step_execution``.
@@ -120,6 +124,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = ...,
         max_mutations: int = ...,
         cache: CacheStore | None = ...,
+        codecs: Sequence[ByteCodec | str] | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
         pre_step_execution: PreStepExecution | None = ...,
@@ -140,6 +145,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = ...,
         max_mutations: int = ...,
         cache: CacheStore | None = ...,
+        codecs: Sequence[ByteCodec | str] | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
         pre_step_execution: PreStepExecution | None = ...,
@@ -160,6 +166,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = 3,
         max_mutations: int = 16,
         cache: CacheStore | None = None,
+        codecs: Sequence[ByteCodec | str] | None = None,
         plugins: Sequence[Plugin] = (),
         on_pipeline_start: OnPipelineStart | None = None,
         pre_step_execution: PreStepExecution | None = None,
@@ -178,19 +185,24 @@ class Flujo(Generic[In, Out, Ctx]):
         self._seal_key = seal_key
         self._recovery = Recovery(on_body_change == "refuse", max_recoveries)
         self._max_mutations = max_mutations
-        self._cache = MemoryCache() if cache is None else cache
         self._settings = settings or load_settings()
+        self._codec_names = self._settings.codecs if codecs is None else codecs
+        self._given_cache = cache
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
         self._plugins: tuple[Plugin, ...] = (*plugins, *calls)
         self._backends = Backends()
         self._epoch = self._with(self._plugins)
         self._sites = Sites()
-        self._store = self._epoch.host.open_store(store) if isinstance(store, str) else store
+        kept = self._epoch.host.open_store(store) if isinstance(store, str) else store
+        self._store = CodedStore(kept, self._codecs) if kept is not None and self._codecs is not None else kept
         self._owns_store = isinstance(store, str)
 
     def _with(self, plugins: Sequence[Plugin], last: Host | None = None) -> Epoch:
         """All that is worked out before a run, with these plugins beside the installed ones."""
         host = Host(self._settings.plugins, plugins, kernel=Builtin(), last=last)
+        if last is None:
+            self._codecs = host.codecs_of(self._codec_names)
+            self._cache = _coded_cache(self._given_cache, self._codecs)
         pipeline, wiring = made = bound(self._given, host)
         check_surroundings(pipeline, self._context_type, self._resources, durable=self._is_durable)
         backends = self._backends.of(host)
@@ -211,6 +223,7 @@ class Flujo(Generic[In, Out, Ctx]):
             keeps_input="" in wiring.inputs,
             beginning=Beginning(pipeline, self._given, host.required),
             recovery=self._recovery,
+            codecs=self._codecs,
             design=lambda: self._design(made, host, prepare, backends),
         )
         return Epoch(program, host)
@@ -652,7 +665,7 @@ class Flujo(Generic[In, Out, Ctx]):
         if isinstance(run, str):
             return self._kept
         check_seal(run, self._seal_key)
-        return await stored(run, self._store)
+        return await stored(run, self._store, self._codecs)
 
     async def _resumed(self, store: Store, run_id: str, do: Callable[[Resumption], Coroutine[Any, Any, T]]) -> T:
         """Does something with an earlier run, with the plugins that are in force now."""
@@ -766,6 +779,13 @@ def _checked_run_id(run_id: object) -> str:
     if not isinstance(run_id, str) or not run_id.strip():
         raise ConfigurationError("a run's id is text that is not empty")
     return run_id
+
+
+def _coded_cache(given: CacheStore | None, codecs: Codecs | None) -> CacheStore:
+    """Where cached outputs are kept; what stays in memory needs no codecs."""
+    if given is None:
+        return MemoryCache()
+    return given if codecs is None else CodedCache(given, codecs)
 
 
 def new_run_id() -> str:

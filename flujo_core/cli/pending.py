@@ -41,6 +41,6 @@ async def _found(own: Session, url: str, tenant: str | None, run_id: str | None)
     if store is None:
         return ()
     try:
-        return await pending_in(store, tenant, run_id)
+        return await pending_in(own.decoding(store), tenant, run_id)
     finally:
         await store.close()

@@ -124,7 +124,7 @@ def earlier(own: Session, target: str, url: str, run_id: str | None = None, *, s
     flujo: Flujo[Any, Any, Any] = Flujo(
         pipeline, context=context_of(pipeline), store=store, settings=own.settings(), plugins=plugins
     )
-    return Earlier(flujo, store)
+    return Earlier(flujo, own.decoding(store))
 
 
 def _answer(

@@ -95,7 +95,7 @@ async def state_of(own: Session, url: str, run_id: str) -> RunState:
     if store is None:
         raise UnknownRun(f"there is no run '{run_id}': the store {url} does not exist yet")
     try:
-        return await _read_state(store, run_id)
+        return await _read_state(own.decoding(store), run_id)
     finally:
         await store.close()
 

@@ -12,6 +12,7 @@ from flujo_core.builtin import Builtin
 from flujo_core.config import PluginSettings, Settings, load_settings
 from flujo_core.errors import ConfigurationError
 from flujo_core.hooks.host import Host
+from flujo_core.store.coded import CodedStore
 from flujo_core.store.protocol import Store
 from flujo_core.store.url import sqlite_path
 
@@ -55,10 +56,16 @@ class Session:
         return Host(self.settings().plugins, kernel=Builtin())
 
     def store_at(self, url: str) -> Store:
-        """The store that a URL names; plugins are loaded only if the kernel has none for it."""
+        """The store that a URL names, as it is kept; plugins are loaded only if the kernel has none for it."""
         kernel = Host(PluginSettings(allow=()), kernel=Builtin())
         known = kernel.stores.find(url.partition("://")[0])
         return (kernel if known else self.host()).open_store(url)
+
+    def decoding(self, store: Store) -> Store:
+        """A store, read through the codecs of the configuration, if there are any."""
+        names = self.settings().codecs
+        codecs = self.host().codecs_of(names) if names else None
+        return store if codecs is None else CodedStore(store, codecs)
 
     def writable_store(self, url: str) -> Store:
         """The store that a URL names; the default one's folder is made, and hidden from git."""

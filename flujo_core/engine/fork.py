@@ -226,7 +226,7 @@ class MapBlock(Block):
         assert attempt.frame.run.edge is not None
         await attempt.frame.run.edge.reach()
         if not fork.crew.is_broken:
-            last = {"after": unquote(known[-1][0][1:-1])} if known else {}
+            last = {"after": self._last_key(attempt, known[-1][0], given(taken[-1]))} if known else {}
             assert self._over is not None
             items_after = decide(self._over, value, attempt.frame, more=last)
             await self._take(attempt, fork, items_after, set(past.items))
@@ -322,6 +322,12 @@ class MapBlock(Block):
         journal.stage(ItemTaken(*journal.head(attempt.address, now()), attempt.number, scope, item), data)
         return restored
 
+    def _last_key(self, attempt: Attempt, scope: str, item: Any) -> Any:
+        """The key of the item that was taken last."""
+        if self._key_of is None or attempt.frame.run.hidden is None:
+            return unquote(scope[1:-1])
+        return decide(self._key_of, item, attempt.frame)
+
     def _scope(self, attempt: Attempt, item: Any, known: set[str]) -> str:
         """An item's place in addresses.
 
@@ -333,6 +339,8 @@ class MapBlock(Block):
             raise InvalidValue(
                 f"the key of item {len(known)} (from 0) is {type(key).__name__!r}; a key is text, not empty"
             )
+        if self._key_of is not None and (hidden := attempt.frame.run.hidden) is not None:
+            key = hidden.of(self._static, key)
         scope = f"[{encoded_name(key)}]"
         if scope in known:
             raise InvalidValue(f"item {len(known)} (from 0) has a key that one before it has; keys are unique")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flujo_core.engine.journal import Journal
@@ -19,6 +19,7 @@ from flujo_core.model.field import value_at
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT
 from flujo_core.model.signature import Resources
 from flujo_core.model.wiring import Source
+from flujo_core.store.byte_codec import Hidden
 from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Run(Protocol):
         former: The addresses that steps had when they first began, by those that they have now, if others.
         migrations: What turns recorded outputs into ones of the present versions.
         shape: How its steps have changed its pipeline; None: not at all.
+        hidden: What hides the names that stand in clear, or None.
     """
 
     journal: Journal
@@ -72,6 +74,7 @@ class Run(Protocol):
     former: dict[str, str]
     migrations: Migrations
     shape: Shape | None
+    hidden: Hidden | None
 
     @property
     def design(self) -> Design | None:
@@ -198,7 +201,7 @@ class Frame:
 class Part(Protocol):
     """A node, ready to run."""
 
-    async def run(self, frame: Frame, value: Any, /) -> Any:
+    def run(self, frame: Frame, value: Any, /) -> Awaitable[Any]:
         """Runs it in a scope, and gives its output."""
         ...
 

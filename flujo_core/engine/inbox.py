@@ -44,7 +44,8 @@ class Ballot:
         if mail.kind == "reissue":
             self.token_hash = mail.token_hash
         else:
-            self.vote(mail.voter or "", said(mail).answer)
+            answer = said(mail)  # of which the voter is told: what the header has of that may be a digest
+            self.vote("" if mail.voter is None else answer.approver or "", answer.answer)
 
 
 class Said(NamedTuple):

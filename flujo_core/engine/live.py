@@ -19,6 +19,7 @@ from flujo_core.model.outcome import Stop
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
     from flujo_core.engine.shape import Shape
+    from flujo_core.store.byte_codec import Hidden
 
 
 UNWATCHED = Watch(None, 0)
@@ -29,10 +30,30 @@ class LiveRun:
     """One run while it goes on."""
 
     __slots__ = (
-        "bare", "cache", "cancelled", "context_type", "edge", "former", "hooked", "hooks", "input", "journal",
-        "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "shape", "start",
-        "state", "streams_text",
-        "threads", "watch", "watched",
+        "bare",
+        "cache",
+        "cancelled",
+        "context_type",
+        "edge",
+        "former",
+        "hidden",
+        "hooked",
+        "hooks",
+        "input",
+        "journal",
+        "max_recoveries",
+        "migrations",
+        "models",
+        "pipeline",
+        "program",
+        "resources",
+        "shape",
+        "start",
+        "state",
+        "streams_text",
+        "threads",
+        "watch",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
@@ -57,6 +78,7 @@ class LiveRun:
         self.cancelled = False
         self.program = program
         self.shape: Shape | None = None
+        self.hidden: Hidden | None = None
         self.max_recoveries = program.recovery.most
         self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.on_runs else UNWATCHED
 

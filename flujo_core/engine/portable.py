@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import to_json
@@ -25,7 +27,9 @@ from flujo_core.model.event import (
 from flujo_core.model.map import Map
 from flujo_core.model.patch import patch_adapter
 from flujo_core.model.value import encoded
+from flujo_core.store.byte_codec import Codecs, names_in
 from flujo_core.store.codec import encode
+from flujo_core.store.coded import CodedStore, encoded_record
 from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Lease, Record, Store
 
@@ -56,7 +60,9 @@ def portable(program: Program, key: SealKey | None, *, is_kept: bool) -> TakeAlo
         last = events[-1].sequence if events else earlier[-1].sequence
         nodes = finder(program, earlier, events)
         records = () if is_kept else (*earlier, *(_record(program, one, nodes) for one in events))
-        rows = tuple((*one[2:7], one.payload.decode(), *one[8:]) for one in records)
+        if program.codecs is not None:
+            records = tuple(encoded_record(program.codecs, one) for one in records)
+        rows = tuple((*one[2:7], _text(one.payload), *one[8:]) for one in records)
         return sealed(PipelineState(run_id=run_id, tenant=tenant, sequence=last, records=rows), key)
 
     return take_along
@@ -82,8 +88,13 @@ def check_seal(state: PipelineState, key: SealKey | None) -> None:
         raise SealBroken(f"the state of run '{state.run_id}' {what}; it is not gone on from")
 
 
-async def stored(state: PipelineState, store: Store | None) -> Store:
+async def stored(state: PipelineState, store: Store | None, codecs: Codecs | None) -> Store:
     """The store that has the run of a state; without one, a store in memory, made of the state.
+
+    Args:
+        state: The state.
+        store: The store, or None.
+        codecs: What the payloads in the state have gone through, or None.
 
     Raises:
         StaleState: The store has more of the run.
@@ -107,12 +118,24 @@ async def stored(state: PipelineState, store: Store | None) -> Store:
         await made.append([one._replace(epoch=lease.epoch) for one in records], lease, release=True)
     except (TypeError, ValueError, AttributeError, IndexError, StoreError) as error:
         raise StateError(f"the state of run '{state.run_id}' is damaged") from error
-    return made
+    return made if codecs is None else CodedStore(made, codecs)
 
 
 def _from_row(state: PipelineState, row: tuple[Any, ...]) -> Record:
     sequence, kind, address, outcome, at, payload, *rest = row
-    return Record(state.run_id, state.tenant, sequence, kind, address, outcome, at, payload.encode(), *rest)
+    return Record(state.run_id, state.tenant, sequence, kind, address, outcome, at, _bytes(payload), *rest)
+
+
+BASE64 = "base64:"
+"""What the text of a payload begins with that is no JSON, as a codec has made it."""
+
+
+def _text(payload: bytes) -> str:
+    return BASE64 + b64encode(payload).decode() if names_in(payload) else payload.decode()
+
+
+def _bytes(text: str) -> bytes:
+    return b64decode(text.removeprefix(BASE64), validate=True) if text.startswith(BASE64) else text.encode()
 
 
 def _key(given: SealKey | None) -> bytes | None:
@@ -140,7 +163,7 @@ def _record(program: Program, event: RunEvent, nodes: Finder) -> Record:
         case RunStarted():
             value = encoded(event.input, program.takes, "the input")[0]
             context = program.context_type.model_construct(**event.context)
-            event.origin = program.origin
+            event.origin = replace(program.origin, names_key=event.origin.names_key)
             return encode(event, value, encoded(context, program.context_type, "the context")[0])
         case StepCompleted() | NodeCompleted():
             kept = isinstance(event, StepCompleted) or event.source == "cache"

@@ -19,6 +19,7 @@ from flujo_core.model.flow import Node, everything
 from flujo_core.model.rename import pattern_of
 from flujo_core.model.signature import Resources
 from flujo_core.model.value import adapter, concrete, flaws
+from flujo_core.store.byte_codec import Codecs
 from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Program:
         keeps_input: Whether a step names the input of the run.
         beginning: What is kept with a run, to be compared when it is resumed.
         recovery: How runs are gone on with that were left.
+        codecs: What the payloads of its runs go through, or None.
         design: Gives what it is made of, so that parts of it can be made anew in a run; None: it cannot be changed.
 
     Attributes:
@@ -98,8 +100,10 @@ class Program:
         keeps_input: bool = False,
         beginning: Beginning,
         recovery: Recovery = Recovery(),  # noqa: B008 - it cannot change
+        codecs: Codecs | None = None,
         design: Callable[[], Design] | None = None,
     ) -> None:
+        self.codecs = codecs
         self._design = design
         self.recovery = recovery
         self._beginning = beginning

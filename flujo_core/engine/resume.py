@@ -33,6 +33,7 @@ from flujo_core.model.result import PipelineResult, RunFailed, question_of
 from flujo_core.model.run import QuestionState, fold
 from flujo_core.model.value import encoded
 from flujo_core.store.codec import decode
+from flujo_core.store.coded import hidden_of
 from flujo_core.store.protocol import Record, Store
 
 OpenJournal = Callable[[str, str | None], Journal]
@@ -129,6 +130,7 @@ class Resumption:
                 comparison = self.compared(records, survey)
             run = self._live(journal, records)
             run.migrations = self._migrations(survey, comparison, len(records))
+            run.hidden = hidden_of(self._program.codecs, records)
             handed_over = True
             return await brought_to_end(
                 self._program, run, lambda: self._begin(run, records, survey, comparison, retry_failed)
@@ -159,7 +161,9 @@ class Resumption:
         survey.rename(comparison.renames)
         journal.asked = {sequence: one.asked.address for sequence, one in survey.ballots.items()}
         changed = comparison.renames or survey.origin.manifest != program.origin.manifest
-        origin = replace(program.origin, input_digest=survey.origin.input_digest) if changed else NO_ORIGIN
+        known, origin = survey.origin, NO_ORIGIN
+        if changed:
+            origin = replace(program.origin, input_digest=known.input_digest, names_key=known.names_key)
         event = RunResumed(*journal.head("", now()), origin, retry_failed, dict(comparison.renames))
         journal.stage(event)
         summary = await self._store.run(self._run_id)

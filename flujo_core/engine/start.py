@@ -17,6 +17,7 @@ from flujo_core.model.draft import State, state_of
 from flujo_core.model.event import NO_ORIGIN, Origin, RunStarted
 from flujo_core.model.outcome import Stop
 from flujo_core.model.value import encoded, flaws
+from flujo_core.store.byte_codec import Hidden
 
 if TYPE_CHECKING:
     pass
@@ -30,6 +31,8 @@ async def begin(program: Program, run: LiveRun) -> Any:
     """
     start, given_input = run.start, None
     try:
+        run.hidden = _hidden(program, start.run_id)
+        names_key = "" if run.hidden is None else run.hidden.key_id
         if program.hooks.authorize is not None:
             request = AuthorizationRequest("start_run", start.run_id, start.tenant, start.pipeline, "", None)
             await program.hooks.authorize(run.watch, request)
@@ -39,11 +42,12 @@ async def begin(program: Program, run: LiveRun) -> Any:
             start = await _start_hooks(program, run, start)
         if run.journal.store is None:
             run.state = state_of(start.context)
-            _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY)
+            origin = NO_ORIGIN if run.hidden is None else Origin(names_key=names_key)
+            _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY, origin)
             run.begin(start)
             return start.initial_input
         value, restored = encoded(start.initial_input, program.takes, "the input")
-        origin = replace(program.origin, input_digest=input_digest(given_input or value))
+        origin = replace(program.origin, input_digest=input_digest(given_input or value), names_key=names_key)
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
         run.state = {name: getattr(start.context, name) for name in program.context_type.model_fields}
@@ -55,6 +59,17 @@ async def begin(program: Program, run: LiveRun) -> Any:
     _stage_start(run, start.pipeline, start.initial_input, run.state, value, fields, origin)
     run.begin(start._replace(initial_input=restored))
     return restored
+
+
+def _hidden(program: Program, run_id: str) -> Hidden | None:
+    """What hides the names of a new run that stand in clear; None if nothing is to.
+
+    Raises:
+        KeyLost: The key cannot be had.
+    """
+    if program.codecs is None or program.codecs.encrypting is None:
+        return None
+    return Hidden(program.codecs, program.codecs.encrypting.key_id(), run_id)
 
 
 def input_digest(data: bytes) -> str:

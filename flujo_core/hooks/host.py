@@ -25,6 +25,7 @@ from flujo_core.model.agent import ModelFactory
 from flujo_core.model.flow import Check
 from flujo_core.model.policy import Validator
 from flujo_core.model.step import Step
+from flujo_core.store.byte_codec import ByteCodec, CodecFactory, Codecs
 from flujo_core.store.protocol import Store, StoreFactory
 
 
@@ -107,6 +108,11 @@ class Host:
         return self._registries["register_backends"]
 
     @property
+    def codecs(self) -> Registry[CodecFactory]:
+        """The registered codecs."""
+        return self._registries["register_codecs"]
+
+    @property
     def checks(self) -> Registry[Check]:
         """The registered checks of pipelines."""
         return self._registries["register_checks"]
@@ -134,6 +140,19 @@ class Host:
     def model_prefixes(self) -> Sequence[str]:
         """The prefixes of the model names that plugins claim."""
         return [entry.short for entry in self.models.entries()]
+
+    def codecs_of(self, given: Sequence[ByteCodec | str]) -> Codecs | None:
+        """Codecs, in the order in which they write; None if none are given.
+
+        Args:
+            given: Codecs, and names of registered ones.
+
+        Raises:
+            ConfigurationError: A name is not registered, or a codec cannot be had.
+        """
+        if isinstance(given, str):
+            raise ConfigurationError(f"'codecs' is a list, such as ['{given}'], and not a text")
+        return Codecs([self.codecs.get(one)() if isinstance(one, str) else one for one in given]) if given else None
 
     def open_store(self, url: str) -> Store:
         """The store that a URL names, by its scheme.

@@ -25,6 +25,7 @@ from flujo_core.model.policy import Validator
 from flujo_core.model.run import StepResult
 from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.step import Step
+from flujo_core.store.byte_codec import CodecFactory
 from flujo_core.store.protocol import StoreFactory
 
 PROJECT = "flujo"
@@ -157,6 +158,14 @@ class Plugin:
 
         Called while plugins load. The factory takes nothing and gives a ``Backend``. It is called once for each
         ``Flujo`` that has a step on it, and the backend is closed with that.
+        """
+
+    @_hook("contribute", what="codec")
+    def register_codecs(self, registry: Registry[CodecFactory], /) -> None:
+        """Contributes byte codecs by name: ``registry.add("kms", factory)`` makes ``codecs = ["kms"]`` one.
+
+        Called while plugins load. The factory takes nothing and gives a ``ByteCodec``. It is called once for each
+        ``Flujo`` that names it.
         """
 
     @_hook("contribute", what="check")

@@ -93,11 +93,13 @@ class Origin(Slotted):
         manifest: What the nodes of the pipeline were (``manifest.py``), as JSON; empty where nothing could be resumed.
         plugins: The versions of the plugins that the deployment required, by the names of their distributions.
         input_digest: A digest of the input as the caller gave it, before plugins saw it.
+        names_key: The id of the key that hides the names which stand in clear (map keys, voters); empty: none does.
     """
 
     manifest: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
     input_digest: str = ""
+    names_key: str = ""
 
 
 NO_ORIGIN = Origin()

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from flujo_core.errors import CodecError
 from flujo_core.model.agent import Usage
 from flujo_core.model.event import (
     NO_ORIGIN,
@@ -43,6 +44,7 @@ from flujo_core.model.event import (
 )
 from flujo_core.model.patch import Patch, plain_patch
 from flujo_core.model.slotted import NamedTuple
+from flujo_core.store.byte_codec import about_record, missing, names_in
 from flujo_core.store.protocol import Record
 
 WITH_VALUES = (
@@ -94,7 +96,10 @@ def decode(record: Record) -> JournaledEvent:
 
     Raises:
         ValueError: The record is not one that ``encode`` makes.
+        CodecError: It was written with a codec, and is read without.
     """
+    if names := names_in(record.payload):
+        raise CodecError(missing(about_record(record), names[-1]))
     decoder = DECODERS.get(record.kind)
     if decoder is None:
         raise ValueError(f"record {record.sequence} of run '{record.run_id}' is of an unknown kind, '{record.kind}'")
@@ -314,7 +319,7 @@ def _origin(origin: Origin) -> dict[str, Any]:
     if origin is NO_ORIGIN:
         return {}
     parts = {"manifest": origin.manifest, "plugins": origin.plugins, "input_digest": origin.input_digest}
-    return {"origin": parts}
+    return {"origin": parts | ({"names_key": origin.names_key} if origin.names_key else {})}
 
 
 def _source(event: StepCompleted | NodeCompleted) -> dict[str, str]:

@@ -18,6 +18,7 @@ from flujo_core.model.flow import Check
 from flujo_core.model.policy import Validator
 from flujo_core.model.run import StepResult
 from flujo_core.model.step import Step
+from flujo_core.store.byte_codec import CodecFactory
 from flujo_core.store.protocol import StoreFactory
 from flujo_core.testing.stand_in import Method, standing_in
 
@@ -142,6 +143,9 @@ class HookRecorder(Plugin):
 
     def register_backends(self, registry: Registry[BackendFactory], /) -> None:
         self._note("register_backends", registry)
+
+    def register_codecs(self, registry: Registry[CodecFactory], /) -> None:
+        self._note("register_codecs", registry)
 
     def register_checks(self, registry: Registry[Check], /) -> None:
         self._note("register_checks", registry)

@@ -63,7 +63,7 @@ async def crashed(node: Any, given: Any, store: Store, at: int, *, keeps: bool =
 
 def durable(node: Any, store: Store, **keywords: Any) -> Flujo[Any, Any, Any]:
     """A ``Flujo`` without the installed plugins, with a store."""
-    made: Flujo[Any, Any, Any] = Flujo(node, settings=ALONE, store=store, **{"context": State, **keywords})
+    made: Flujo[Any, Any, Any] = Flujo(node, store=store, **{"settings": ALONE, "context": State, **keywords})
     return made
 
 

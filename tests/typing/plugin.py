@@ -13,6 +13,7 @@ from flujo_core import (
     AuthorizationRequest,
     BackendFactory,
     Check,
+    CodecFactory,
     Decision,
     Flujo,
     MemoryStore,
@@ -38,6 +39,7 @@ from flujo_core import (
     Store,
     StoreFactory,
     Veto,
+    ZstdCodec,
     hookimpl,
     step,
     walk,
@@ -121,6 +123,9 @@ class Whole(Plugin):
     def register_backends(self, registry: Registry[BackendFactory], /) -> None:
         registry.add("two", lambda: ProcessPool(workers=2))
         registry.add("ray", "acme.ray:Ray")
+
+    def register_codecs(self, registry: Registry[CodecFactory], /) -> None:
+        registry.add("zstd", ZstdCodec)
 
     def register_checks(self, registry: Registry[Check], /) -> None:
         registry.add("europe", europe_only)

@@ -1,0 +1,135 @@
+"""A store, or a cache, whose payloads go through byte codecs: what they keep is encoded, and what they give is not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+
+from pydantic_core import from_json
+
+from flujo_core.errors import CodecError
+from flujo_core.model.event import RunStatus
+from flujo_core.store.byte_codec import About, Codecs, Hidden, about_record, names_in
+from flujo_core.store.cache import CacheStore
+from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store
+
+
+def encoded_record(codecs: Codecs, record: Record) -> Record:
+    """A record as it is kept."""
+    return record._replace(payload=codecs.encoded(record.payload, about_record(record)))
+
+
+class CodedStore:
+    """A store whose payloads go through byte codecs.
+
+    Args:
+        kept: The store that keeps them.
+        codecs: The codecs.
+    """
+
+    def __init__(self, kept: Store, codecs: Codecs) -> None:
+        self.kept = kept
+        self._codecs = codecs
+
+    def append(
+        self, records: Sequence[Record], lease: Lease, /, *, taken: int | None = None, release: bool = False
+    ) -> Awaitable[None]:
+        coded = [encoded_record(self._codecs, one) for one in records]
+        return self.kept.append(coded, lease, taken=taken, release=release)
+
+    async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
+        records, is_secret = await self.kept.read(run_id, after=after), False
+        found = []
+        for one in records:
+            if names_in(one.payload):
+                is_secret = self._codecs.encrypting is not None
+            elif is_secret:
+                what = f"record {one.sequence} of run '{run_id}' is in clear, behind encrypted ones"
+                raise CodecError(f"{what}: somebody has changed it")
+            found.append(one._replace(payload=self._codecs.decoded(one.payload, about_record(one))))
+        return found
+
+    async def post(self, mail: Mail, /, *, seen: int) -> bool:
+        if mail.voter is not None:
+            mail = mail._replace(voter=await self._hidden_voter(mail.run_id, mail.voter))
+        payload = self._codecs.encoded(mail.payload, _about_mail(mail))
+        return await self.kept.post(mail._replace(payload=payload), seen=seen)
+
+    async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
+        found = await self.kept.mail(run_id, after=after)
+        return [one._replace(payload=self._codecs.decoded(one.payload, _about_mail(one))) for one in found]
+
+    async def _hidden_voter(self, run_id: str, voter: str) -> str:
+        """Who answers, as the inbox has it, where votes of one voter must be known to be one's."""
+        hidden = hidden_of(self._codecs, (await self.read(run_id))[:1])
+        return voter if hidden is None else hidden.of("voter", voter)
+
+    async def run(self, run_id: str, /) -> RunSummary | None:
+        return await self.kept.run(run_id)
+
+    async def runs(
+        self,
+        *,
+        limit: int = 50,
+        before: RunSummary | None = None,
+        tenant: str | None = None,
+        status: RunStatus | None = None,
+    ) -> Sequence[RunSummary]:
+        return await self.kept.runs(limit=limit, before=before, tenant=tenant, status=status)
+
+    async def questions(
+        self,
+        *,
+        limit: int = 50,
+        after: OpenQuestion | None = None,
+        tenant: str | None = None,
+        run_id: str | None = None,
+    ) -> Sequence[OpenQuestion]:
+        return await self.kept.questions(limit=limit, after=after, tenant=tenant, run_id=run_id)
+
+    async def acquire(self, run_id: str, holder: str, ttl: float, /, *, instead_of: int | None = None) -> Lease:
+        return await self.kept.acquire(run_id, holder, ttl, instead_of=instead_of)
+
+    async def renew(self, lease: Lease, /) -> None:
+        await self.kept.renew(lease)
+
+    async def release(self, lease: Lease, /) -> None:
+        await self.kept.release(lease)
+
+    async def time(self) -> float:
+        return await self.kept.time()
+
+    async def close(self) -> None:
+        await self.kept.close()
+
+
+class CodedCache:
+    """A cache whose entries go through byte codecs.
+
+    Args:
+        kept: The cache that keeps them.
+        codecs: The codecs.
+    """
+
+    def __init__(self, kept: CacheStore, codecs: Codecs) -> None:
+        self._kept = kept
+        self._codecs = codecs
+
+    async def get(self, key: str, /) -> bytes | None:
+        entry = await self._kept.get(key)
+        return None if entry is None else self._codecs.decoded(entry, About("cache", key))
+
+    async def put(self, key: str, entry: bytes, /, *, ttl: float | None = None) -> None:
+        await self._kept.put(key, self._codecs.encoded(entry, About("cache", key)), ttl=ttl)
+
+
+def hidden_of(codecs: Codecs | None, records: Sequence[Record]) -> Hidden | None:
+    """What hides the names of a run, of its first record, which is not encoded; None where nothing does."""
+    if codecs is None or codecs.encrypting is None or not records:
+        return None
+    facts = from_json(records[0].payload.partition(b"\n")[0])
+    key_id = facts.get("origin", {}).get("names_key")
+    return Hidden(codecs, key_id, records[0].run_id) if key_id else None
+
+
+def _about_mail(mail: Mail) -> About:
+    return About(f"run/{mail.run_id}", f"mail/{mail.question}/{mail.kind}/{mail.voter or ''}")
