@@ -83,11 +83,15 @@ class Origin(Slotted):
         manifest: What the nodes of the pipeline were (``manifest.py``), as JSON; empty where nothing could be resumed.
         plugins: The versions of the plugins that the deployment required, by the names of their distributions.
         input_digest: A digest of the input as the caller gave it, before plugins saw it.
+        forked_from: The run that it is a fork of; empty if it is none.
+        forked_at: The address there from which on it runs anew.
     """
 
     manifest: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
     input_digest: str = ""
+    forked_from: str = ""
+    forked_at: str = ""
 
 
 NO_ORIGIN = Origin()

@@ -302,7 +302,8 @@ def _origin(origin: Origin) -> dict[str, Any]:
     if origin is NO_ORIGIN:
         return {}
     parts = {"manifest": origin.manifest, "plugins": origin.plugins, "input_digest": origin.input_digest}
-    return {"origin": parts}
+    fork = {"forked_from": origin.forked_from, "forked_at": origin.forked_at} if origin.forked_from else {}
+    return {"origin": parts | fork}
 
 
 def _source(event: StepCompleted | NodeCompleted) -> dict[str, str]:
