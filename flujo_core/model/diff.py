@@ -15,7 +15,7 @@ from flujo_core.model.slotted import NamedTuple
 Verdict: TypeAlias = Literal["same", "changed", "only_first", "only_second"]
 
 
-class Trace(NamedTuple):
+class PartTrace(NamedTuple):
     """What a step or node came to in one run.
 
     Attributes:
@@ -39,7 +39,7 @@ class Trace(NamedTuple):
     output: Any
 
     def __repr__(self) -> str:
-        return f"<Trace {self.status}>"
+        return f"<PartTrace {self.status}>"
 
 
 class PartDiff(NamedTuple):
@@ -57,8 +57,8 @@ class PartDiff(NamedTuple):
     address: str
     verdict: Verdict
     changes: tuple[str, ...]
-    first: Trace | None
-    second: Trace | None
+    first: PartTrace | None
+    second: PartTrace | None
 
 
 class RunDiff(NamedTuple):
@@ -99,12 +99,12 @@ def diff(first: RunState, second: RunState) -> RunDiff:
     )
 
 
-def _traces(state: RunState) -> dict[str, Trace]:
+def _traces(state: RunState) -> dict[str, PartTrace]:
     parts: list[StepResult | NodeResult] = [*state.steps.values(), *state.nodes.values()]
     return {one.address: _trace(one) for one in sorted(parts, key=lambda one: one.started_at)}
 
 
-def _trace(one: StepResult | NodeResult) -> Trace:
+def _trace(one: StepResult | NodeResult) -> PartTrace:
     is_step = isinstance(one, StepResult)
     has_output = one.status in ("completed", "skipped") and (is_step or one.source == "cache")
     digest = sha256(to_json(one.output)).hexdigest() if has_output else ""
@@ -112,7 +112,7 @@ def _trace(one: StepResult | NodeResult) -> Trace:
     decisions += () if one.source == "node" else (f"output of its {one.source}",)
     error = "" if one.error is None else one.error.type
     usage = one.usage if isinstance(one, StepResult) else None
-    return Trace(one.status, one.attempts, one.duration, usage, digest, decisions, error, one.output)
+    return PartTrace(one.status, one.attempts, one.duration, usage, digest, decisions, error, one.output)
 
 
 def _decisions(node: NodeResult) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ def _decisions(node: NodeResult) -> tuple[str, ...]:
     return (*case, *((f"{node.iterations} iterations",) if node.node == "loop" else ()), *node.scopes)
 
 
-def _part(address: str, first: Trace | None, second: Trace | None) -> PartDiff:
+def _part(address: str, first: PartTrace | None, second: PartTrace | None) -> PartDiff:
     if first is None or second is None:
         return PartDiff(address, "only_second" if first is None else "only_first", (), first, second)
     told = {
