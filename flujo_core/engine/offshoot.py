@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -92,7 +92,7 @@ def _asking(events: Sequence[RunEvent], *, keep_answers: bool) -> set[str]:
 
 
 def _come_to_something(events: Sequence[RunEvent]) -> list[RunEvent]:
-    """The events without those of attempts that have not come to anything: these begin anew, as if for the first time."""
+    """The events without those of attempts that have not come to anything: these begin anew."""
     pending: dict[str, list[RunEvent]] = {}
     for event, address in zip(events, present_addresses(events), strict=True):
         if isinstance(event, BEGUN):
