@@ -105,8 +105,13 @@ def _come_to_something(events: Sequence[RunEvent]) -> list[RunEvent]:
 
 def _own(record: Record, event: RunEvent, numbers: Mapping[int, int], fork: Fork) -> Record:
     """A record as the new run has it: no token of the old one is any good there."""
-    place = {"run_id": fork.run_id, "sequence": numbers[event.sequence], "epoch": 1, "token_hash": None}
-    made = record._replace(**place, question=numbers.get(record.question, 0))
+    made = record._replace(
+        run_id=fork.run_id,
+        sequence=numbers[event.sequence],
+        epoch=1,
+        token_hash=None,
+        question=numbers.get(record.question, 0),
+    )
     if isinstance(event, VoteCast):
         facts, rest = record.payload.split(b"\n", 1)
         own = from_json(facts) | {"question": numbers[event.question]}

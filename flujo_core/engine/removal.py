@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast, get_args
-
 from flujo_core.engine.lease import acquired, let_go
 from flujo_core.errors import RunBusy, RunUnfinished, UnknownRun
 from flujo_core.log import warning
@@ -13,7 +11,7 @@ from flujo_core.store.protocol import RunSummary, Store
 
 PAGE = 200
 
-ENDED = tuple(cast(RunStatus, one) for one in get_args(RunStatus) if one not in ("running", "paused"))
+ENDED: Sequence[RunStatus] = ("completed", "stopped", "failed", "refused", "cancelled")
 """The statuses of runs that have ended."""
 
 

@@ -15,7 +15,7 @@ from flujo_core.errors import ReplayMismatch
 from flujo_core.model.event import RunEnded
 from flujo_core.model.outputs import output_of_scope
 from flujo_core.model.result import PipelineResult, RunFailed
-from flujo_core.model.run import ONGOING, RunState, advance, fold
+from flujo_core.model.run import ONGOING, NodeResult, RunState, StepResult, advance, fold
 from flujo_core.model.value import adapter
 from flujo_core.store.codec import decode
 from flujo_core.store.protocol import Record, RunSummary
@@ -63,7 +63,8 @@ def _told_wrong(program: Program, records: Sequence[Record], summary: RunSummary
 
 def _unfinished(state: RunState) -> str:
     """The address of something that has not ended, or nothing."""
-    return next((one.address for one in (*state.steps.values(), *state.nodes.values()) if one.status in ONGOING), "")
+    parts: list[StepResult | NodeResult] = [*state.steps.values(), *state.nodes.values()]
+    return next((one.address for one in parts if one.status in ONGOING), "")
 
 
 def _gave_another(program: Program, records: Sequence[Record], state: RunState) -> bool:

@@ -153,7 +153,8 @@ def read_portable(lines: Iterable[bytes], name: str) -> Bundle:
         raise StoreRefused(f"{name} holds no exported runs; 'flujo runs export' writes such files")
     if version != VERSION:
         raise StoreRefused(f"{name} is of version {version!r}, and this Flujo reads version {VERSION}")
-    digest, plain = "", []
+    digest = ""
+    plain: list[bytes] = []
     for number, line in enumerate(kept, 1):
         body = line.removesuffix(b"\n")[len(CHAIN) + 66 :]
         digest = _chained(digest, body)

@@ -208,14 +208,17 @@ def scrub(path: Path, patience: float = PATIENCE) -> None:
     Raises:
         StoreError: Somebody read for too long, or the file cannot be opened.
     """
+    end = monotonic() + patience
     connection = open_file(path, patience=patience)
     try:
-        is_busy = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        # SQLite does not wait by itself for another connection that does the same
+        while (is_left := connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]) and monotonic() < end:
+            sleep(0.01)
     except sqlite3.Error as error:
         raise failure(path, error) from error
     finally:
         connection.close()
-    if is_busy:
+    if is_left:
         what = "what was deleted is gone, and bytes of it may be left in the log, as another process reads"
         raise StoreError(f"in the store {path}, {what}; 'flujo store vacuum' takes them away")
 
