@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from flujo_core.engine.lease import acquired, let_go
 from flujo_core.errors import RunBusy, RunUnfinished, UnknownRun
 from flujo_core.log import warning
