@@ -18,6 +18,7 @@ from flujo_core import (
     RunUnfinished,
     SQLiteStore,
     Store,
+    StoreError,
     UnknownRun,
     step,
 )
@@ -115,6 +116,19 @@ def test_only_what_ended_long_ago_is_pruned(store: Store) -> None:
         done = await prune(store, [*found[:3], "held", "open", "nobody"])
         assert list(done) == [one for one in found[:3] if one != "held"]
         assert await store.run("held") and await store.run("open") and await store.run("new")
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_journal_that_cannot_be_read_is_not_compared_and_can_be_deleted(store: Store) -> None:
+    flujo: Any = alone(double, store=store)
+
+    async def main() -> None:
+        await store.append(first("r", outcome="ended"), Lease("r", 1, "me", 9.0), release=True)
+        with pytest.raises(StoreError, match="journal of run 'r' cannot be read"):
+            await flujo.diff_async("r", "r")
+        await flujo.delete_async("r")
         await store.close()
 
     asyncio.run(main())
