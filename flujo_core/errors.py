@@ -39,6 +39,7 @@ FlujoError
 │   ├── NotAnApprover           the answer is of somebody whom the question does not name
 │   └── QuestionExpired         its time was over
 ├── IncompatiblePipeline        a run cannot go on with this code; has ``.differences``
+├── UnknownAddress              nothing has run at an address of a run
 ├── StateError                  a ``PipelineState`` that is not taken
 │   ├── StaleState              the store has more of the run
 │   └── SealBroken              its seal is missing or wrong
@@ -47,6 +48,8 @@ FlujoError
     ├── StoreFull               there is no space left
     ├── RunExists               a run of that id is in the store already
     ├── UnknownRun              no run of that id is in the store
+    ├── RunUnfinished           a run that has not ended is not deleted
+    ├── ReplayMismatch          what a run's records say of its end does not follow from the others
     ├── RunBusy                 somebody else goes on with the run; has ``.until``
     ├── LeaseLost               somebody else has taken the run over
     ├── MailWaiting             a lease cannot be given back before the run's inbox was read
@@ -275,6 +278,10 @@ class IncompatiblePipeline(FlujoError):
         return type(self), (self.run_id, self.differences)
 
 
+class UnknownAddress(FlujoError):
+    """Nothing has run at an address of a run."""
+
+
 class StateError(FlujoError):
     """A ``PipelineState`` that cannot be gone on from."""
 
@@ -305,6 +312,14 @@ class RunExists(StoreError):
 
 class UnknownRun(StoreError):
     """No run of that id is in the store."""
+
+
+class RunUnfinished(StoreError):
+    """A run that has not ended is not deleted, unless that is forced."""
+
+
+class ReplayMismatch(StoreError):
+    """What the records of a run say of its end does not follow from what they say of its steps."""
 
 
 class RunBusy(StoreError):

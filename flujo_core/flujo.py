@@ -19,11 +19,14 @@ from flujo_core.engine.backends import Backends
 from flujo_core.engine.bind import Bound, bound, capable
 from flujo_core.engine.compile import BackendOf, Prepare, compiled
 from flujo_core.engine.epoch import Epoch, Site, Sites
+from flujo_core.engine.history import folded
 from flujo_core.engine.journal import Durability, Journal
 from flujo_core.engine.lease import first_lease
+from flujo_core.engine.offshoot import Fork
 from flujo_core.engine.pending import pending, recoverable
 from flujo_core.engine.portable import SealKey, check_seal, stored
 from flujo_core.engine.program import Beginning, Program, Recovery
+from flujo_core.engine.removal import delete
 from flujo_core.engine.resume import Answer, Resumption
 from flujo_core.engine.run import execute
 from flujo_core.engine.stream import CAPACITY, Events, RunStream, streamed
@@ -42,6 +45,7 @@ from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
 from flujo_core.log import warning
 from flujo_core.model.compatibility import Comparison
+from flujo_core.model.diff import RunDiff, diff
 from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Veto
@@ -637,6 +641,83 @@ class Flujo(Generic[In, Out, Ctx]):
             UnknownRun: There is no such run.
         """
         return await self._resumed(self._kept, run_id, lambda one: one.events(after))
+
+    async def fork_async(
+        self, run_id: str, /, *, at: str, keep_answers: bool = False, fork_id: str | None = None
+    ) -> PipelineResult[Out, Ctx]:
+        """Begins a new run that keeps what another one has done before an address, and goes on with it from there.
+
+        What is kept is all that is not causally after the address: what ran before it, and what ran beside it in other
+        branches, failures too. The run that it is forked off stays as it is, whatever it is doing. The new one is of
+        the same tenant; its idempotency keys and its tokens are its own.
+
+        Args:
+            run_id: The run that it is forked off.
+            at: The address of the step or node that runs anew, with all that comes after it: ``"refine[2]/write"``.
+            keep_answers: Whether what people have answered before counts in the new run too. If not, whoever has asked
+                asks again, and what comes after that runs anew.
+            fork_id: The id of the new run; made up, unless given.
+
+        Returns:
+            As ``resume_async``.
+
+        Raises:
+            UnknownAddress: Nothing has run there.
+            UnknownRun: There is no such run.
+            RunExists: There is a run of the new id.
+            IncompatiblePipeline: The new run could not go on with this pipeline; there is none.
+            Veto: A plugin does not let it begin; there is none.
+            RunFailed: The new run failed, was refused or cancelled.
+            ConfigurationError: There is no store.
+        """
+        store, known = self._kept, new_run_id() if fork_id is None else _checked_run_id(fork_id)
+        fork = Fork(known, at, keep_answers)
+        await self._resumed(store, run_id, lambda one: one.fork(fork))
+        return await self._resumed(store, known, lambda one: one.go_on())
+
+    async def replay_async(self, run_id: str, /) -> PipelineResult[Out, Ctx]:
+        """What a run has come to, or where it is, worked out from its journal alone: no step, hook or agent is called.
+
+        Unlike ``resume_async`` it raises nothing for a run that failed, goes on with none that has crashed, and checks
+        that what the journal says of the end follows from what it says of the steps.
+
+        Args:
+            run_id: The run.
+
+        Raises:
+            ReplayMismatch: It does not, or the store's listings say something else than the journal.
+            UnknownRun: There is no such run.
+            ConfigurationError: There is no store.
+        """
+        return await self._resumed(self._kept, run_id, lambda one: one.replay())
+
+    async def diff_async(self, run_id: str, other_id: str, /) -> RunDiff:
+        """What is different between two runs, step by step, by their addresses.
+
+        Args:
+            run_id: One run.
+            other_id: The other one.
+
+        Raises:
+            UnknownRun: There is no such run.
+            ConfigurationError: There is no store.
+        """
+        return diff(await folded(self._kept, run_id), await folded(self._kept, other_id))
+
+    async def delete_async(self, run_id: str, /, *, force: bool = False) -> None:
+        """Deletes a run, with its records and its mail; nothing of it stays in the store.
+
+        Args:
+            run_id: The run.
+            force: Whether it is deleted though it has not ended: it waits, or has crashed.
+
+        Raises:
+            RunUnfinished: It has not ended, and ``force`` does not say so.
+            RunBusy: Somebody goes on with it; cancel it first.
+            UnknownRun: There is no such run.
+            ConfigurationError: There is no store.
+        """
+        await delete(self._kept, run_id, force=force)
 
     async def compat_async(self, run_id: str, /) -> Comparison:
         """What a run would meet if it went on with this pipeline; nothing is run, nothing written.

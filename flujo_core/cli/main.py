@@ -15,7 +15,22 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from flujo_core.cli import compat, demo, diagram, pending, plugins, recover, resume, run, runs, spec, store
+from flujo_core.cli import (
+    bundle,
+    compat,
+    demo,
+    diagram,
+    history,
+    pending,
+    plugins,
+    recover,
+    removal,
+    resume,
+    run,
+    runs,
+    spec,
+    store,
+)
 from flujo_core.cli.contributed import PluginCommands
 from flujo_core.cli.session import Session, session
 from flujo_core.errors import (
@@ -28,7 +43,9 @@ from flujo_core.errors import (
     PluginError,
     RunBusy,
     RunExists,
+    RunUnfinished,
     StoreRefused,
+    UnknownAddress,
     UnknownRun,
 )
 from flujo_core.model.outcome import Veto
@@ -36,7 +53,8 @@ from flujo_core.model.result import RunRefused
 
 INTERRUPTED = 130
 WRONG = (
-    AnswerError, ConfigurationError, DefinitionError, IncompatiblePipeline, RunExists, StoreRefused, UnknownRun,
+    AnswerError, ConfigurationError, DefinitionError, IncompatiblePipeline, RunExists, RunUnfinished, StoreRefused,
+    UnknownAddress, UnknownRun,
 )  # fmt: skip
 """What says that the command, the pipeline or the configuration is wrong."""
 
@@ -52,6 +70,14 @@ app.command("diagram")(diagram.diagram)
 runs.app.command("pending")(pending.pending)
 runs.app.command("recover")(recover.recover)
 runs.app.command("compat")(compat.compat)
+runs.app.command("fork")(history.fork)
+runs.app.command("replay")(history.replay)
+runs.app.command("diff")(history.diff_runs)
+runs.app.command("delete")(removal.delete_run)
+runs.app.command("prune")(removal.prune_runs)
+runs.app.command("export")(bundle.export_run)
+runs.app.command("import")(store.import_runs)
+runs.app.command("verify")(bundle.verify)
 app.add_typer(runs.app, name="runs")
 app.add_typer(store.app, name="store")
 app.add_typer(plugins.app, name="plugins")

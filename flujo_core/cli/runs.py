@@ -16,12 +16,12 @@ from rich.tree import Tree
 from flujo_core.cli.run import AsJson, StoreUrl
 from flujo_core.cli.session import DEFAULT_STORE, Session, session
 from flujo_core.cli.text import MARKS, STYLES, cost, iso, moment, tokens, usage_facts
+from flujo_core.engine.history import folded
 from flujo_core.engine.lease import is_dead
-from flujo_core.errors import StoreError, UnknownRun
+from flujo_core.errors import UnknownRun
 from flujo_core.model.duration import span
-from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult, fold
-from flujo_core.store.codec import decode
-from flujo_core.store.protocol import RunSummary, Store
+from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult
+from flujo_core.store.protocol import RunSummary
 
 app = typer.Typer(no_args_is_help=True, help="The runs in the journal.")
 
@@ -95,19 +95,9 @@ async def state_of(own: Session, url: str, run_id: str) -> RunState:
     if store is None:
         raise UnknownRun(f"there is no run '{run_id}': the store {url} does not exist yet")
     try:
-        return await _read_state(own.decoding(store), run_id)
+        return await folded(own.decoding(store), run_id)
     finally:
         await store.close()
-
-
-async def _read_state(store: Store, run_id: str) -> RunState:
-    records = await store.read(run_id)
-    if not records:
-        raise UnknownRun(f"there is no run '{run_id}' in the store; 'flujo runs list' shows those that there are")
-    try:
-        return fold(decode(record) for record in records)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"the journal of run '{run_id}' cannot be read ({type(error).__name__})") from error
 
 
 def _tree(state: RunState, values: bool) -> Tree:

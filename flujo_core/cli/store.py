@@ -15,7 +15,7 @@ import typer
 from flujo_core.cli.run import AsJson, StoreUrl
 from flujo_core.cli.session import DEFAULT_STORE, Session, session
 from flujo_core.errors import ConfigurationError
-from flujo_core.store.portable import PortableWriter, copies, read_portable
+from flujo_core.store.portable import Bundle, PortableWriter, copies, read_portable
 from flujo_core.store.protocol import Store
 from flujo_core.store.url import sqlite_path
 
@@ -32,7 +32,7 @@ def check_store(store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False) -> Non
     """Says what is wrong with a SQLite store: damage, gaps, records that cannot be read, runs that contradict them."""
     from flujo_core.store.sqlite_upkeep import problems  # noqa: PLC0415 - only who uses it imports sqlite3
 
-    found = problems(_file(store))
+    found = problems(existing(store))
     if as_json:
         typer.echo(json.dumps({"store": store, "problems": found}))
     else:
@@ -46,7 +46,7 @@ def vacuum_store(store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False) -> No
     """Makes the file of a SQLite store as small as it can be; runs that go on meanwhile wait for that."""
     from flujo_core.store.sqlite_upkeep import vacuum  # noqa: PLC0415 - only who uses it imports sqlite3
 
-    before, after = vacuum(_file(store))
+    before, after = vacuum(existing(store))
     if as_json:
         typer.echo(json.dumps({"store": store, "bytes_before": before, "bytes_after": after}))
     else:
@@ -71,22 +71,32 @@ def export_runs(
 @app.command("import")
 def import_runs(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A file that 'flujo store export' has written.")],
+    file: Annotated[Path, typer.Argument(help="A file that 'flujo store export' or 'flujo runs export' wrote.")],
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Puts the runs of a file into a SQLite store, all or none; none of them may be there already."""
     from flujo_core.store.sqlite_upkeep import restore  # noqa: PLC0415 - only who uses it imports sqlite3
 
-    path = _sqlite_file(store)
-    try:
-        with file.open("rb") as lines:
-            found = read_portable(lines, str(file))
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    path = sqlite_file(store)
+    found = bundle_in(file).runs
     session(context).writable_store(store)  # makes the folder of the default store
     restore(path, found)
     _tell(len(found), "imported from", file, as_json)
+
+
+def bundle_in(file: Path) -> Bundle:
+    """What a file of exported runs holds.
+
+    Raises:
+        StoreRefused: It was changed.
+        ConfigurationError: It cannot be opened.
+    """
+    try:
+        with file.open("rb") as lines:
+            return read_portable(lines, str(file))
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _tell(count: int, what: str, file: Path, as_json: bool) -> None:
@@ -98,7 +108,7 @@ def _tell(count: int, what: str, file: Path, as_json: bool) -> None:
 
 async def _exported(own: Session, url: str, file: Path, run_ids: Sequence[str]) -> int:
     if sqlite_path(url):
-        _file(url)
+        existing(url)
     store = own.store_at(url)
     try:
         return await _written(store, file, run_ids)
@@ -127,15 +137,15 @@ async def _written(store: Store, file: Path, run_ids: Sequence[str]) -> int:
     return count
 
 
-def _file(url: str) -> Path:
+def existing(url: str) -> Path:
     """The file of a SQLite store that there is."""
-    path = _sqlite_file(url)
+    path = sqlite_file(url)
     if not os.path.isfile(path):
         raise ConfigurationError(f"there is no store at {url}; '--store' names another")
     return path
 
 
-def _sqlite_file(url: str) -> Path:
+def sqlite_file(url: str) -> Path:
     path = sqlite_path(url)
     if not path:
         raise ConfigurationError(f"'{url}' is no SQLite store; this command works on 'sqlite:///runs.db' and the like")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import to_json
@@ -163,7 +162,7 @@ def _record(program: Program, event: RunEvent, nodes: Finder) -> Record:
         case RunStarted():
             value = encoded(event.input, program.takes, "the input")[0]
             context = program.context_type.model_construct(**event.context)
-            event.origin = replace(program.origin, names_key=event.origin.names_key)
+            event.origin = program.origin.hiding_as(event.origin, "")
             return encode(event, value, encoded(context, program.context_type, "the context")[0])
         case StepCompleted() | NodeCompleted():
             kept = isinstance(event, StepCompleted) or event.source == "cache"

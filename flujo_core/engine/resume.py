@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flujo_core.engine.ending import stored_result
@@ -13,8 +12,10 @@ from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.lease import acquired, keeper
 from flujo_core.engine.live import LiveRun
 from flujo_core.engine.migrations import NO_MIGRATIONS, Era, Migrations
+from flujo_core.engine.offshoot import Fork, begun_fork, forked
 from flujo_core.engine.program import Program
 from flujo_core.engine.question import answer_type, imported
+from flujo_core.engine.replay import replayed
 from flujo_core.engine.run import brought_to_end, past_of
 from flujo_core.engine.start import input_digest
 from flujo_core.engine.story import Story
@@ -163,7 +164,7 @@ class Resumption:
         changed = comparison.renames or survey.origin.manifest != program.origin.manifest
         known, origin = survey.origin, NO_ORIGIN
         if changed:
-            origin = replace(program.origin, input_digest=known.input_digest, names_key=known.names_key)
+            origin = program.origin.hiding_as(known, known.input_digest)
         event = RunResumed(*journal.head("", now()), origin, retry_failed, dict(comparison.renames))
         journal.stage(event)
         summary = await self._store.run(self._run_id)
@@ -226,6 +227,32 @@ class Resumption:
             UnknownRun: There is no such run.
         """
         return list(Story(await self.records(), (), self._program))[after:]
+
+    async def fork(self, fork: Fork) -> None:
+        """Begins a run that keeps what is not causally after an address of this one.
+
+        Raises:
+            UnknownAddress: Nothing has run there.
+            IncompatiblePipeline: The fork could not go on with this program.
+            RunExists: The store has a run of the fork's id.
+            Veto: A plugin does not let it begin.
+        """
+        records = forked(await self.records(), fork)
+        self.compared(records, Survey(records))
+        hooks = self._program.hooks
+        if hooks.authorize is not None:
+            about = (fork.run_id, records[0].tenant, self._program.label, "", None)
+            await hooks.authorize(Watch(None, hooks.timeout), AuthorizationRequest("start_run", *about))
+        await begun_fork(self._store, records)
+
+    async def replay(self) -> PipelineResult[Any, Any]:
+        """What the run has come to, or where it is, from its records alone; checked against what they say of its end.
+
+        Raises:
+            ReplayMismatch: They contradict each other.
+        """
+        records = await self.records()
+        return replayed(self._program, records, await self._store.run(self._run_id))
 
     async def would_meet(self) -> Comparison:
         """What the run would meet in this program if it went on."""

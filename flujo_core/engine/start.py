@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -32,7 +31,9 @@ async def begin(program: Program, run: LiveRun) -> Any:
     start, given_input = run.start, None
     try:
         run.hidden = _hidden(program, start.run_id)
-        names_key = "" if run.hidden is None else run.hidden.key_id
+        begun = NO_ORIGIN
+        if run.hidden is not None:
+            begun = Origin(names_key=run.hidden.key_id, names_in=run.hidden.run_id)
         if program.hooks.authorize is not None:
             request = AuthorizationRequest("start_run", start.run_id, start.tenant, start.pipeline, "", None)
             await program.hooks.authorize(run.watch, request)
@@ -42,12 +43,11 @@ async def begin(program: Program, run: LiveRun) -> Any:
             start = await _start_hooks(program, run, start)
         if run.journal.store is None:
             run.state = state_of(start.context)
-            origin = NO_ORIGIN if run.hidden is None else Origin(names_key=names_key)
-            _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY, origin)
+            _stage_start(run, start.pipeline, start.initial_input, run.state, NULL, EMPTY, begun)
             run.begin(start)
             return start.initial_input
         value, restored = encoded(start.initial_input, program.takes, "the input")
-        origin = replace(program.origin, input_digest=input_digest(given_input or value), names_key=names_key)
+        origin = program.origin.hiding_as(begun, input_digest(given_input or value))
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
         run.state = {name: getattr(start.context, name) for name in program.context_type.model_fields}

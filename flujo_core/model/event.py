@@ -94,12 +94,22 @@ class Origin(Slotted):
         plugins: The versions of the plugins that the deployment required, by the names of their distributions.
         input_digest: A digest of the input as the caller gave it, before plugins saw it.
         names_key: The id of the key that hides the names which stand in clear (map keys, voters); empty: none does.
+        names_in: The id of the run in which they are hidden: of a fork, the one that began.
+        forked_from: The run that it is a fork of; empty if it is none.
+        forked_at: The address there from which on it runs anew.
     """
 
     manifest: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
     input_digest: str = ""
     names_key: str = ""
+    names_in: str = ""
+    forked_from: str = ""
+    forked_at: str = ""
+
+    def hiding_as(self, begun: Origin, input_digest: str) -> Origin:
+        """This one, of a run that hides its names as another origin says, and began with some input."""
+        return self.changed(input_digest=input_digest, names_key=begun.names_key, names_in=begun.names_in)
 
 
 NO_ORIGIN = Origin()

@@ -51,27 +51,36 @@ def output_of(node: Node[Any, Any], address: str, state: RunState) -> Any:
     if result.source == "cache":
         return result.output
     if result.source == "fallback" and node.policies.fallback is not None:
-        return _of_scope(node.policies.fallback, address + FALLBACK, state)
+        return output_of_scope(node.policies.fallback, address + FALLBACK, state)
     path = attempt_path(address, result.attempts)
     match node:
         case Parallel():
             outputs = {
-                name: _of_scope(body, path + scope.segment, state)
+                name: output_of_scope(body, path + scope.segment, state)
                 for (name, body), scope in zip(node.branches.items(), node.scopes, strict=True)
             }
             return outputs if node.into is None else validated(outputs, node.into, "what its branches gave")
         case Map():
-            return [_of_scope(node.body, path + scope, state) for scope in result.scopes]
+            return [output_of_scope(node.body, path + scope, state) for scope in result.scopes]
         case Loop():
-            return _of_scope(node.body, f"{path}[{result.iterations}]", state)
+            return output_of_scope(node.body, f"{path}[{result.iterations}]", state)
         case Branch() if result.case is not None:
-            return _of_scope(node.bodies[result.case], f"{path}[{result.case}]", state)
+            return output_of_scope(node.bodies[result.case], f"{path}[{result.case}]", state)
         case Pipeline():
-            return _of_scope(node.scopes[0].body, path, state)
+            return output_of_scope(node.scopes[0].body, path, state)
     raise LookupError(f"'{address}' is no node whose output is known")
 
 
-def _of_scope(body: Node[Any, Any], path: str, state: RunState) -> Any:
-    """What a scope gave: the output of the last of its nodes."""
+def output_of_scope(body: Node[Any, Any], path: str, state: RunState) -> Any:
+    """What a scope gave: the output of the last of its nodes.
+
+    Args:
+        body: What runs in it.
+        path: Its path; empty for the run's.
+        state: The run.
+
+    Raises:
+        LookupError: It was not completed.
+    """
     last = parts_of(body)[-1]
     return output_of(last, join(path, last.label), state)

@@ -172,7 +172,7 @@ class Hidden(NamedTuple):
     Attributes:
         codecs: The codecs.
         key_id: The id of the key that the run was begun with.
-        run_id: The run.
+        run_id: The run that began with it; a fork has the digests of that.
     """
 
     codecs: Codecs

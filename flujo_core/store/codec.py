@@ -319,7 +319,9 @@ def _origin(origin: Origin) -> dict[str, Any]:
     if origin is NO_ORIGIN:
         return {}
     parts = {"manifest": origin.manifest, "plugins": origin.plugins, "input_digest": origin.input_digest}
-    return {"origin": parts | ({"names_key": origin.names_key} if origin.names_key else {})}
+    names = {"names_key": origin.names_key, "names_in": origin.names_in} if origin.names_key else {}
+    fork = {"forked_from": origin.forked_from, "forked_at": origin.forked_at} if origin.forked_from else {}
+    return {"origin": parts | names | fork}
 
 
 def _source(event: StepCompleted | NodeCompleted) -> dict[str, str]:

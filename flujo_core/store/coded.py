@@ -95,6 +95,9 @@ class CodedStore:
     async def release(self, lease: Lease, /) -> None:
         await self.kept.release(lease)
 
+    async def delete(self, lease: Lease, /) -> None:
+        await self.kept.delete(lease)
+
     async def time(self) -> float:
         return await self.kept.time()
 
@@ -127,8 +130,8 @@ def hidden_of(codecs: Codecs | None, records: Sequence[Record]) -> Hidden | None
     if codecs is None or codecs.encrypting is None or not records:
         return None
     facts = from_json(records[0].payload.partition(b"\n")[0])
-    key_id = facts.get("origin", {}).get("names_key")
-    return Hidden(codecs, key_id, records[0].run_id) if key_id else None
+    origin = facts.get("origin", {})
+    return Hidden(codecs, origin["names_key"], origin["names_in"]) if "names_key" in origin else None
 
 
 def _about_mail(mail: Mail) -> About:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Lock
 from time import time
+from typing import Any
 
 from flujo_core.model.event import RunEnded, RunStatus
 from flujo_core.store.protocol import ASKED, Lease, Mail, OpenQuestion, Record, RunSummary
@@ -124,6 +125,16 @@ class MemoryStore:
 
     async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
         return self._inboxes.get(run_id, [])[after:]
+
+    async def delete(self, lease: Lease, /) -> None:
+        with self._lock:
+            if lease.run_id not in self._runs:
+                raise unknown_run(lease.run_id)
+            if self._held(lease) is None:
+                raise lease_lost(lease)
+            tables: tuple[dict[str, Any], ...] = (self._runs, self._journals, self._inboxes, self._questions)
+            for table in tables:
+                table.pop(lease.run_id, None)
 
     async def time(self) -> float:
         return time()

@@ -1,4 +1,9 @@
-"""Runs in a file that any store can take in: JSON lines, with a header, and a digest of all that at the end."""
+"""Runs in a file that any store can take in: JSON lines, each with a digest of itself and of all lines before it.
+
+The first line has the version of the format, and the last one the number of runs. A line that was changed, added, taken
+away or put elsewhere breaks the chain there; a file without its last line is torn. Whoever writes the whole file anew
+can make another chain: the digest of the last line, noted elsewhere, tells the one that was exported.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,10 @@ from typing import IO, Any, NamedTuple
 from flujo_core.errors import StoreRefused, UnknownRun
 from flujo_core.store.protocol import Mail, Record, RunSummary, Store
 
-VERSION = 1
+VERSION = 2
+
+CHAIN = b'{"chain":"'
+"""What each line begins with, before the digest."""
 
 PAGE = 200
 """How many runs are listed at once."""
@@ -76,11 +84,15 @@ class PortableWriter:
 
     Args:
         file: The file.
+
+    Attributes:
+        digest: That of all that was written so far.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._digest = sha256()
+        self._runs = 0
+        self.digest = ""
         self._write({"flujo_runs": VERSION})
 
     def write(self, run: RunCopy) -> None:
@@ -91,15 +103,21 @@ class PortableWriter:
             self._write(_plain(record._asdict(), "run_id", "tenant"))
         for mail in run.mail:
             self._write(_plain(mail._asdict(), "run_id"))
+        self._runs += 1
 
     def end(self) -> None:
-        """Writes the digest, without which the file is refused."""
-        self._write({"sha256": self._digest.hexdigest()})
+        """Writes the number of runs, without which the file is refused."""
+        self._write({"runs": self._runs})
 
     def _write(self, facts: dict[str, Any]) -> None:
-        line = json.dumps(facts, separators=(",", ":")).encode() + b"\n"
-        self._digest.update(line)
-        self._file.write(line)
+        body = json.dumps(facts, separators=(",", ":")).encode()[1:]
+        self.digest = _chained(self.digest, body)
+        self._file.write(CHAIN + self.digest.encode() + b'",' + body + b"\n")
+
+
+def _chained(before: str, body: bytes) -> str:
+    """The digest of a line."""
+    return sha256(before.encode() + body).hexdigest()
 
 
 def _plain(facts: dict[str, Any], *left_out: str) -> dict[str, Any]:
@@ -107,31 +125,64 @@ def _plain(facts: dict[str, Any], *left_out: str) -> dict[str, Any]:
     return plain | {"payload": b64encode(facts["payload"]).decode()}
 
 
-def read_portable(lines: Iterable[bytes], name: str) -> list[RunCopy]:
-    """The runs of a file.
+class Bundle(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        runs: The runs.
+        digest: That of its last line, which tells the file from every other one.
+    """
+
+    runs: Sequence[RunCopy]
+    digest: str
+
+
+def read_portable(lines: Iterable[bytes], name: str) -> Bundle:
+    """What a file holds, after checking all of it.
 
     Args:
         lines: Its lines.
         name: Its name, for messages.
 
     Raises:
-        StoreRefused: It is no such file, it is torn, or it was changed.
+        StoreRefused: It is no such file, it is torn, or it was changed; the message says where.
     """
-    digest, plain, last = sha256(), [], b""
-    for line in lines:
-        digest.update(last)
-        last = line
-        plain.append(line)
-    if not plain or _facts(plain[0]).keys() != {"flujo_runs"}:
-        raise StoreRefused(f"{name} holds no exported runs; 'flujo store export' writes such files")
-    if (version := _facts(plain[0])["flujo_runs"]) != VERSION:
+    kept = list(lines)
+    version = _facts(kept[0]).get("flujo_runs") if kept else None
+    if version is None:
+        raise StoreRefused(f"{name} holds no exported runs; 'flujo runs export' writes such files")
+    if version != VERSION:
         raise StoreRefused(f"{name} is of version {version!r}, and this Flujo reads version {VERSION}")
-    if _facts(last) != {"sha256": digest.hexdigest()} or not last.endswith(b"\n"):
-        raise StoreRefused(f"{name} is not what was exported: it is torn, or was changed; export the runs again")
+    digest = ""
+    plain: list[bytes] = []
+    for number, line in enumerate(kept, 1):
+        body = line.removesuffix(b"\n")[len(CHAIN) + 66 :]
+        digest = _chained(digest, body)
+        if line != CHAIN + digest.encode() + b'",' + body + b"\n":
+            raise StoreRefused(
+                f"{name} was changed at line {number}{_place(plain)}: that line was written otherwise, or is torn, or"
+                " lines before it are missing or in another place; export the runs again"
+            )
+        plain.append(b"{" + body)
     try:
-        return _runs(plain[1:-1])
+        runs = _runs(plain[1:-1])
+        counted = json.loads(plain[-1])["runs"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise StoreRefused(f"{name} cannot be read ({type(error).__name__})") from error
+        raise StoreRefused(f"{name} cannot be read ({type(error).__name__}); its end may be missing") from error
+    if counted != len(runs):
+        raise StoreRefused(f"{name} cannot be read: it says that it holds {counted} runs, and holds {len(runs)}")
+    return Bundle(runs, digest)
+
+
+def _place(before: Sequence[bytes]) -> str:
+    """Where the line behind these is, for messages: which record or mail of which run."""
+    for back, line in enumerate(reversed(before)):
+        facts = _facts(line)
+        if "run_id" in facts:
+            number, records = back + 1, facts["records"]
+            what = f"record {number}" if number <= records else f"mail {number - records}"
+            return f", {what} of run '{facts['run_id']}'" if number <= records + facts["mail"] else ""
+    return ""
 
 
 def _facts(line: bytes) -> dict[str, Any]:

@@ -272,6 +272,19 @@ class Store(Protocol):
         """The inbox of a run, in order, from the one after ``after``."""
         ...
 
+    async def delete(self, lease: Lease, /) -> None:
+        """Takes a run out of the store, with its records, mail and questions; none of its bytes are left.
+
+        Args:
+            lease: The right to write it, so that nobody goes on with it meanwhile.
+
+        Raises:
+            LeaseLost: The run has another epoch, or the lease was released; nothing was deleted.
+            UnknownRun: There is no such run.
+            StoreError: It is gone, and bytes of it may be left; the message says what takes them away.
+        """
+        ...
+
     async def time(self) -> float:
         """The store's clock: seconds since the epoch."""
         ...

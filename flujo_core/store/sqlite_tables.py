@@ -96,7 +96,7 @@ class Tables:
     def _place(self) -> None:
         upto = self.connection.execute("select upto from placed").fetchone()[0]
         self.connection.execute(_PLACE, (upto,))
-        self.connection.execute("update placed set upto = (select max(id) from record)")
+        self.connection.execute("update placed set upto = (select coalesce(max(id), 0) from record)")
         self._unplaced = 0
 
     def append(self, records: Sequence[Record], lease: Lease, taken: int | None, release: bool) -> None:
@@ -263,6 +263,25 @@ class Tables:
         """The run, if the lease is still the one that it is held by."""
         known = self._known.get(lease.run_id) or self._find(lease.run_id)
         return known if known and known.run.holder and known.run.epoch == lease.epoch else None
+
+    def delete(self, lease: Lease) -> None:
+        """Takes a run out of all tables."""
+        known = self._held(lease)
+        if known is None:
+            raise lease_lost(lease) if self.run(lease.run_id) else unknown_run(lease.run_id)
+        self.write()
+        own = (known.number << RUN_BITS, known.number << RUN_BITS | MASK)
+        placed = "delete from record where id in (select record from place where key between ? and ?)"
+        self.connection.execute(placed, own)
+        behind = "delete from record where id > (select upto from placed) and run = ?"
+        self.connection.execute(behind, (known.number,))
+        for table in ("place", "question", "mail"):
+            self.connection.execute(f"delete from {table} where key between ? and ?", own)
+        self.connection.execute("delete from run where number = ?", (known.number,))
+        # the next record gets the highest id and one more, which may be one of a record that is gone
+        self.connection.execute("update placed set upto = min(upto, (select coalesce(max(id), 0) from record))")
+        self._known.pop(lease.run_id, None)
+        self._version = -1  # what lies behind those whose place is known is counted anew
 
     def post(self, mail: Mail, seen: int) -> bool:
         """Puts mail into the inbox of a run, if nothing was put there since."""

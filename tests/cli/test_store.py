@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 import stat
 from collections.abc import Sequence
-from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic_core import to_json
@@ -228,7 +230,7 @@ def test_single_runs_are_exported(url: str, tmp_path: Path, capsys: pytest.Captu
     assert run_command(["store", "export", str(file), "--run", "zwei ü", "--store", url, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": str(file), "runs": 1}
     with file.open("rb") as lines:
-        assert [run.run_id for run in read_portable(lines, "it")] == ["zwei ü"]
+        assert [run.run_id for run in read_portable(lines, "it").runs] == ["zwei ü"]
 
 
 def test_a_run_that_there_is_not_is_not_exported(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,17 +338,91 @@ def test_each_change_of_a_file_is_refused(url: str, tmp_path: Path, capsys: pyte
     assert not path_of(there).exists()
 
 
-def test_a_file_with_a_false_count_is_refused(url: str, tmp_path: Path) -> None:
-    exported(tmp_path / "x.jsonl", copy(FIRST))
-    lines = (tmp_path / "x.jsonl").read_bytes().replace(b'"records":1', b'"records":5').splitlines(keepends=True)[:-1]
-    lines.append(json.dumps({"sha256": sha256(b"".join(lines)).hexdigest()}).encode() + b"\n")
-    with pytest.raises(StoreRefused, match="cannot be read"):
+class Liar(PortableWriter):
+    """Says of runs what is not so, in a chain that is whole."""
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        super()._write(facts | {name: 5 for name in ("runs", "records") if name in facts and self.lies_of == name})
+
+    lies_of = ""
+
+
+@pytest.mark.parametrize(("what", "says"), [("records", "cannot be read"), ("runs", "says that it holds 5 runs")])
+def test_a_file_with_a_false_count_is_refused(what: str, says: str, tmp_path: Path) -> None:
+    with (tmp_path / "x.jsonl").open("wb") as opened:
+        writer = Liar(opened)
+        writer.lies_of = what
+        writer.write(copy(FIRST))
+        writer.end()
+    with (tmp_path / "x.jsonl").open("rb") as lines, pytest.raises(StoreRefused, match=says):
         read_portable(lines, "x.jsonl")
 
 
-def test_a_file_of_a_later_version_is_refused() -> None:
-    with pytest.raises(StoreRefused, match="is of version 9, and this Flujo reads version 1"):
-        read_portable([b'{"flujo_runs":9}\n'], "x.jsonl")
+def test_a_file_without_its_end_is_refused(tmp_path: Path) -> None:
+    exported(tmp_path / "x.jsonl", copy(FIRST))
+    lines = (tmp_path / "x.jsonl").read_bytes().splitlines(keepends=True)
+    for count in range(1, len(lines)):
+        with pytest.raises(StoreRefused, match="cannot be read"):
+            read_portable(lines[:count], "x.jsonl")
+
+
+def test_the_place_of_each_change_is_named(url: str, tmp_path: Path) -> None:
+    async def main() -> list[bytes]:
+        store, opened = SQLiteStore(path_of(url)), BytesIO()
+        writer = PortableWriter(opened)
+        writer.write(await anext(copies(store, ["one"])))
+        writer.end()
+        await store.close()
+        return opened.getvalue().splitlines(keepends=True)
+
+    lines = asyncio.run(main())
+    assert len(lines) == 1 + 1 + 6 + 2 + 1
+    places = ["", "", *(f", record {n} of run 'one'" for n in range(1, 7)), ", mail 1 of run 'one'",
+              ", mail 2 of run 'one'", ""]  # fmt: skip
+    for number in range(2, len(lines) + 1):
+        line = lines[number - 1]
+        changed = [*lines[: number - 1], line[:80] + bytes([line[80] ^ 1]) + line[81:], *lines[number:]]
+        missing = [*lines[: number - 1], *lines[number:]]
+        twice = [*lines[:number], *lines[number - 1 :]]
+        assert said_of(changed) == f"line {number}{places[number - 1]}"
+        if number < len(lines):
+            swapped = [*lines[: number - 1], lines[number], line, *lines[number + 1 :]]
+            assert said_of(missing) == said_of(swapped) == f"line {number}{places[number - 1]}"
+        assert said_of(twice).startswith(f"line {number + 1}")
+
+
+def said_of(lines: Sequence[bytes]) -> str:
+    with pytest.raises(StoreRefused) as refused:
+        read_portable(lines, "x.jsonl")
+    found = re.search(r"changed at (.*?): ", str(refused.value))
+    assert found is not None and CANARY not in str(refused.value)
+    return found[1]
+
+
+def test_two_files_of_the_same_runs_have_the_same_digest(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        assert run_command(["runs", "export", "one", "--store", url]) == 0
+        Path(name).write_text(capsys.readouterr().out)
+    assert run_command(["runs", "verify", "a", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"file": "a", "runs": ["one"], "records": 6, "mail": 2, "digest": told["digest"]}
+    assert run_command(["runs", "verify", "b", "--digest", told["digest"]]) == 0
+    assert capsys.readouterr().out == f"b is whole: 6 records and 2 mail of 'one'\ndigest {told['digest']}\n"
+    assert run_command(["runs", "verify", "b", "--digest", "0" * 64]) == 1
+    assert "another file" in capsys.readouterr().err
+    assert run_command(["runs", "import", "b", "--store", url]) == 2
+    assert run_command(["runs", "import", "b", "--store", "sqlite:///there.db"]) == 0
+    assert everything(Path("there.db")) == [run for run in everything(path_of(url)) if run.run_id == "one"]
+    assert run_command(["runs", "export", "nobody", "--store", url]) == 2
+    assert run_command(["runs", "export", "one", "--store", "sqlite:///nowhere.db"]) == 2
+
+
+def test_a_file_of_another_version_is_refused() -> None:
+    for version in (1, 9):
+        with pytest.raises(StoreRefused, match=f"is of version {version}, and this Flujo reads version 2"):
+            read_portable([b'{"flujo_runs":%d}\n' % version], "x.jsonl")
+    with pytest.raises(StoreRefused, match="holds no exported runs"):
+        read_portable([], "x.jsonl")
 
 
 def test_a_file_that_there_is_not_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,6 +38,9 @@ class Passing:
     async def post(self, mail: Mail, /, *, seen: int) -> bool:
         return await self.around("post", lambda: self.kept.post(mail, seen=seen))
 
+    async def delete(self, lease: Lease, /) -> None:
+        await self.around("delete", lambda: self.kept.delete(lease))
+
     async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
         return await self.kept.read(run_id, after=after)
 

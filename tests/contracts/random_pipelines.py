@@ -88,12 +88,14 @@ class World:
         times: How often a step has begun, by its address and attempt.
         breaks_at: The number of the await that raises.
         awaits: How many there have been.
+        shifts: What is added to the number that a step works with, by its address.
     """
 
     trace: list[tuple[Any, ...]] = field(default_factory=list)
     times: Counter[tuple[str, int]] = field(default_factory=Counter)
     breaks_at: int | None = None
     awaits: int = 0
+    shifts: dict[str, int] = field(default_factory=dict)
 
     def clear(self, breaks_at: int | None = None) -> None:
         self.trace.clear()
@@ -213,6 +215,7 @@ def _leaf(leaf: Leaf, takes: Any, world: World) -> Step[Any, Any]:
         world.times[place] += 1
         named = [given.get(name, MISSING) for name in names]
         number = number_of(leaf, value, Items(given["context"]).__getitem__, named)
+        number += world.shifts.get(given["info"].address, 0)
         if leaf.spoils:
             for one in [value, *named]:
                 _spoil(one)

@@ -385,3 +385,17 @@ def test_a_store_of_many_runs_is_read_by_their_headers_alone(tmp_path: Path) -> 
     done(main())
     rows = sqlite3.connect(tmp_path / "runs.db").execute("select count(*) from run").fetchone()
     assert rows == (3,)
+
+
+def test_a_fork_keeps_the_hidden_keys_of_the_run_that_it_is_forked_off() -> None:
+    node = Map("each", keeps, over=lambda text: [text, f"{text}2"], key=str) >> joined >> keeps.named("last")
+
+    async def main() -> None:
+        store = MemoryStore()
+        flujo = durable(node, store, codecs=[aes()])
+        whole = await flujo.run_async("x", run_id="r")
+        forked = await flujo.fork_async("r", at="last", fork_id="f")
+        assert forked.output == whole.output
+        assert [one.address for one in forked.steps] == [one.address for one in whole.steps]
+
+    done(main())

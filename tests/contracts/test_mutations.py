@@ -661,3 +661,21 @@ def test_branches_that_change_the_pipeline_at_once_share_the_limit() -> None:
     result = ran(fan >> joined, max_mutations=1)
     assert sorted(result.output.split("|")) == ["go plan", "go plan extra"]
     assert [reason for reason, _ in refusals(result)] == ["limit"]
+
+
+# --------------------------------------------------------------------------------------------------------------- forks
+
+
+@pytest.mark.parametrize("at", ["plan", "extra", "old", "end"])
+def test_a_fork_has_the_pipeline_as_it_was_changed_before_its_address(at: str) -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        flujo = durable(changes(adding()) >> says("old") >> says("end"), store, plugins=[Acme()])
+        whole = await flujo.run_async("go", run_id="r")
+        forked = await flujo.fork_async("r", at=at, fork_id="f")
+        assert forked.output == whole.output == "go plan extra old end"
+        assert [one.address for one in forked.steps] == [one.address for one in whole.steps]
+        changed = [one for one in await events_in(store, "f") if isinstance(one, PipelineMutated)]
+        assert len(changed) == 1
+
+    done(main())

@@ -240,6 +240,15 @@ class Indifferent(MemoryStore):
         return [one for one in found if tenant is None or (one.tenant or "").lower() == tenant.lower()]
 
 
+class Hoarding(MemoryStore):
+    """Keeps the mail of runs that were deleted."""
+
+    async def delete(self, lease: Lease, /) -> None:
+        mail = self._inboxes.get(lease.run_id, [])
+        await super().delete(lease)
+        self._inboxes[lease.run_id] = mail
+
+
 BAD: dict[str, type[MemoryStore]] = {
     "records": Lossy,
     "order": Forward,
@@ -263,6 +272,7 @@ BAD: dict[str, type[MemoryStore]] = {
     "paging": Skipping,
     "question_paging": SkippingQuestions,
     "tenants": Indifferent,
+    "deletion": Hoarding,
 }
 
 

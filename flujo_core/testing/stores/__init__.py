@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from flujo_core.testing.stores import inboxes, journals, leases, listings
+from flujo_core.testing.stores import deletions, inboxes, journals, leases, listings
 from flujo_core.testing.stores.place import MakeStore, Place, opened
 
 __all__ = ["STORE_CHECKS", "MakeStore", "assert_store_conforms"]
@@ -35,6 +35,7 @@ _CHECKS: Mapping[str, Callable[[Place], Awaitable[None]]] = MappingProxyType(
         "paging": listings.pages_runs,
         "question_paging": listings.pages_questions,
         "tenants": listings.keeps_tenants_apart,
+        "deletion": deletions.deletes,
     }
 )
 

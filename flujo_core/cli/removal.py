@@ -1,0 +1,93 @@
+"""``flujo runs delete`` and ``prune``: runs are taken out of the store, and nothing of them stays in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from flujo_core.cli.resume import RunId
+from flujo_core.cli.run import AsJson, StoreUrl
+from flujo_core.cli.session import DEFAULT_STORE, Session, session
+from flujo_core.engine.removal import delete, prunable, prune
+from flujo_core.errors import UnknownRun
+from flujo_core.store.protocol import Store
+
+T = TypeVar("T")
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+"""Seconds of each unit."""
+
+
+def delete_run(
+    context: typer.Context,
+    run_id: RunId,
+    force: Annotated[bool, typer.Option("--force", help="Delete it though it waits, or has crashed.")] = False,
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Deletes a run that has ended; its bytes are written over."""
+    _in_store(session(context), store, lambda kept: delete(kept, run_id, force=force))
+    typer.echo(json.dumps({"deleted": [run_id]}) if as_json else f"run {run_id} is deleted")
+
+
+def prune_runs(
+    context: typer.Context,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="How long ago they ended, at least: 30d, 12h, 45m, 2w.")
+    ],
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Deletes the runs that ended long ago; those that have not ended stay."""
+    seconds = _seconds(older_than)
+
+    async def pruned(kept: Store) -> Sequence[str]:
+        found = await prunable(kept, seconds, tenant=tenant)
+        return found if dry_run else await prune(kept, found)
+
+    done = _in_store(session(context), store, pruned)
+    if as_json:
+        typer.echo(json.dumps({"would_delete" if dry_run else "deleted": list(done)}))
+        return
+    for run_id in done:
+        typer.echo(run_id)
+    runs = f"{len(done)} run{'' if len(done) == 1 else 's'}"
+    typer.echo(f"{runs} would be deleted" if dry_run else f"{runs} deleted", err=True)
+
+
+def _in_store(own: Session, url: str, do: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+    """Does something with a store that there is.
+
+    Raises:
+        UnknownRun: There is none.
+    """
+
+    async def done() -> T:
+        store = own.readable_store(url)
+        if store is None:
+            raise UnknownRun(f"there is no run in the store {url}: it does not exist yet")
+        try:
+            return await do(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(done())
+
+
+def _seconds(age: str) -> float:
+    """An age in seconds.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", age.strip())
+    if found is None:
+        raise typer.BadParameter(f"'{age}' is no age; write '30d', '12h', '45m' or '2w'", param_hint="'--older-than'")
+    return float(found[1]) * UNITS[found[2]]

@@ -1,0 +1,75 @@
+"""How runs are taken out of a store: one, or all that ended long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flujo_core.engine.lease import acquired, let_go
+from flujo_core.errors import RunBusy, RunUnfinished, UnknownRun
+from flujo_core.log import warning
+from flujo_core.model.event import RunStatus
+from flujo_core.store.protocol import RunSummary, Store
+
+PAGE = 200
+
+ENDED: Sequence[RunStatus] = ("completed", "stopped", "failed", "refused", "cancelled")
+"""The statuses of runs that have ended."""
+
+
+async def delete(store: Store, run_id: str, *, force: bool = False) -> None:
+    """Deletes a run. Whoever deletes it takes its lease first, so that nobody goes on with it meanwhile.
+
+    Args:
+        store: Where it is.
+        run_id: The run.
+        force: Whether it is deleted though it has not ended.
+
+    Raises:
+        RunUnfinished: It has not ended, and ``force`` does not say so.
+        RunBusy: Somebody goes on with it.
+        UnknownRun: There is no such run.
+    """
+    lease = await acquired(store, run_id)
+    try:
+        found = await store.run(run_id)
+        if found is not None and found.status not in ENDED and not force:
+            await store.release(lease)
+            raise RunUnfinished(
+                f"run '{run_id}' is {found.status}, and only runs that have ended are deleted; cancel it, or force it"
+            )
+        await store.delete(lease)
+    finally:
+        let_go(lease.holder)
+
+
+async def prunable(store: Store, seconds: float, *, tenant: str | None = None) -> Sequence[str]:
+    """The ids of the runs that ended longer ago than so many seconds, by the store's clock; the latest first.
+
+    Args:
+        store: Where they are.
+        seconds: How long ago, at least.
+        tenant: Only this tenant's.
+    """
+    until = await store.time() - seconds
+    found: list[RunSummary] = []
+    for status in ENDED:
+        page: Sequence[RunSummary] = ()
+        while page := await store.runs(limit=PAGE, before=page[-1] if page else None, tenant=tenant, status=status):
+            found += [run for run in page if run.updated_at <= until]
+    return [run.run_id for run in sorted(found, key=lambda run: run.updated_at, reverse=True)]
+
+
+async def prune(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
+    """Deletes runs that have ended; one that somebody has, or has deleted meanwhile, is left out.
+
+    Returns:
+        The ids of those that were deleted.
+    """
+    deleted = []
+    for run_id in run_ids:
+        try:
+            await delete(store, run_id)
+            deleted.append(run_id)
+        except (RunBusy, RunUnfinished, UnknownRun) as error:
+            warning("run.not_deleted", run_id=run_id, failure=str(error))
+    return deleted

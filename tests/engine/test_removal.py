@@ -1,0 +1,134 @@
+"""How runs are deleted and pruned: only what has ended, unless that is forced, and never what somebody has."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugin_kit import alone
+
+from flujo_core import (
+    HumanInput,
+    Lease,
+    MemoryStore,
+    Record,
+    RunBusy,
+    RunUnfinished,
+    SQLiteStore,
+    Store,
+    StoreError,
+    UnknownRun,
+    step,
+)
+from flujo_core.engine.removal import PAGE, prunable, prune
+
+
+@step
+async def double(x: int) -> int:
+    return x * 2
+
+
+ASKING = double >> HumanInput("gate", int, ask="How many?")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "runs.db")
+
+
+def first(run_id: str, at: float = 1.0, outcome: str = "running") -> list[Record]:
+    end = Record(run_id, None, 2, "run_ended", "", "completed", at, b"{}")
+    begin = Record(run_id, None, 1, "run_started", "", "running", at, b"{}")
+    return [begin] if outcome == "running" else [begin, end]
+
+
+def test_a_run_that_has_ended_is_deleted_and_its_id_is_free(store: Store) -> None:
+    flujo: Any = alone(double, store=store)
+
+    async def main() -> None:
+        await flujo.run_async(1, run_id="r")
+        await flujo.delete_async("r")
+        with pytest.raises(UnknownRun):
+            await flujo.replay_async("r")
+        with pytest.raises(UnknownRun):
+            await flujo.delete_async("r")
+        assert (await flujo.run_async(4, run_id="r")).output == 8
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_run_that_waits_is_deleted_only_by_force(store: Store) -> None:
+    flujo: Any = alone(ASKING, store=store)
+
+    async def main() -> None:
+        await flujo.run_async(1, run_id="r")
+        with pytest.raises(RunUnfinished, match="run 'r' is paused, and only runs that have ended are deleted"):
+            await flujo.delete_async("r")
+        assert (await flujo.resume_async("r", 3)).output == 3, "it goes on as if nothing had been"
+        await flujo.run_async(1, run_id="s")
+        await flujo.delete_async("s", force=True)
+        assert await flujo.pending_async() == []
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_run_that_somebody_has_is_not_deleted_even_by_force(store: Store) -> None:
+    flujo: Any = alone(double, store=store)
+
+    async def main() -> None:
+        await store.append(first("r"), Lease("r", 1, "elsewhere", 60.0))
+        with pytest.raises(RunBusy):
+            await flujo.delete_async("r", force=True)
+        assert len(await store.read("r")) == 1
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_of_two_who_delete_a_run_one_does_and_the_other_is_told(store: Store) -> None:
+    flujo: Any = alone(double, store=store)
+
+    async def main() -> None:
+        await flujo.run_async(1, run_id="r")
+        both = await asyncio.gather(*(flujo.delete_async("r") for _ in range(2)), return_exceptions=True)
+        assert both.count(None) == 1 and isinstance(both[both[0] is None], UnknownRun | RunBusy)
+        assert await store.run("r") is None
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_only_what_ended_long_ago_is_pruned(store: Store) -> None:
+    async def main() -> None:
+        now = await store.time()
+        for number in range(PAGE + 5):
+            await store.append(first(f"old {number}", 5.0, "ended"), Lease(f"old {number}", 1, "m", 9.0), release=True)
+        await store.append(first("new", now, "ended"), Lease("new", 1, "me", 9.0), release=True)
+        await store.append(first("open", 5.0), Lease("open", 1, "me", 9.0), release=True)
+        await store.append(first("held", 5.0, "ended"), Lease("held", 1, "elsewhere", 60.0))
+        found = await prunable(store, 3600.0)
+        assert len(found) == PAGE + 6 and {"new", "open"}.isdisjoint(found)
+        assert await prunable(store, 3600.0, tenant="acme") == []
+        done = await prune(store, [*found[:3], "held", "open", "nobody"])
+        assert list(done) == [one for one in found[:3] if one != "held"]
+        assert await store.run("held") and await store.run("open") and await store.run("new")
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_journal_that_cannot_be_read_is_not_compared_and_can_be_deleted(store: Store) -> None:
+    flujo: Any = alone(double, store=store)
+
+    async def main() -> None:
+        await store.append(first("r", outcome="ended"), Lease("r", 1, "me", 9.0), release=True)
+        with pytest.raises(StoreError, match="journal of run 'r' cannot be read"):
+            await flujo.diff_async("r", "r")
+        await flujo.delete_async("r")
+        await store.close()
+
+    asyncio.run(main())
