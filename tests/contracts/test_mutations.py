@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, ClassVar
 
 import pytest
-from crash_kit import crashed, done, durable
+from crash_kit import crashed, done, durable, events_in
 from flow_kit import ALONE, State
 
 from flujo_core import (
