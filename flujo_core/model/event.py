@@ -85,6 +85,7 @@ class Origin(Slotted):
         input_digest: A digest of the input as the caller gave it, before plugins saw it.
         forked_from: The run that it is a fork of; empty if it is none.
         forked_at: The address there from which on it runs anew.
+        subject: A digest of whom the run's data is about; empty if nobody said.
     """
 
     manifest: str = ""
@@ -92,6 +93,7 @@ class Origin(Slotted):
     input_digest: str = ""
     forked_from: str = ""
     forked_at: str = ""
+    subject: str = ""
 
 
 NO_ORIGIN = Origin()

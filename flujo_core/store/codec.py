@@ -303,7 +303,7 @@ def _origin(origin: Origin) -> dict[str, Any]:
         return {}
     parts = {"manifest": origin.manifest, "plugins": origin.plugins, "input_digest": origin.input_digest}
     fork = {"forked_from": origin.forked_from, "forked_at": origin.forked_at} if origin.forked_from else {}
-    return {"origin": parts | fork}
+    return {"origin": parts | fork | ({"subject": origin.subject} if origin.subject else {})}
 
 
 def _source(event: StepCompleted | NodeCompleted) -> dict[str, str]:
