@@ -26,7 +26,7 @@ from flujo_core.engine.offshoot import Fork
 from flujo_core.engine.pending import pending, recoverable
 from flujo_core.engine.portable import SealKey, check_seal, stored
 from flujo_core.engine.program import Beginning, Program, Recovery
-from flujo_core.engine.removal import delete
+from flujo_core.engine.removal import about, delete, erase, subject_digest
 from flujo_core.engine.resume import Answer, Resumption
 from flujo_core.engine.run import execute
 from flujo_core.engine.stream import CAPACITY, Events, RunStream, streamed
@@ -319,6 +319,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         run_id: str | None = ...,
         tenant: str | None = ...,
+        subject: str | None = ...,
         context: X | None = ...,
         durability: Durability | None = ...,
     ) -> PipelineResult[O, X]: ...
@@ -330,6 +331,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         run_id: str | None = ...,
         tenant: str | None = ...,
+        subject: str | None = ...,
         context: PipelineContext | None = ...,
         durability: Durability | None = ...,
     ) -> PipelineResult[Out, Ctx]: ...
@@ -349,6 +351,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         run_id: str | None = ...,
         tenant: str | None = ...,
+        subject: str | None = ...,
         context: X | None = ...,
         durability: Durability | None = ...,
     ) -> PipelineResult[O, X]: ...
@@ -360,6 +363,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         run_id: str | None = ...,
         tenant: str | None = ...,
+        subject: str | None = ...,
         context: PipelineContext | None = ...,
         durability: Durability | None = ...,
     ) -> PipelineResult[Out, Ctx]: ...
@@ -370,6 +374,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         run_id: str | None = None,
         tenant: str | None = None,
+        subject: str | None = None,
         context: PipelineContext | None = None,
         durability: Durability | None = None,
     ) -> Any:
@@ -382,6 +387,7 @@ class Flujo(Generic[In, Out, Ctx]):
             input: The pipeline's input.
             run_id: The run's id; made up, unless given.
             tenant: Whose run it is.
+            subject: Whom its data is about, for ``erase_async``; the journal keeps a digest of it.
             context: The context to begin with; one with its defaults, unless given.
             durability: When an event is durable; as the ``Flujo`` says, unless given.
 
@@ -399,9 +405,10 @@ class Flujo(Generic[In, Out, Ctx]):
             IncompatiblePipeline: That run cannot go on with this pipeline.
             StoreError: The journal could not be kept.
         """
+        journal = self._journal(run_id, tenant, subject, None, durability)
         if run_id is None or self._store is None:
-            return await self._execution(self._journal(run_id, tenant, None, durability), input, self._context(context))
-        return await self._run_or_go_on(self._journal(run_id, tenant, None, durability), input, self._context(context))
+            return await self._execution(journal, input, self._context(context))
+        return await self._run_or_go_on(journal, input, self._context(context))
 
     @overload
     def stream(
@@ -410,6 +417,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         run_id: str | None = ...,
         tenant: str | None = ...,
+        subject: str | None = ...,
         context: X | None = ...,
         durability: Durability | None = ...,
     ) -> AbstractAsyncContextManager[RunStream[O, X]]: ...
@@ -421,6 +429,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         run_id: str | None = ...,
         tenant: str | None = ...,
+        subject: str | None = ...,
         context: PipelineContext | None = ...,
         durability: Durability | None = ...,
     ) -> AbstractAsyncContextManager[RunStream[Out, Ctx]]: ...
@@ -431,6 +440,7 @@ class Flujo(Generic[In, Out, Ctx]):
         *,
         run_id: str | None = None,
         tenant: str | None = None,
+        subject: str | None = None,
         context: PipelineContext | None = None,
         durability: Durability | None = None,
     ) -> AbstractAsyncContextManager[RunStream[Any, Any]]:
@@ -440,7 +450,7 @@ class Flujo(Generic[In, Out, Ctx]):
         is slow makes the run wait; one that leaves the block early cancels it.
         """
         events: Events = asyncio.Queue(CAPACITY)
-        journal, begin = self._journal(run_id, tenant, events, durability), self._context(context)
+        journal, begin = self._journal(run_id, tenant, subject, events, durability), self._context(context)
         if run_id is None or self._store is None:
             return streamed(events, lambda: self._execution(journal, input, begin))
         return streamed(events, lambda: self._run_or_go_on(journal, input, begin))
@@ -454,6 +464,7 @@ class Flujo(Generic[In, Out, Ctx]):
         thread_id: str | None = None,
         run_id: str | None = None,
         tenant: str | None = None,
+        subject: str | None = None,
         context: PipelineContext | None = None,
         durability: Durability | None = None,
     ) -> AsyncIterator[str]:
@@ -470,6 +481,7 @@ class Flujo(Generic[In, Out, Ctx]):
             thread_id: AG-UI's name of the conversation; the run's id, unless given.
             run_id: As of ``run_async``; so are the others.
             tenant: Whose run it is.
+            subject: Whom its data is about.
             context: The context to begin with.
             durability: When events are durable.
 
@@ -480,7 +492,9 @@ class Flujo(Generic[In, Out, Ctx]):
 
         known = new_run_id() if run_id is None else _checked_run_id(run_id)
         writer, texts = encoder(protocol, known, thread_id), Texts(shown_of(self.pipeline))
-        stream = self.stream(input, run_id=known, tenant=tenant, context=context, durability=durability)
+        stream = self.stream(
+            input, run_id=known, tenant=tenant, subject=subject, context=context, durability=durability
+        )
         return encoded(stream, writer, texts)
 
     async def resume_async(
@@ -719,6 +733,24 @@ class Flujo(Generic[In, Out, Ctx]):
         """
         await delete(self._kept, run_id, force=force)
 
+    async def erase_async(self, subject: str, /, *, tenant: str | None = None) -> Sequence[str]:
+        """Deletes every run whose data is about somebody, as ``run_async(subject=...)`` said, ended or not; forks too.
+
+        It reads the first record of each run, and so takes as long as the store is large.
+
+        Args:
+            subject: Whom the data is about.
+            tenant: Only this tenant's.
+
+        Returns:
+            The ids of the runs that were deleted.
+
+        Raises:
+            RunBusy: Somebody goes on with one of them; raised after all others are deleted. Cancel it, and erase again.
+            ConfigurationError: There is no store.
+        """
+        return await erase(self._kept, await about(self._kept, subject_digest(subject), tenant=tenant))
+
     async def compat_async(self, run_id: str, /) -> Comparison:
         """What a run would meet if it went on with this pipeline; nothing is run, nothing written.
 
@@ -819,12 +851,18 @@ class Flujo(Generic[In, Out, Ctx]):
         return result
 
     def _journal(
-        self, run_id: str | None, tenant: str | None, events: Events | None, durability: Durability | None
+        self,
+        run_id: str | None,
+        tenant: str | None,
+        subject: str | None,
+        events: Events | None,
+        durability: Durability | None,
     ) -> Journal:
         known = new_run_id() if run_id is None else _checked_run_id(run_id)
         journal = Journal(known, tenant, self._store, events, _checked_durability(durability or self._durability))
         if self._store is not None:
             journal.lease = first_lease(known)
+            journal.subject = "" if subject is None else subject_digest(subject)
         return self._sealing(journal, self._store)
 
     def _context(self, given: PipelineContext | None) -> PipelineContext:

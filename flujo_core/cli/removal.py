@@ -1,4 +1,4 @@
-"""``flujo runs delete`` and ``prune``: runs are taken out of the store, and nothing of them stays in it."""
+"""``flujo runs delete``, ``prune`` and ``erase``: runs are taken out of the store, and nothing of them stays in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from flujo_core.cli.resume import RunId
 from flujo_core.cli.run import AsJson, StoreUrl
 from flujo_core.cli.session import DEFAULT_STORE, Session, session
-from flujo_core.engine.removal import delete, prunable, prune
+from flujo_core.engine.removal import about, delete, erase, prunable, prune, subject_digest
 from flujo_core.errors import UnknownRun
 from flujo_core.store.protocol import Store
 
@@ -52,13 +52,33 @@ def prune_runs(
         found = await prunable(kept, seconds, tenant=tenant)
         return found if dry_run else await prune(kept, found)
 
-    done = _in_store(session(context), store, pruned)
+    _tell(_in_store(session(context), store, pruned), dry_run, as_json)
+
+
+def erase_runs(
+    context: typer.Context,
+    subject: Annotated[str, typer.Argument(help="Whom the data is about, as '--subject' of 'flujo run' said.")],
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Deletes all runs whose data is about somebody, ended or not."""
+
+    async def erased(kept: Store) -> Sequence[str]:
+        found = await about(kept, subject_digest(subject), tenant=tenant)
+        return found if dry_run else await erase(kept, found)
+
+    _tell(_in_store(session(context), store, erased), dry_run, as_json)
+
+
+def _tell(run_ids: Sequence[str], dry_run: bool, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"would_delete" if dry_run else "deleted": list(done)}))
+        typer.echo(json.dumps({"would_delete" if dry_run else "deleted": list(run_ids)}))
         return
-    for run_id in done:
+    for run_id in run_ids:
         typer.echo(run_id)
-    runs = f"{len(done)} run{'' if len(done) == 1 else 's'}"
+    runs = f"{len(run_ids)} run{'' if len(run_ids) == 1 else 's'}"
     typer.echo(f"{runs} would be deleted" if dry_run else f"{runs} deleted", err=True)
 
 

@@ -45,6 +45,7 @@ def run(
     input_file: InputFile = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="The run's id; made up, unless given.")] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="Whose run it is.")] = None,
+    subject: Annotated[str | None, typer.Option("--subject", help="Whom its data is about, for its erasure.")] = None,
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +56,7 @@ def run(
     flujo = Flujo(pipeline, context=context_of(pipeline), store=own.writable_store(store), settings=settings)
     value = _parsed(_given(input, input_file), flujo.takes)
     report = Report(store, as_json, target)
-    result = run_and_report(flujo, value, report, run_id=run_id, tenant=tenant)
+    result = run_and_report(flujo, value, report, run_id=run_id, tenant=tenant, subject=subject)
     if result.status == "paused" and is_terminal() and not as_json and agrees("answer now?"):
         converse(flujo, report, result)
 
@@ -110,7 +111,7 @@ def run_and_report(
         flujo: What to run.
         value: The input.
         report: Prints the result.
-        keywords: The run's id and tenant.
+        keywords: The run's id, tenant and subject.
 
     Raises:
         RunFailed: The run failed; what it came to was printed.

@@ -62,13 +62,14 @@ class Journal:
         written: When it was last written to the store, in seconds since the epoch.
         take_along: Makes a ``PipelineState`` of the run, or None.
         is_held: Whether it has the lease in the store.
+        subject: A digest of whom the run's data is about, while it begins; or empty.
         is_called_off: Whether the run's task was cancelled because of its lease or its inbox.
     """
 
     __slots__ = (
         "_behind", "_failure", "_lock", "_records", "_taken", "_unheard", "asked", "durability", "earlier", "events",
         "is_called_off", "is_held", "lease", "listener", "listeners", "live", "run_id", "sequence", "store",
-        "take_along", "taken", "tenant", "tokens", "written",
+        "subject", "take_along", "taken", "tenant", "tokens", "written",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,7 @@ class Journal:
         self.asked: dict[int, str] = {}
         self.tokens: dict[int, str] = {}
         self.written = 0.0
+        self.subject = ""
         self.is_called_off = False
         self.take_along: Callable[..., Any] | None = None
         self.is_held = False

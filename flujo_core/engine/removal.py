@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from flujo_core.engine.lease import acquired, let_go
+from flujo_core.engine.survey import Survey
 from flujo_core.errors import RunBusy, RunUnfinished, UnknownRun
 from flujo_core.log import warning
 from flujo_core.model.event import RunStatus
@@ -51,11 +52,7 @@ async def prunable(store: Store, seconds: float, *, tenant: str | None = None) -
         tenant: Only this tenant's.
     """
     until = await store.time() - seconds
-    found: list[RunSummary] = []
-    for status in ENDED:
-        page: Sequence[RunSummary] = ()
-        while page := await store.runs(limit=PAGE, before=page[-1] if page else None, tenant=tenant, status=status):
-            found += [run for run in page if run.updated_at <= until]
+    found = [run for status in ENDED async for run in _runs(store, tenant, status) if run.updated_at <= until]
     return [run.run_id for run in sorted(found, key=lambda run: run.updated_at, reverse=True)]
 
 
@@ -73,3 +70,59 @@ async def prune(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
         except (RunBusy, RunUnfinished, UnknownRun) as error:
             warning("run.not_deleted", run_id=run_id, failure=str(error))
     return deleted
+
+
+def subject_digest(subject: str) -> str:
+    """The digest by which runs are found whose data is about somebody.
+
+    It needs no key: it is kept in the payload of a run's first record, so whoever can read it can read the data too.
+    """
+    from hashlib import sha256  # noqa: PLC0415 - few runs have one
+
+    return sha256(b"flujo subject " + subject.encode()).hexdigest()
+
+
+async def about(store: Store, digest: str, *, tenant: str | None = None) -> Sequence[str]:
+    """The ids of the runs whose data is about somebody.
+
+    Args:
+        store: Where they are.
+        digest: The digest of whom it is about.
+        tenant: Only this tenant's.
+    """
+    return [run.run_id async for run in _runs(store, tenant) if await _is_about(store, run, digest)]
+
+
+async def erase(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
+    """Deletes runs, ended or not; one that is gone meanwhile is passed over.
+
+    Returns:
+        The ids of those that were deleted.
+
+    Raises:
+        RunBusy: Somebody goes on with one of them; all others are deleted.
+    """
+    deleted, busy = [], []
+    for run_id in run_ids:
+        try:
+            await delete(store, run_id, force=True)
+            deleted.append(run_id)
+        except RunBusy as error:
+            busy.append(error)
+        except UnknownRun:
+            pass
+    if busy:
+        raise busy[0]
+    return deleted
+
+
+async def _is_about(store: Store, run: RunSummary, digest: str) -> bool:
+    records = await store.read(run.run_id)
+    return bool(records) and Survey(records[:1]).origin.subject == digest
+
+
+async def _runs(store: Store, tenant: str | None, status: RunStatus | None = None) -> AsyncIterator[RunSummary]:
+    page: Sequence[RunSummary] = ()
+    while page := await store.runs(limit=PAGE, before=page[-1] if page else None, tenant=tenant, status=status):
+        for run in page:
+            yield run

@@ -47,7 +47,8 @@ async def begin(program: Program, run: LiveRun) -> Any:
             run.begin(start)
             return start.initial_input
         value, restored = encoded(start.initial_input, program.takes, "the input")
-        origin = program.origin.hiding_as(begun, input_digest(given_input or value))
+        known = input_digest(given_input or value)
+        origin = program.origin.hiding_as(begun, known).changed(subject=run.journal.subject)
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
         run.state = {name: getattr(start.context, name) for name in program.context_type.model_fields}

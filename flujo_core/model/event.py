@@ -97,6 +97,7 @@ class Origin(Slotted):
         names_in: The id of the run in which they are hidden: of a fork, the one that began.
         forked_from: The run that it is a fork of; empty if it is none.
         forked_at: The address there from which on it runs anew.
+        subject: A digest of whom the run's data is about; empty if nobody said.
     """
 
     manifest: str = ""
@@ -106,6 +107,7 @@ class Origin(Slotted):
     names_in: str = ""
     forked_from: str = ""
     forked_at: str = ""
+    subject: str = ""
 
     def hiding_as(self, begun: Origin, input_digest: str) -> Origin:
         """This one, of a run that hides its names as another origin says, and began with some input."""

@@ -321,7 +321,8 @@ def _origin(origin: Origin) -> dict[str, Any]:
     parts = {"manifest": origin.manifest, "plugins": origin.plugins, "input_digest": origin.input_digest}
     names = {"names_key": origin.names_key, "names_in": origin.names_in} if origin.names_key else {}
     fork = {"forked_from": origin.forked_from, "forked_at": origin.forked_at} if origin.forked_from else {}
-    return {"origin": parts | names | fork}
+    about = {"subject": origin.subject} if origin.subject else {}
+    return {"origin": parts | names | fork | about}
 
 
 def _source(event: StepCompleted | NodeCompleted) -> dict[str, str]:

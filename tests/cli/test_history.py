@@ -108,3 +108,11 @@ def test_runs_that_ended_long_ago_are_pruned(capsys: pytest.CaptureFixture[str])
     assert json.loads(told(capsys, "runs", "prune", "--older-than", "0s", "--json"))["deleted"] == ["two", "one"]
     assert "is no age" in told(capsys, "runs", "prune", "--older-than", "soon", code=2)
     assert (_seconds("2w"), _seconds("1.5 h"), _seconds("3m")) == (1209600.0, 5400.0, 180.0)
+
+
+def test_runs_about_somebody_are_erased(capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "run", "p.py:asks", "-i", "x", "--run-id", "ann", "--subject", "ann@example.org")
+    assert told(capsys, "runs", "erase", "ann@example.org", "--dry-run") == "ann\n"
+    assert told(capsys, "runs", "erase", "ann@example.org", "--tenant", "acme") == ""
+    assert json.loads(told(capsys, "runs", "erase", "ann@example.org", "--json")) == {"deleted": ["ann"]}
+    assert not any(b"ann@" in one.read_bytes() for one in Path(".flujo").iterdir())

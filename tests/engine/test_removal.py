@@ -22,7 +22,7 @@ from flujo_core import (
     UnknownRun,
     step,
 )
-from flujo_core.engine.removal import PAGE, prunable, prune
+from flujo_core.engine.removal import PAGE, about, erase, prunable, prune, subject_digest
 
 
 @step
@@ -132,3 +132,68 @@ def test_a_journal_that_cannot_be_read_is_not_compared_and_can_be_deleted(store:
         await store.close()
 
     asyncio.run(main())
+
+
+def test_all_runs_about_somebody_are_erased_their_forks_too(store: Store) -> None:
+    flujo: Any = alone(ASKING, store=store)
+
+    async def main() -> None:
+        await flujo.run_async(1, run_id="a", subject="ann", tenant="acme")
+        await flujo.run_async(1, run_id="b", subject="bob", tenant="acme")
+        await flujo.run_async(1, run_id="c", subject="ann", tenant="other")
+        await flujo.run_async(1, run_id="d")
+        await flujo.resume_async("a", 3)
+        await flujo.fork_async("a", at="gate", fork_id="f")
+        await flujo.resume_async("f", 3)
+        assert not any(b"ann" in record.payload for record in await store.read("a")), "only a digest is kept"
+        assert sorted(await flujo.erase_async("ann", tenant="acme")) == ["a", "f"]
+        assert await flujo.erase_async("Ann") == []
+        assert await flujo.erase_async("ann") == ["c"]
+        assert sorted(run.run_id for run in await store.runs()) == ["b", "d"]
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_an_erasure_that_cannot_be_whole_is_said_after_all_else_is_gone(store: Store) -> None:
+    flujo: Any = alone(ASKING, store=store)
+
+    async def main() -> None:
+        for run_id in "abc":
+            await flujo.run_async(1, run_id=run_id, subject="ann")
+        lease = await store.acquire("b", "elsewhere", 60.0)
+        with pytest.raises(RunBusy, match="'b'"):
+            await flujo.erase_async("ann")
+        assert [run.run_id for run in await store.runs()] == ["b"]
+        await store.release(lease)
+        assert await erase(store, ["nobody", "b"]) == ["b"]
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_run_that_is_deleted_while_it_is_looked_for_is_passed_over() -> None:
+    class Late(MemoryStore):
+        async def read(self, run_id: str, /, *, after: int = 0) -> Any:
+            return []
+
+    async def main() -> None:
+        store = Late()
+        await store.append(first("r"), Lease("r", 1, "me", 9.0), release=True)
+        assert await about(store, subject_digest("ann")) == []
+
+    asyncio.run(main())
+
+
+def test_a_stream_tells_its_subject_too_and_a_flujo_without_a_store_keeps_none() -> None:
+    store = MemoryStore()
+    flujo: Any = alone(double, store=store)
+
+    async def main() -> None:
+        async with flujo.stream(1, run_id="s", subject="ann") as run:
+            async for _ in run:
+                pass
+        assert await flujo.erase_async("ann") == ["s"]
+
+    asyncio.run(main())
+    assert alone(double).run(2, subject="ann").output == 4
