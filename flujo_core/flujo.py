@@ -19,14 +19,11 @@ from flujo_core.engine.backends import Backends
 from flujo_core.engine.bind import Bound, bound, capable
 from flujo_core.engine.compile import BackendOf, Prepare, compiled
 from flujo_core.engine.epoch import Epoch, Site, Sites
-from flujo_core.engine.history import folded
 from flujo_core.engine.journal import Durability, Journal
 from flujo_core.engine.lease import first_lease
-from flujo_core.engine.offshoot import Fork
 from flujo_core.engine.pending import pending, recoverable
 from flujo_core.engine.portable import SealKey, check_seal, stored
 from flujo_core.engine.program import Beginning, Program, Recovery
-from flujo_core.engine.removal import about, delete, erase, subject_digest
 from flujo_core.engine.resume import Answer, Resumption
 from flujo_core.engine.run import execute
 from flujo_core.engine.stream import CAPACITY, Events, RunStream, streamed
@@ -45,7 +42,6 @@ from flujo_core.hooks.host import Host
 from flujo_core.hooks.spec import Plugin
 from flujo_core.log import warning
 from flujo_core.model.compatibility import Comparison
-from flujo_core.model.diff import RunDiff, diff
 from flujo_core.model.event import RunEvent
 from flujo_core.model.flow import Node
 from flujo_core.model.outcome import Veto
@@ -67,6 +63,7 @@ if TYPE_CHECKING:
     from flujo_core.agents.ui import UIProtocol
     from flujo_core.engine.design import Design
     from flujo_core.model.context import PipelineContext
+    from flujo_core.model.diff import RunDiff
     from flujo_core.model.state import PipelineState
 
 In = TypeVar("In", contravariant=True)
@@ -684,6 +681,8 @@ class Flujo(Generic[In, Out, Ctx]):
             RunFailed: The new run failed, was refused or cancelled.
             ConfigurationError: There is no store.
         """
+        from flujo_core.engine.offshoot import Fork  # noqa: PLC0415 - few programs do that
+
         store, known = self._kept, new_run_id() if fork_id is None else _checked_run_id(fork_id)
         fork = Fork(known, at, keep_answers)
         await self._resumed(store, run_id, lambda one: one.fork(fork))
@@ -716,6 +715,9 @@ class Flujo(Generic[In, Out, Ctx]):
             UnknownRun: There is no such run.
             ConfigurationError: There is no store.
         """
+        from flujo_core.engine.history import folded  # noqa: PLC0415 - few programs do that
+        from flujo_core.model.diff import diff  # noqa: PLC0415 - few programs do that
+
         return diff(await folded(self._kept, run_id), await folded(self._kept, other_id))
 
     async def delete_async(self, run_id: str, /, *, force: bool = False) -> None:
@@ -731,6 +733,8 @@ class Flujo(Generic[In, Out, Ctx]):
             UnknownRun: There is no such run.
             ConfigurationError: There is no store.
         """
+        from flujo_core.engine.removal import delete  # noqa: PLC0415 - few programs do that
+
         await delete(self._kept, run_id, force=force)
 
     async def erase_async(self, subject: str, /, *, tenant: str | None = None) -> Sequence[str]:
@@ -749,6 +753,8 @@ class Flujo(Generic[In, Out, Ctx]):
             RunBusy: Somebody goes on with one of them; raised after all others are deleted. Cancel it, and erase again.
             ConfigurationError: There is no store.
         """
+        from flujo_core.engine.removal import about, erase, subject_digest  # noqa: PLC0415 - few programs do that
+
         return await erase(self._kept, await about(self._kept, subject_digest(subject), tenant=tenant))
 
     async def compat_async(self, run_id: str, /) -> Comparison:
@@ -862,7 +868,10 @@ class Flujo(Generic[In, Out, Ctx]):
         journal = Journal(known, tenant, self._store, events, _checked_durability(durability or self._durability))
         if self._store is not None:
             journal.lease = first_lease(known)
-            journal.subject = "" if subject is None else subject_digest(subject)
+            if subject is not None:
+                from flujo_core.engine.removal import subject_digest  # noqa: PLC0415 - few runs have one
+
+                journal.subject = subject_digest(subject)
         return self._sealing(journal, self._store)
 
     def _context(self, given: PipelineContext | None) -> PipelineContext:

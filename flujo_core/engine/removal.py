@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
 
 from flujo_core.engine.lease import acquired, let_go
 from flujo_core.engine.survey import Survey
@@ -77,8 +78,6 @@ def subject_digest(subject: str) -> str:
 
     It needs no key: it is kept in the payload of a run's first record, so whoever can read it can read the data too.
     """
-    from hashlib import sha256  # noqa: PLC0415 - few runs have one
-
     return sha256(b"flujo subject " + subject.encode()).hexdigest()
 
 

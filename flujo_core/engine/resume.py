@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flujo_core.engine.ending import stored_result
 from flujo_core.engine.finder import Made, changes_in, finder
@@ -12,10 +12,8 @@ from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.lease import acquired, keeper
 from flujo_core.engine.live import LiveRun
 from flujo_core.engine.migrations import NO_MIGRATIONS, Era, Migrations
-from flujo_core.engine.offshoot import Fork, begun_fork, forked
 from flujo_core.engine.program import Program
 from flujo_core.engine.question import answer_type, imported
-from flujo_core.engine.replay import replayed
 from flujo_core.engine.run import brought_to_end, past_of
 from flujo_core.engine.start import input_digest
 from flujo_core.engine.story import Story
@@ -36,6 +34,9 @@ from flujo_core.model.value import encoded
 from flujo_core.store.codec import decode
 from flujo_core.store.coded import hidden_of
 from flujo_core.store.protocol import Record, Store
+
+if TYPE_CHECKING:
+    from flujo_core.engine.offshoot import Fork
 
 OpenJournal = Callable[[str, str | None], Journal]
 """Makes the journal of a run, by its id and its tenant."""
@@ -237,6 +238,8 @@ class Resumption:
             RunExists: The store has a run of the fork's id.
             Veto: A plugin does not let it begin.
         """
+        from flujo_core.engine.offshoot import begun_fork, forked  # noqa: PLC0415 - few programs do that
+
         records = forked(await self.records(), fork)
         self.compared(records, Survey(records))
         hooks = self._program.hooks
@@ -251,6 +254,8 @@ class Resumption:
         Raises:
             ReplayMismatch: They contradict each other.
         """
+        from flujo_core.engine.replay import replayed  # noqa: PLC0415 - few programs do that
+
         records = await self.records()
         return replayed(self._program, records, await self._store.run(self._run_id))
 

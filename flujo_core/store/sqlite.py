@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from flujo_core.backend.task import Firm
 from flujo_core.model.event import RunStatus
 from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary
-from flujo_core.store.sqlite_file import Synchronous, scrub
+from flujo_core.store.sqlite_file import Synchronous
 from flujo_core.store.sqlite_tables import Tables
 from flujo_core.store.sqlite_writer import Job, Waiter, Writer
 
@@ -92,6 +92,8 @@ class SQLiteStore:
         return await self._do(lambda tables: tables.inbox(run_id, after))
 
     async def delete(self, lease: Lease, /) -> None:
+        from flujo_core.store.sqlite_upkeep import scrub  # noqa: PLC0415 - few programs delete
+
         await self._do(lambda tables: tables.delete(lease), writes=True)
         await asyncio.to_thread(scrub, self._path)
 

@@ -198,31 +198,6 @@ def use_write_ahead_log(connection: sqlite3.Connection, patience: float) -> None
             sleep(0.01)
 
 
-def scrub(path: Path, patience: float = PATIENCE) -> None:
-    """Empties the write-ahead log into the file, so that nothing is left in it of what was deleted.
-
-    Args:
-        path: The file.
-        patience: Seconds to wait for other processes that read.
-
-    Raises:
-        StoreError: Somebody read for too long, or the file cannot be opened.
-    """
-    end = monotonic() + patience
-    connection = open_file(path, patience=patience)
-    try:
-        # SQLite does not wait by itself for another connection that does the same
-        while (is_left := connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]) and monotonic() < end:
-            sleep(0.01)
-    except sqlite3.Error as error:
-        raise failure(path, error) from error
-    finally:
-        connection.close()
-    if is_left:
-        what = "what was deleted is gone, and bytes of it may be left in the log, as another process reads"
-        raise StoreError(f"in the store {path}, {what}; 'flujo store vacuum' takes them away")
-
-
 def _create(connection: sqlite3.Connection, path: Path) -> None:
     """Makes the tables, unless another process just has; the file must be empty."""
     connection.execute("begin immediate")

@@ -1,4 +1,4 @@
-"""What is done with the file of a SQLite store now and then: it is checked, made small, filled with exported runs."""
+"""What is done with the file of a SQLite store now and then: checks, vacuums, imports, the end of deletions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
-from flujo_core.errors import RunExists
+from flujo_core.errors import RunExists, StoreError
 from flujo_core.model.event import RunEnded
 from flujo_core.store.byte_codec import names_in
 from flujo_core.store.codec import decode
 from flujo_core.store.portable import RunCopy
 from flujo_core.store.protocol import ASKED, LIFE
-from flujo_core.store.sqlite_file import RUN_BITS, failure, open_file
+from flujo_core.store.sqlite_file import PATIENCE, RUN_BITS, failure, open_file
 from flujo_core.store.sqlite_tables import MASK, Tables
 
 LIVES = ", ".join(f"'{kind}'" for kind in sorted(LIFE))
@@ -125,6 +126,26 @@ def vacuum(path: Path) -> tuple[int, int]:
         return before, path.stat().st_size
 
 
+def scrub(path: Path, patience: float = PATIENCE) -> None:
+    """Empties the write-ahead log into the file, so that nothing is left in it of what was deleted.
+
+    Args:
+        path: The file.
+        patience: Seconds to wait for other processes that read.
+
+    Raises:
+        StoreError: Somebody read for too long, or the file cannot be opened.
+    """
+    end = monotonic() + patience
+    with _opened(path, patience) as connection:
+        # SQLite does not wait by itself for another connection that does the same
+        while (is_left := connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]) and monotonic() < end:
+            sleep(0.01)
+    if is_left:
+        what = "what was deleted is gone, and bytes of it may be left in the log, as another process reads"
+        raise StoreError(f"in the store {path}, {what}; 'flujo store vacuum' takes them away")
+
+
 def restore(path: Path, runs: Sequence[RunCopy]) -> None:
     """Puts runs into a store, all or none. Nobody has their leases.
 
@@ -150,8 +171,8 @@ def restore(path: Path, runs: Sequence[RunCopy]) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = open_file(path)
+def _opened(path: Path, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
+    connection = open_file(path, patience=patience)
     try:
         yield connection
     except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:

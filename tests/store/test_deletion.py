@@ -11,9 +11,8 @@ import pytest
 from flujo_core.errors import StoreError
 from flujo_core.store.protocol import Lease, Mail, Record
 from flujo_core.store.sqlite import SQLiteStore
-from flujo_core.store.sqlite_file import scrub
 from flujo_core.store.sqlite_tables import UNPLACED
-from flujo_core.store.sqlite_upkeep import problems
+from flujo_core.store.sqlite_upkeep import problems, scrub
 
 CANARY = b"CANARY-of-a-patient"
 
