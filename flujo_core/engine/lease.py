@@ -138,7 +138,8 @@ class Keeper:
         self._tasks[journal] = task
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
-        if journal.store is not None and journal.store not in self._watched:
+        assert journal.store is not None
+        if journal.store not in self._watched:
             self._watched[journal.store] = self._listen(journal.store)
 
     def let_go(self, journal: Journal) -> None:

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from glob import glob
 from pathlib import Path
 from uuid import uuid4
@@ -76,3 +76,15 @@ def server() -> Iterator[Server]:
             yield made
         finally:
             made.stop()
+
+
+@pytest.fixture
+def unused() -> Callable[[], int]:
+    """Gives a port that nobody listens on."""
+
+    def port() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return int(free.getsockname()[1])
+
+    return port
