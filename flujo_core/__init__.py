@@ -154,7 +154,16 @@ if TYPE_CHECKING:
     from flujo_core.recipes.solve import Assignment, Criteria, Criterion, Submission, review_solve_validate
     from flujo_core.store.cache import CacheStore, MemoryCache
     from flujo_core.store.memory import MemoryStore
-    from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store, StoreFactory, WatchableStore
+    from flujo_core.store.protocol import (
+        Lease,
+        Mail,
+        OpenQuestion,
+        Record,
+        RunSummary,
+        Store,
+        StoreFactory,
+        WatchableStore,
+    )
     from flujo_core.store.sqlite import SQLiteStore
 
 _WHERE = {
@@ -227,7 +236,9 @@ _WHERE = {
     "recipes.solve": ("Assignment", "Criteria", "Criterion", "Submission", "review_solve_validate"),
     "store.cache": ("CacheStore", "MemoryCache"),
     "store.memory": ("MemoryStore",),
-    "store.protocol": ("Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore"),
+    "store.protocol": (
+        "Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore",
+    ),
     "store.sqlite": ("SQLiteStore",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
@@ -256,8 +267,8 @@ __all__ = [
     "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory",
     "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep",
     "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun",
-    "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "agent_from_spec", "agent_spec_schema",
-    "best_of", "diagram", "hookimpl", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema",
+    "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "agent_from_spec",
+    "agent_spec_schema", "best_of", "diagram", "hookimpl", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema",
     "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 

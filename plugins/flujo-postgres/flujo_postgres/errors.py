@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncpg
+
 from flujo_core import StoreError, StoreFull, StoreRefused
 
 GONE = (
@@ -32,7 +33,9 @@ def failure(shown: str, error: BaseException) -> StoreError:
     state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
     text = f"{kind}, SQLSTATE {state}" if state else kind
     if isinstance(error, DENIED):
-        made: StoreError = StoreRefused(f"the store {shown} does not let this user in ({text}); check user and password")
+        made: StoreError = StoreRefused(
+            f"the store {shown} does not let this user in ({text}); check user and password"
+        )
     elif isinstance(error, asyncpg.InvalidCatalogNameError):
         made = StoreRefused(f"the store {shown} is in a database that there is not ({text}); create it first")
     elif isinstance(error, FULL):

@@ -138,5 +138,3 @@ def postgres_store(url: str) -> PostgresStore:
         ConfigurationError: It names none.
     """
     return PostgresStore(url)
-
-
