@@ -268,8 +268,8 @@ __all__ = [
     "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep",
     "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownQuestion", "UnknownRun",
     "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "agent_from_spec",
-    "agent_spec_schema", "best_of", "diagram", "hookimpl", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema",
-    "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
+    "agent_spec_schema", "best_of", "diagram", "hookimpl", "make_agent_async", "perform_call", "pipeline_from_spec",
+    "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

@@ -55,4 +55,6 @@ class Watch:
 
     async def _begin(self, lost: asyncio.Event, connection: asyncpg.Connection) -> None:
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(self._channel, lambda _connection, _pid, _channel, run_id: self._tell(run_id))
+        await connection.add_listener(
+            self._channel, lambda _connection, _pid, _channel, run_id: self._tell(str(run_id))
+        )
