@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from flujo_postgres import PostgresStore
-from flujo_postgres.plugin import PostgresPlugin
 
-from flujo_core import Flujo, Lease, Mail, Record, RunFailed, step
+from flujo_core import Flujo, Lease, Mail, PluginSettings, Record, RunFailed, Settings, step
 
 
 @step
@@ -28,7 +27,8 @@ async def endless(text: str) -> str:
 
 def test_a_url_makes_runs_durable(server: Any) -> None:
     url = server.url()
-    assert Flujo(same, store=url, plugins=[PostgresPlugin()]).run("a", run_id="r").output == "a"
+    only = Settings(PluginSettings(allow=("flujo-postgres",)))  # the installed one, found by its entry point
+    assert Flujo(same, store=url, settings=only).run("a", run_id="r").output == "a"
     other = PostgresStore(url)
     for _ in range(2):  # each in a loop of its own
         found = asyncio.run(other.run("r"))
