@@ -166,7 +166,16 @@ if TYPE_CHECKING:
     from flujo_core.store.byte_codec import About, ByteCodec, CodecFactory, EncryptingCodec
     from flujo_core.store.cache import CacheStore, MemoryCache
     from flujo_core.store.memory import MemoryStore
-    from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store, StoreFactory
+    from flujo_core.store.protocol import (
+        Lease,
+        Mail,
+        OpenQuestion,
+        Record,
+        RunSummary,
+        Store,
+        StoreFactory,
+        WatchableStore,
+    )
     from flujo_core.store.sqlite import SQLiteStore
     from flujo_core.store.zstd import ZstdCodec
 
@@ -246,7 +255,9 @@ _WHERE = {
     "store.byte_codec": ("About", "ByteCodec", "CodecFactory", "EncryptingCodec"),
     "store.cache": ("CacheStore", "MemoryCache"),
     "store.memory": ("MemoryStore",),
-    "store.protocol": ("Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory"),
+    "store.protocol": (
+        "Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore",
+    ),
     "store.sqlite": ("SQLiteStore",),
     "store.zstd": ("ZstdCodec",),
 }  # fmt: skip
@@ -279,10 +290,10 @@ __all__ = [
     "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory",
     "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep",
     "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownAddress", "UnknownQuestion",
-    "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WorkerCrashed", "ZstdCodec", "agent_from_spec",
-    "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring", "make_agent_async", "perform_call",
-    "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring",
-    "step", "tool", "walk",
+    "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec",
+    "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring", "make_agent_async",
+    "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate",
+    "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from weakref import WeakKeyDictionary
 from flujo_core.engine.journal import Journal, now
 from flujo_core.errors import LeaseLost, RunBusy, StoreError
 from flujo_core.log import warning
-from flujo_core.store.protocol import Lease
+from flujo_core.store.protocol import Lease, WatchableStore
 
 if TYPE_CHECKING:
     from flujo_core.store.protocol import Store
@@ -125,6 +127,8 @@ class Keeper:
     def __init__(self) -> None:
         self._tasks: dict[Journal, asyncio.Task[object]] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._watched: dict[Store, Callable[[], None] | None] = {}
+        self._looks: set[asyncio.Task[None]] = set()
 
     def keep(self, journal: Journal) -> None:
         """Keeps the lease of the run that the current task goes on with."""
@@ -134,6 +138,9 @@ class Keeper:
         self._tasks[journal] = task
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
+        assert journal.store is not None
+        if journal.store not in self._watched:
+            self._watched[journal.store] = self._listen(journal.store)
 
     def let_go(self, journal: Journal) -> None:
         """Keeps it no more."""
@@ -142,6 +149,26 @@ class Keeper:
         if not self._tasks and self._watching is not None:
             self._watching.cancel()
             self._watching = None
+            for stop in filter(None, self._watched.values()):
+                stop()
+            self._watched.clear()
+
+    def _listen(self, store: Store) -> Callable[[], None] | None:
+        """Has a store say at once that a run has mail, if it can; gives what ends that."""
+        if not isinstance(store, WatchableStore):
+            return None
+        loop = asyncio.get_running_loop()
+
+        def heard(run_id: str) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nothing goes on here any more
+                loop.call_soon_threadsafe(self._look_soon, run_id)
+
+        return store.watch(heard)
+
+    def _look_soon(self, run_id: str) -> None:
+        look = asyncio.create_task(self.look(run_id))
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
 
     async def look(self, run_id: str) -> None:
         """Looks at a run at once, if it goes on here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from flujo_core.model.event import RunStatus
 
@@ -291,6 +291,22 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Lets go of what the store holds; it may be used again, and opens then by itself."""
+        ...
+
+
+@runtime_checkable
+class WatchableStore(Protocol):
+    """What a store can do besides: say at once that a run has mail. Of others, holders ask every few seconds."""
+
+    def watch(self, heard: Callable[[str], None], /) -> Callable[[], None]:
+        """Has somebody told when a run gets mail, from any process. It may be forgotten: holders also ask.
+
+        Args:
+            heard: Called with the run's id, in any thread; it returns at once and raises nothing.
+
+        Returns:
+            What ends that.
+        """
         ...
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from flujo_core import AlreadyAnswered, Flujo, HumanInput, MemoryStore, PauseForHumanInput, step
+from flujo_core import AlreadyAnswered, Flujo, HumanInput, MemoryStore, PauseForHumanInput, RunFailed, step
 from flujo_core.engine import lease
+from flujo_core.engine.inbox import post_cancel
 from flujo_core.engine.journal import Journal
 from flujo_core.errors import LeaseLost, NotAnApprover
 from flujo_core.store.protocol import Lease, Mail, Record
@@ -129,3 +130,55 @@ def test_a_lease_that_is_lost_after_it_was_given_back_is_no_loss(monkeypatch: py
         keeper.let_go(journal)
 
     asyncio.run(main())
+
+
+class Telling(MemoryStore):
+    """Says at once that a run has mail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Callable[[str], None]] = []
+        self.once: list[Callable[[str], None]] = []
+
+    def watch(self, heard: Callable[[str], None], /) -> Callable[[], None]:
+        self.heard.append(heard)
+        self.once.append(heard)
+        return lambda: self.heard.remove(heard)
+
+    async def post(self, mail: Mail, /, *, seen: int) -> bool:
+        posted = await super().post(mail, seen=seen)
+        for heard in self.heard:
+            heard(mail.run_id)
+        return posted
+
+
+@step
+async def endless(text: str) -> str:
+    await asyncio.sleep(60)
+    return text
+
+
+def test_a_store_that_tells_of_mail_cancels_a_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "TICK", 60.0)
+
+    async def main() -> None:
+        store = Telling()
+        flujo = Flujo(endless, store=store)
+        runs = [asyncio.create_task(flujo.run_async("a", run_id=name)) for name in ("r", "other")]
+        await asyncio.sleep(0.05)
+        assert len(store.heard) == 1  # for all runs of this loop
+        for name in ("r", "other"):
+            await post_cancel(store, name)
+        for run in runs:
+            with pytest.raises(RunFailed) as failed:
+                await asyncio.wait_for(run, 5)
+            assert failed.value.result.status == "cancelled"
+        assert store.heard == []
+
+    asyncio.run(main())
+
+
+def test_mail_that_is_told_of_when_the_loop_is_over_is_nobodys() -> None:
+    store = Telling()
+    assert Flujo(slow, store=store).run("a").output == "a"
+    store.once[0]("r")

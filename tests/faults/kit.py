@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -371,8 +372,21 @@ def lines(place: Place) -> list[dict[str, Any]]:
     return found
 
 
-def store_at(place: Place) -> SQLiteStore:
-    return SQLiteStore(place.database)
+def _maker() -> Callable[[Path], Store]:
+    """What makes the stores of trials: ``FLUJO_FAULTS_STORE`` names a ``module:function``, as tests of plugins do."""
+    named = os.environ.get("FLUJO_FAULTS_STORE")
+    if named is None:
+        return SQLiteStore
+    module, _, name = named.partition(":")
+    made: Callable[[Path], Store] = vars(import_module(module))[name]
+    return made
+
+
+_make_store = _maker()
+
+
+def store_at(place: Place) -> Store:
+    return _make_store(place.database)
 
 
 def until(what: Callable[[], object], patience: float = PATIENCE) -> None:

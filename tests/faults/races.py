@@ -35,7 +35,7 @@ from kit import (
 )
 from scenarios import Ledger, asks, leaf
 
-from flujo_core import Parallel, RunInfo, SQLiteStore, step
+from flujo_core import Parallel, RunInfo, Store, step
 
 
 def paused(place: Place, scenario: Scenario) -> dict[str, Any]:
@@ -153,7 +153,7 @@ async def joined(value: dict[str, int], info: RunInfo) -> int:
         return sum(value.values())
 
 
-async def asked(store: SQLiteStore) -> None:
+async def asked(store: Store) -> None:
     """Waits until a question is open."""
     for _ in range(3000):
         if await store.questions():
