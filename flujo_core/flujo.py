@@ -53,7 +53,7 @@ from flujo_core.model.surroundings import check_surroundings
 from flujo_core.model.value import flaws
 from flujo_core.store.byte_codec import ByteCodec, Codecs
 from flujo_core.store.cache import CacheStore, MemoryCache
-from flujo_core.store.coded import CodedCache, CodedStore
+from flujo_core.store.coded import CodedCache, coded
 from flujo_core.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Flujo(Generic[In, Out, Ctx]):
         self._epoch = self._with(self._plugins)
         self._sites = Sites()
         kept = self._epoch.host.open_store(store) if isinstance(store, str) else store
-        self._store = CodedStore(kept, self._codecs) if kept is not None and self._codecs is not None else kept
+        self._store = None if kept is None else coded(kept, self._codecs)
         self._owns_store = isinstance(store, str)
 
     def _with(self, plugins: Sequence[Plugin], last: Host | None = None) -> Epoch:

@@ -12,7 +12,7 @@ from flujo_core.builtin import Builtin
 from flujo_core.config import PluginSettings, Settings, load_settings
 from flujo_core.errors import ConfigurationError
 from flujo_core.hooks.host import Host
-from flujo_core.store.coded import CodedStore
+from flujo_core.store.coded import coded
 from flujo_core.store.protocol import Store
 from flujo_core.store.url import sqlite_path
 
@@ -64,8 +64,7 @@ class Session:
     def decoding(self, store: Store) -> Store:
         """A store, read through the codecs of the configuration, if there are any."""
         names = self.settings().codecs
-        codecs = self.host().codecs_of(names) if names else None
-        return store if codecs is None else CodedStore(store, codecs)
+        return coded(store, self.host().codecs_of(names) if names else None)
 
     def writable_store(self, url: str) -> Store:
         """The store that a URL names; the default one's folder is made, and hidden from git."""

@@ -28,7 +28,7 @@ from flujo_core.model.patch import patch_adapter
 from flujo_core.model.value import encoded
 from flujo_core.store.byte_codec import Codecs, names_in
 from flujo_core.store.codec import encode
-from flujo_core.store.coded import CodedStore, encoded_record
+from flujo_core.store.coded import coded, encoded_record
 from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Lease, Record, Store
 
@@ -117,7 +117,7 @@ async def stored(state: PipelineState, store: Store | None, codecs: Codecs | Non
         await made.append([one._replace(epoch=lease.epoch) for one in records], lease, release=True)
     except (TypeError, ValueError, AttributeError, IndexError, StoreError) as error:
         raise StateError(f"the state of run '{state.run_id}' is damaged") from error
-    return made if codecs is None else CodedStore(made, codecs)
+    return coded(made, codecs)
 
 
 def _from_row(state: PipelineState, row: tuple[Any, ...]) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic_core import from_json
 
@@ -10,7 +10,7 @@ from flujo_core.errors import CodecError
 from flujo_core.model.event import RunStatus
 from flujo_core.store.byte_codec import About, Codecs, Hidden, about_record, names_in
 from flujo_core.store.cache import CacheStore
-from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store
+from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store, WatchableStore
 
 
 def encoded_record(codecs: Codecs, record: Record) -> Record:
@@ -103,6 +103,26 @@ class CodedStore:
 
     async def close(self) -> None:
         await self.kept.close()
+
+
+class WatchableCodedStore(CodedStore):
+    """As ``CodedStore``, of a store that says at once that a run has mail."""
+
+    def __init__(self, kept: Store, codecs: Codecs, told: WatchableStore) -> None:
+        super().__init__(kept, codecs)
+        self._told = told
+
+    def watch(self, heard: Callable[[str], None], /) -> Callable[[], None]:
+        return self._told.watch(heard)
+
+
+def coded(store: Store, codecs: Codecs | None) -> Store:
+    """A store whose payloads go through codecs; without codecs, the store itself."""
+    if codecs is None:
+        return store
+    if isinstance(store, WatchableStore):
+        return WatchableCodedStore(store, codecs, store)
+    return CodedStore(store, codecs)
 
 
 class CodedCache:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,13 +36,15 @@ from flujo_core import (
     Settings,
     SQLiteStore,
     Step,
+    WatchableStore,
     ZstdCodec,
     key_ring,
     step,
 )
 from flujo_core.cli.main import app
 from flujo_core.errors import CodecError, ConfigurationError, KeyLost
-from flujo_core.store.coded import CodedStore
+from flujo_core.store.byte_codec import Codecs
+from flujo_core.store.coded import CodedStore, coded
 
 ONE, TWO = os.urandom(32), os.urandom(32)
 CANARY = "kanarienvogel"
@@ -399,3 +401,18 @@ def test_a_fork_keeps_the_hidden_keys_of_the_run_that_it_is_forked_off() -> None
         assert [one.address for one in forked.steps] == [one.address for one in whole.steps]
 
     done(main())
+
+
+def test_a_store_that_tells_of_mail_tells_of_it_through_codecs() -> None:
+    class Telling(MemoryStore):
+        def watch(self, heard: Callable[[str], None], /) -> Callable[[], None]:
+            heard("r")
+            return lambda: heard("over")
+
+    told: list[str] = []
+    codecs = Codecs([aes()])
+    through = coded(Telling(), codecs)
+    assert isinstance(through, WatchableStore)
+    through.watch(told.append)()
+    assert told == ["r", "over"]
+    assert not isinstance(coded(MemoryStore(), codecs), WatchableStore)

@@ -78,6 +78,7 @@ class Batch:
         self._opened: dict[tuple[str, int], OpenQuestion] = {}
         self._records: list[Record] = []
         self._mail: list[Mail] = []
+        self._gone: list[str] = []
         self._now = 0.0
 
     async def load(self, run_ids: Iterable[str]) -> None:
@@ -143,6 +144,23 @@ class Batch:
         if run is not None and holds(run, lease):
             self._runs[lease.run_id] = run._replace(holder="", held_until=0.0)
 
+    def delete(self, lease: Lease) -> None:
+        """Takes a run out, with all that is of it, also what this batch has put there."""
+        run_id = lease.run_id
+        run = self._runs.get(run_id)
+        if run is None:
+            raise unknown_run(run_id)
+        if not holds(run, lease):
+            raise lease_lost(lease)
+        del self._runs[run_id]
+        if self._there.pop(run_id, None) is not None:
+            self._gone.append(run_id)
+        self._records = [one for one in self._records if one.run_id != run_id]
+        self._mail = [one for one in self._mail if one.run_id != run_id]
+        for asked in (self._open, self._opened):
+            for key in [key for key in asked if key[0] == run_id]:
+                del asked[key]
+
     def post(self, mail: Mail, seen: int) -> bool:
         """Puts mail into the inbox of a run, if nothing was put there since."""
         run = self._runs.get(mail.run_id)
@@ -162,6 +180,9 @@ class Batch:
         Raises:
             Overtaken: A run of the same id as one that was to be made is there now.
         """
+        if self._gone:
+            for table in ("record", "question", "mail", "run"):
+                await self._connection.execute(f"delete from {table} where run_id = any($1::text[])", self._gone)
         made = [run for run_id, run in sorted(self._runs.items()) if run_id not in self._there]
         if made and len(await self._connection.fetch(_MAKE, *_columns(made))) < len(made):
             raise Overtaken

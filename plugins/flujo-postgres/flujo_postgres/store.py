@@ -83,6 +83,9 @@ class PostgresStore:
     async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
         return await self._served().read(lambda connection: queries.mail(connection, run_id, after))
 
+    async def delete(self, lease: Lease, /) -> None:
+        await self._served().write(lease.run_id, lambda batch: batch.delete(lease))
+
     async def time(self) -> float:
         return await self._served().read(queries.time)
 
