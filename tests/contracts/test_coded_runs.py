@@ -381,7 +381,11 @@ def test_a_store_of_many_runs_is_read_by_their_headers_alone(tmp_path: Path) -> 
         flujo = durable(Loop("again", keeps, until=lambda _: True, max_iterations=1), store, codecs=[aes()])
         for number in range(3):
             await flujo.run_async("x", run_id=f"r{number}", tenant="t")
-        assert [one.status for one in await store.runs(tenant="t")] == ["completed"] * 3
+        through = coded(store, Codecs([aes()]))
+        assert [one.status for one in await through.runs(tenant="t")] == ["completed"] * 3
+        lease = await through.acquire("r0", "me", 60.0)
+        await through.renew(lease)
+        await through.release(lease)
         await store.close()
 
     done(main())
@@ -416,3 +420,14 @@ def test_a_store_that_tells_of_mail_tells_of_it_through_codecs() -> None:
     through.watch(told.append)()
     assert told == ["r", "over"]
     assert not isinstance(coded(MemoryStore(), codecs), WatchableStore)
+
+
+def test_a_run_with_codecs_is_deleted() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        flujo = durable(keeps, store, codecs=[aes()])
+        await flujo.run_async("x", run_id="r")
+        await flujo.delete_async("r")
+        assert await store.run("r") is None
+
+    done(main())

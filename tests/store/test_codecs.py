@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from base64 import b64encode
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -209,3 +211,18 @@ class Shouting(Upside):
 def test_what_is_no_codec_or_is_given_twice_is_an_error(wrong: list[ByteCodec]) -> None:
     with pytest.raises(ConfigurationError, match=r"no byte codec|the same name"):
         Codecs(wrong)
+
+
+@pytest.mark.parametrize(
+    ("module", "make", "extra"),
+    [
+        ("backports", ZstdCodec, "zstd"),
+        ("cryptography.hazmat.primitives.ciphers.aead", lambda: aes(), "crypto"),
+    ],
+)
+def test_a_codec_whose_library_is_not_there_says_what_to_install(
+    module: str, make: Callable[[], ByteCodec], extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError, match=rf"install 'flujo-core\[{extra}\]'"):
+        make()
