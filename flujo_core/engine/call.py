@@ -56,6 +56,8 @@ class Leaf:
             PluginError: A hook failed.
             Stopped: The step or a hook ends the run.
         """
+        if frame.is_over():
+            raise asyncio.CancelledError  # of a task that has not heeded its cancellation
         run = frame.run
         if self._direct is None or run.hooked or run.edge is not None or run.threads:
             return self._run(frame, value)
@@ -65,8 +67,6 @@ class Leaf:
         """The long way."""
         run, address = frame.run, frame.prefix + self._segment
         if run.edge is not None:
-            if frame.is_over():
-                raise asyncio.CancelledError
             known = run.edge.step(address)
             if known is not None:
                 return await self._again(frame, address, value, known)
@@ -74,16 +74,14 @@ class Leaf:
             await run.edge.reach()
         if run.threads:
             await thread_ended(frame, address)
-        started = self._start(frame, address)
+        started = self._start(run.journal, address)
         if run.journal.live:
             await run.journal.flush()
         return await self._finish(Execution(self.plan, frame, address, value, started))
 
-    def _start(self, frame: Frame, address: str) -> float:
+    def _start(self, journal: Journal, address: str) -> float:
         """Records that the first attempt begins; gives when."""
-        if frame.is_over():
-            raise asyncio.CancelledError  # of a task that has not heeded its cancellation
-        journal, started = frame.run.journal, now()
+        started = now()
         journal.sequence = sequence = journal.sequence + 1
         journal.stage(StepStarted(journal.run_id, journal.tenant, sequence, started, address, 1))
         return started
@@ -92,7 +90,7 @@ class Leaf:
         """The short way of a step that only calls an async function, where no hooks have a say."""
         assert self._direct is not None
         address, journal, data = frame.prefix + self._segment, frame.run.journal, NULL
-        started = self._start(frame, address)
+        started = self._start(journal, address)
         if journal.live:
             await journal.flush()
         try:

@@ -137,8 +137,8 @@ def scrub(path: Path, patience: float = PATIENCE) -> None:
         StoreError: Somebody read for too long, or the file cannot be opened.
     """
     end = monotonic() + patience
-    with _opened(path, patience) as connection:
-        # SQLite does not wait by itself for another connection that does the same
+    with _opened(path, patience / 2) as connection:
+        # SQLite waits for who reads, and does not wait by itself for another connection that does the same
         while (is_left := connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]) and monotonic() < end:
             sleep(0.01)
     if is_left:

@@ -470,6 +470,7 @@ def test_a_step_on_a_backend_cannot_change_the_pipeline() -> None:
 def test_a_mutation_of_something_else_is_an_error_of_the_step(wrong: dict[str, Any]) -> None:
     with pytest.raises(DefinitionError, match="of a mutation"):
         PipelineMutation("x", **wrong)
+    assert repr(PipelineMutation("secret")) == "PipelineMutation(...)"
 
 
 # ----------------------------------------------------------------------------------------------------------- resuming

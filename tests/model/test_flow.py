@@ -8,9 +8,10 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from flujo_core import DefinitionError, EdgeError, Pipeline, Step, step
-from flujo_core.model.flow import join, walk
+from flujo_core import DefinitionError, EdgeError, Loop, Parallel, Pipeline, Step, step
+from flujo_core.model.flow import join, parts_of, scope_at, walk
 
 
 @step
@@ -26,6 +27,16 @@ async def b(value: int) -> str:
 @step
 async def c(value: str) -> int:
     return len(value)
+
+
+class Both(BaseModel):
+    left: str
+    right: str
+
+
+@step
+async def d(value: str) -> str:
+    return value
 
 
 def addresses(
@@ -129,3 +140,25 @@ def test_a_name_is_text_that_is_not_empty() -> None:
     for name in (3, "", "  "):
         with pytest.raises(DefinitionError, match="a step's name is text"):
             a.named(name)  # type: ignore[arg-type]
+
+
+def test_a_scope_is_found_by_its_address() -> None:
+    def say(name: str) -> Step[str, str]:
+        return d.named(name)
+
+    @step
+    async def f(value: str) -> Both:
+        return Both(left=value, right=value)
+
+    inner = Loop("inner", say("one"), until=bool, max_iterations=1)
+    fan = Parallel("fan", left=say("left"), right=(inner >> say("two")).named("sub"), into=Both)
+    whole = say("f") >> fan.policy(fallback=f)
+    assert scope_at(whole, "") is whole
+    assert [one.label for one in parts_of(scope_at(whole, "fan[right]"))] == ["sub"]
+    assert [one.label for one in parts_of(scope_at(whole, "fan[right]/sub"))] == ["inner", "two"]
+    assert [one.label for one in parts_of(scope_at(whole, "fan[right]/sub/inner[*]"))] == ["one"]
+    assert [one.label for one in parts_of(scope_at(whole, "fan~fallback"))] == ["f"]
+    changed = {"fan[left]": [inner]}
+    assert [one.label for one in parts_of(scope_at(whole, "fan[left]/inner[*]", changed))] == ["one"]
+    with pytest.raises(LookupError):
+        scope_at(whole, "fan[middle]")
