@@ -6,6 +6,7 @@ import os
 import sqlite3
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -389,8 +390,8 @@ def test_a_store_of_many_runs_is_read_by_their_headers_alone(tmp_path: Path) -> 
         await store.close()
 
     done(main())
-    rows = sqlite3.connect(tmp_path / "runs.db").execute("select count(*) from run").fetchone()
-    assert rows == (3,)
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+        assert connection.execute("select count(*) from run").fetchone() == (3,)
 
 
 def test_a_fork_keeps_the_hidden_keys_of_the_run_that_it_is_forked_off() -> None:
