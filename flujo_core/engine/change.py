@@ -94,7 +94,7 @@ async def _allowed(work: Execution, static: str, change: Asked) -> Next:
         raise Refused("spec", str(error)) from error
     shape.mutations += counts  # before anybody is waited for: a sibling may ask meanwhile
     try:
-        await _authorize(work, "mutate" if counts else "reconfigure")
+        await _authorize(work, "mutate" if counts else "reconfigure", change.data)
     except BaseException:
         shape.mutations -= counts
         raise
@@ -102,7 +102,7 @@ async def _allowed(work: Execution, static: str, change: Asked) -> Next:
     return made
 
 
-async def _authorize(work: Execution, action: AuthorizedAction) -> None:
+async def _authorize(work: Execution, action: AuthorizedAction, change: str) -> None:
     """Asks the plugins.
 
     Raises:
@@ -113,7 +113,7 @@ async def _authorize(work: Execution, action: AuthorizedAction) -> None:
         return
     about = (journal.run_id, journal.tenant, run.pipeline, work.address, work.plan.model)
     try:
-        await run.hooks.authorize(work.frame.watch, AuthorizationRequest(action, *about))
+        await run.hooks.authorize(work.frame.watch, AuthorizationRequest(action, *about, change=change))
     except Veto as veto:
         raise Refused("vetoed", veto.reason) from veto
 

@@ -61,6 +61,7 @@ class AuthorizationRequest(NamedTuple):
         address: The step's address; empty for the run.
         model: The name of the agent's model, or None for a step without an agent.
         approver: Who gives an answer, as the caller says, or None.
+        change: What a step would change of its pipeline, as JSON (see ``PipelineMutated.change``), or None.
     """
 
     action: AuthorizedAction
@@ -70,6 +71,7 @@ class AuthorizationRequest(NamedTuple):
     address: str
     model: str | None
     approver: str | None = None
+    change: str | None = None
 
 
 class Decision(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, ClassVar
@@ -304,7 +305,9 @@ def test_without_plugins_that_have_a_say_nobody_is_asked() -> None:
 def test_plugins_are_asked_whether_a_change_may_be() -> None:
     acme = Acme()
     ran(changes(adding()) >> says("end"), plugins=[acme])
-    assert [(one.action, one.address) for one in acme.asked if one.action == "mutate"] == [("mutate", "plan")]
+    [asked] = [one for one in acme.asked if one.action == "mutate"]
+    assert asked.address == "plan"
+    assert json.loads(asked.change or "")["insert_after"]["plan"][0]["use"] == "acme/extra"
 
 
 # ------------------------------------------------------------------------------------------------------ what is refused
