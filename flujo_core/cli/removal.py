@@ -94,7 +94,7 @@ def _in_store(own: Session, url: str, do: Callable[[Store], Coroutine[Any, Any, 
         if store is None:
             raise UnknownRun(f"there is no run in the store {url}: it does not exist yet")
         try:
-            return await do(store)
+            return await do(own.decoding(store))
         finally:
             await store.close()
 

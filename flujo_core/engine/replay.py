@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from flujo_core.engine.ending import stored_result
+from flujo_core.engine.finder import changes_in
 from flujo_core.engine.past import value_of
 from flujo_core.engine.program import Program
 from flujo_core.engine.survey import Survey
@@ -70,10 +71,10 @@ def _unfinished(state: RunState) -> str:
 def _gave_another(program: Program, records: Sequence[Record], state: RunState) -> bool:
     """Whether the output of a run is not that of its last steps, as far as this program can tell.
 
-    It cannot where plugins may have replaced it, or where the run was made by other code.
+    It cannot where plugins may have replaced it, where the run was made by other code, or has changed its pipeline.
     """
-    hooks, code = program.hooks, Survey(records).origin.manifest
-    if hooks.end is not None or hooks.around_run is not None or code != program.origin.manifest:
+    hooks, is_other = program.hooks, Survey(records).origin.manifest != program.origin.manifest
+    if hooks.end is not None or hooks.around_run is not None or is_other or changes_in(records):
         return False
     kind = adapter(program.gives)
     given = kind.validate_json(to_json(output_of_scope(program.pipeline, "", state)), by_alias=False, by_name=True)

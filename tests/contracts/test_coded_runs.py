@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from base64 import b64encode
@@ -432,3 +433,18 @@ def test_a_run_with_codecs_is_deleted() -> None:
         assert await store.run("r") is None
 
     done(main())
+
+
+def test_the_command_line_erases_what_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:///{tmp_path}/runs.db"
+    monkeypatch.setenv("FLUJO_AES_KEYS", f"one:{b64encode(ONE).decode()}")
+    (tmp_path / "flujo.toml").write_text('codecs = ["aes-gcm"]\n[plugins]\nallow = []\n')
+
+    async def begun() -> None:
+        async with Flujo(keeps, settings=ALONE, store=url, codecs=[aes()]) as flujo:
+            await flujo.run_async("x", run_id="r", subject="ann")
+
+    done(begun())
+    erased = CliRunner().invoke(app, ["runs", "erase", "ann", "--store", url, "--json"])
+    assert json.loads(erased.stdout) == {"deleted": ["r"]}

@@ -683,3 +683,21 @@ def test_a_fork_has_the_pipeline_as_it_was_changed_before_its_address(at: str) -
         assert len(changed) == 1
 
     done(main())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        asking(insert_after={"end": ["acme/late"]}),
+        asking(remove=["end"]),
+        asking(insert_after={"plan": ["acme/extra"]}),
+    ],
+    ids=["one more at the end", "none at the end", "one in the middle"],
+)
+def test_a_run_that_has_changed_its_pipeline_is_replayed(change: Change) -> None:
+    async def main() -> None:
+        flujo = durable(changes(change) >> says("end"), MemoryStore(), plugins=[Acme()])
+        whole = await flujo.run_async("go", run_id="r")
+        assert (await flujo.replay_async("r")).output == whole.output
+
+    done(main())
