@@ -30,30 +30,9 @@ class LiveRun:
     """One run while it goes on."""
 
     __slots__ = (
-        "bare",
-        "cache",
-        "cancelled",
-        "context_type",
-        "edge",
-        "former",
-        "hidden",
-        "hooked",
-        "hooks",
-        "input",
-        "journal",
-        "max_recoveries",
-        "migrations",
-        "models",
-        "pipeline",
-        "program",
-        "resources",
-        "shape",
-        "start",
-        "state",
-        "streams_text",
-        "threads",
-        "watch",
-        "watched",
+        "bare", "cache", "cancelled", "context_type", "edge", "former", "hidden", "hooked", "hooks", "input",
+        "journal", "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "shape", "start",
+        "state", "streams_text", "threads", "watch", "watched",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -117,7 +116,7 @@ def _own(record: Record, event: RunEvent, numbers: Mapping[int, int], fork: Fork
         own = from_json(facts) | {"question": numbers[event.question]}
         return made._replace(payload=to_json(own) + b"\n" + rest)
     if isinstance(event, RunStarted):
-        origin = replace(event.origin, forked_from=record.run_id, forked_at=fork.at)
+        origin = event.origin.changed(forked_from=record.run_id, forked_at=fork.at)
         told = encode(event.changed(origin=origin), value_of(record), state_of(record))
         return made._replace(payload=told.payload)
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,8 +14,7 @@ from flujo_core.hooks.dispatch import Hooks
 from flujo_core.model.agent import ModelSource
 from flujo_core.model.check import type_name
 from flujo_core.model.event import Origin
-from flujo_core.model.flow import Node, everything
-from flujo_core.model.rename import pattern_of
+from flujo_core.model.flow import Node, everything, located
 from flujo_core.model.signature import Resources
 from flujo_core.model.value import adapter, concrete, flaws
 from flujo_core.store.byte_codec import Codecs
@@ -140,10 +138,7 @@ class Program:
         """
         if address in self.nodes:
             return self.nodes[address]
-        for static, node in self.nodes.items():
-            if re.fullmatch(pattern_of(static), address):
-                return node
-        raise LookupError(address)
+        return located(self.pipeline, address)[1]
 
     @property
     def origin(self) -> Origin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 from flujo_core.engine.lease import acquired, let_go
@@ -10,9 +10,8 @@ from flujo_core.engine.survey import Survey
 from flujo_core.errors import RunBusy, RunUnfinished, UnknownRun
 from flujo_core.log import warning
 from flujo_core.model.event import RunStatus
+from flujo_core.store.paging import every_run
 from flujo_core.store.protocol import RunSummary, Store
-
-PAGE = 200
 
 ENDED: Sequence[RunStatus] = ("completed", "stopped", "failed", "refused", "cancelled")
 """The statuses of runs that have ended."""
@@ -53,7 +52,12 @@ async def prunable(store: Store, seconds: float, *, tenant: str | None = None) -
         tenant: Only this tenant's.
     """
     until = await store.time() - seconds
-    found = [run for status in ENDED async for run in _runs(store, tenant, status) if run.updated_at <= until]
+    found = [
+        run
+        for status in ENDED
+        async for run in every_run(store, tenant=tenant, status=status)
+        if run.updated_at <= until
+    ]
     return [run.run_id for run in sorted(found, key=lambda run: run.updated_at, reverse=True)]
 
 
@@ -89,7 +93,7 @@ async def about(store: Store, digest: str, *, tenant: str | None = None) -> Sequ
         digest: The digest of whom it is about.
         tenant: Only this tenant's.
     """
-    return [run.run_id async for run in _runs(store, tenant) if await _is_about(store, run, digest)]
+    return [run.run_id async for run in every_run(store, tenant=tenant) if await _is_about(store, run, digest)]
 
 
 async def erase(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
@@ -118,10 +122,3 @@ async def erase(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
 async def _is_about(store: Store, run: RunSummary, digest: str) -> bool:
     records = await store.read(run.run_id)
     return bool(records) and Survey(records[:1]).origin.subject == digest
-
-
-async def _runs(store: Store, tenant: str | None, status: RunStatus | None = None) -> AsyncIterator[RunSummary]:
-    page: Sequence[RunSummary] = ()
-    while page := await store.runs(limit=PAGE, before=page[-1] if page else None, tenant=tenant, status=status):
-        for run in page:
-            yield run

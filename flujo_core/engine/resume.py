@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flujo_core.engine.ending import stored_result
-from flujo_core.engine.finder import Made, changes_in, finder
+from flujo_core.engine.finder import changes_in, finder
 from flujo_core.engine.inbox import Said, check_ballot, chosen, post_answer, post_cancel, post_token, take_in
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.lease import acquired, keeper
@@ -25,7 +25,7 @@ from flujo_core.log import warning
 from flujo_core.model.agent import ToolApproval
 from flujo_core.model.compatibility import Comparison, compare
 from flujo_core.model.difference import Difference
-from flujo_core.model.event import NO_ORIGIN, Origin, QuestionAsked, RunEvent, RunResumed
+from flujo_core.model.event import NO_ORIGIN, Origin, QuestionAsked, RunEvent, RunResumed, ScopeChanged
 from flujo_core.model.manifest import Manifest
 from flujo_core.model.question import Question, response_name, validated_answer
 from flujo_core.model.result import PipelineResult, RunFailed, question_of
@@ -132,7 +132,7 @@ class Resumption:
                 comparison = self.compared(records, survey)
             run = self._live(journal, records)
             run.migrations = self._migrations(survey, comparison, len(records))
-            run.hidden = hidden_of(self._program.codecs, records)
+            run.hidden = hidden_of(self._program.codecs, survey.origin)
             handed_over = True
             return await brought_to_end(
                 self._program, run, lambda: self._begin(run, records, survey, comparison, retry_failed)
@@ -208,7 +208,7 @@ class Resumption:
             found = self._compared(records, origin, changes)
         return found._replace(differences=(*found.differences, *lost)) if lost else found  # type: ignore[arg-type]
 
-    def _compared(self, records: Sequence[Record], origin: Origin, changes: Sequence[Made]) -> Comparison:
+    def _compared(self, records: Sequence[Record], origin: Origin, changes: Sequence[ScopeChanged]) -> Comparison:
         program, changed = self._program, {}
         if changes:
             from flujo_core.engine.shape import facts_of  # noqa: PLC0415 - few runs change their pipeline

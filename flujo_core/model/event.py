@@ -483,38 +483,35 @@ class SegmentRestarted(RunEvent):
     steps: tuple[str, ...]
 
 
-class PipelineMutated(RunEvent):
-    """A step has changed what comes after it in its scope; the event's address is that step's.
+class ScopeChanged(RunEvent):
+    """A step has changed its scope; the event's address is that step's.
 
     Attributes:
         attempt: The number of the step's attempt.
-        change: What it asked for, as JSON: ``insert_after``, ``replace`` and ``remove``, with specs of the nodes.
+        change: What it asked for, as JSON.
         manifest: What the nodes of the scope are from here on (``manifest.py``), as JSON.
         fingerprint: A digest of that: the same where nothing differs.
     """
 
-    kind = "pipeline_mutated"
     attempt: int
     change: str
     manifest: str
     fingerprint: str
 
 
-class AgentReconfigured(RunEvent):
-    """A step has changed the agent of a later step of its scope; the event's address is that of the one that asked.
+class PipelineMutated(ScopeChanged):
+    """A step has changed what comes after it: ``change`` has ``insert_after``, ``replace``, ``remove``, with specs."""
 
-    Attributes:
-        attempt: The number of the step's attempt.
-        change: What it asked for, as JSON: ``target``, ``model``, ``instructions``, ``settings`` and ``tools``.
-        manifest: What the nodes of the scope are from here on (``manifest.py``), as JSON.
-        fingerprint: A digest of that: the same where nothing differs.
+    kind = "pipeline_mutated"
+
+
+class AgentReconfigured(ScopeChanged):
+    """A step has changed the agent of a later step.
+
+    ``change`` has ``target``, ``model``, ``instructions``, ``settings`` and ``tools``.
     """
 
     kind = "agent_reconfigured"
-    attempt: int
-    change: str
-    manifest: str
-    fingerprint: str
 
 
 class ChangeRefused(RunEvent):
@@ -573,7 +570,7 @@ class RunEnded(RunEvent):
     error: ErrorInfo | None = None
 
 
-ChangeEvent: TypeAlias = PipelineMutated | AgentReconfigured | ChangeRefused
+ChangeEvent: TypeAlias = ScopeChanged | ChangeRefused
 """What tells of changes of the pipeline that steps ask for."""
 
 JournaledEvent: TypeAlias = (

@@ -11,7 +11,6 @@ from flujo_core.model.agent import Usage
 from flujo_core.model.contexts import Contexts, attempt_path, is_below
 from flujo_core.model.draft import State
 from flujo_core.model.event import (
-    AgentReconfigured,
     AttemptFailed,
     BranchDecided,
     ChangeEvent,
@@ -24,7 +23,6 @@ from flujo_core.model.event import (
     NodeKind,
     NodeStarted,
     OutputSource,
-    PipelineMutated,
     QuestionAnswered,
     QuestionAsked,
     QuestionLapsed,
@@ -35,6 +33,7 @@ from flujo_core.model.event import (
     RunResumed,
     RunStarted,
     RunStatus,
+    ScopeChanged,
     StepCompleted,
     StepFailed,
     StepStarted,
@@ -223,7 +222,7 @@ def advance(state: RunState, event: RunEvent) -> None:
         _ask(state, event)
     elif isinstance(event, VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn):
         _advance_question(state, event)
-    elif isinstance(event, PipelineMutated | AgentReconfigured | ChangeRefused):
+    elif isinstance(event, ScopeChanged | ChangeRefused):
         state.changes.append(event)
     else:
         _advance_run(state, event)

@@ -23,7 +23,8 @@ from flujo_core import (
     UnknownRun,
     step,
 )
-from flujo_core.engine.removal import PAGE, about, erase, prunable, prune, subject_digest
+from flujo_core.engine.removal import about, erase, prunable, prune, subject_digest
+from flujo_core.store.paging import PAGE
 
 
 @step
