@@ -24,6 +24,7 @@ from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
+    from flujo_core.engine.ledger import Ledger
     from flujo_core.engine.shape import Shape
     from flujo_core.model.context import PipelineContext
 
@@ -54,6 +55,7 @@ class Run(Protocol):
         migrations: What turns recorded outputs into ones of the present versions.
         shape: How its steps have changed its pipeline; None: not at all.
         hidden: What hides the names that stand in clear, or None.
+        ledger: What it may still spend; None: what it likes.
     """
 
     journal: Journal
@@ -72,6 +74,7 @@ class Run(Protocol):
     max_recoveries: int
     edge: Edge | None
     former: dict[str, str]
+    ledger: Ledger | None
     migrations: Migrations
     shape: Shape | None
     hidden: Hidden | None
