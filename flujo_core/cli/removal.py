@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from flujo_core.cli.resume import RunId
 from flujo_core.cli.run import AsJson, StoreUrl
-from flujo_core.cli.session import DEFAULT_STORE, Session, session
+from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.engine.removal import about, delete, erase, prunable, prune, subject_digest
-from flujo_core.errors import UnknownRun
 from flujo_core.store.protocol import Store
-
-T = TypeVar("T")
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 """Seconds of each unit."""
@@ -31,7 +27,7 @@ def delete_run(
     as_json: AsJson = False,
 ) -> None:
     """Deletes a run that has ended; its bytes are written over."""
-    _in_store(session(context), store, lambda kept: delete(kept, run_id, force=force))
+    session(context).in_store(store, lambda kept: delete(kept, run_id, force=force))
     typer.echo(json.dumps({"deleted": [run_id]}) if as_json else f"run {run_id} is deleted")
 
 
@@ -52,7 +48,7 @@ def prune_runs(
         found = await prunable(kept, seconds, tenant=tenant)
         return found if dry_run else await prune(kept, found)
 
-    _tell(_in_store(session(context), store, pruned), dry_run, as_json)
+    _tell(session(context).in_store(store, pruned), dry_run, as_json)
 
 
 def erase_runs(
@@ -69,7 +65,7 @@ def erase_runs(
         found = await about(kept, subject_digest(subject), tenant=tenant)
         return found if dry_run else await erase(kept, found)
 
-    _tell(_in_store(session(context), store, erased), dry_run, as_json)
+    _tell(session(context).in_store(store, erased), dry_run, as_json)
 
 
 def _tell(run_ids: Sequence[str], dry_run: bool, as_json: bool) -> None:
@@ -80,25 +76,6 @@ def _tell(run_ids: Sequence[str], dry_run: bool, as_json: bool) -> None:
         typer.echo(run_id)
     runs = f"{len(run_ids)} run{'' if len(run_ids) == 1 else 's'}"
     typer.echo(f"{runs} would be deleted" if dry_run else f"{runs} deleted", err=True)
-
-
-def _in_store(own: Session, url: str, do: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-    """Does something with a store that there is.
-
-    Raises:
-        UnknownRun: There is none.
-    """
-
-    async def done() -> T:
-        store = own.readable_store(url)
-        if store is None:
-            raise UnknownRun(f"there is no run in the store {url}: it does not exist yet")
-        try:
-            return await do(own.decoding(store))
-        finally:
-            await store.close()
-
-    return asyncio.run(done())
 
 
 def _seconds(age: str) -> float:
