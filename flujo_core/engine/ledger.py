@@ -76,10 +76,8 @@ class Metering(NamedTuple):
         return any(one.tool_calls is not None for one in (*self.own, *self.shared))
 
 
-def metering(budgets: Sequence[Budget], prices: Mapping[str, Price], tenants: Store) -> Metering | None:
-    """What some budgets mean for the runs of a program; None where there are none."""
-    if not budgets:
-        return None
+def metering(budgets: Sequence[Budget], prices: Mapping[str, Price], tenants: Store) -> Metering:
+    """What some budgets mean for the runs of a program."""
     times = [one.wall_time.total_seconds() for one in budgets if one.wall_time is not None]
     of_calls = [one for one in budgets if one.is_of_calls]
     return Metering(
@@ -164,7 +162,8 @@ class Ledger:
         for event in (decode(one) for one in records if one.kind in TOLD):
             if isinstance(event, RunResumed):
                 self._spending.rename(event.renamed)
-            elif isinstance(event, BudgetReserved | BudgetSettled):
+            else:
+                assert isinstance(event, BudgetReserved | BudgetSettled)
                 self._spending.take(event)
         if self.terms.shared:
             await self.terms.tenants.forfeit(self._account, f"{self._prefix}-")

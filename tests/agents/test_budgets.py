@@ -142,7 +142,7 @@ def test_budgets_of_requests_and_tokens_hold() -> None:
     error = refused(metered(desk.step("a") >> desk.step("b") >> desk.step("c"), Budget(requests=2)))
     assert desk.asked == 2 and "2 requests per run" in str(error)
     bound = {"function:*": Price(context_window=100)}
-    error = refused(metered(desk.step("a") >> desk.step("b"), Budget(tokens=150), prices=bound))
+    error = refused(metered(desk.step("a") >> desk.step("b"), Budget(tokens=105), prices=bound))
     assert "no room for a call that may come to 100 tokens" in str(error)
 
 
