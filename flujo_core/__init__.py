@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from flujo_core.hooks.spec import Plugin, hookimpl
     from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, StreamingAgentProtocol, Usage
     from flujo_core.model.branch import Branch
+    from flujo_core.model.clearance import Labels
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.diagram import diagram
     from flujo_core.model.diff import PartDiff, PartTrace, RunDiff
@@ -220,6 +221,7 @@ _WHERE = {
     "hooks.spec": ("Plugin", "hookimpl"),
     "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "StreamingAgentProtocol", "Usage"),
     "model.branch": ("Branch",),
+    "model.clearance": ("Labels",),
     "model.context": ("PipelineContext",),
     "model.diagram": ("diagram",),
     "model.diff": ("PartDiff", "PartTrace", "RunDiff"),
@@ -274,10 +276,10 @@ __all__ = [
     "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
     "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
     "HTTPAgent", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Key",
-    "KeyLost", "KeyProvider", "Label", "LabelledPath", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided",
-    "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory",
-    "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node",
-    "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent",
+    "KeyLost", "KeyProvider", "Label", "LabelledPath", "Labels", "Lease", "LeaseLost", "LocalBackend", "Loop",
+    "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError",
+    "ModelFactory", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput",
+    "Node", "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent",
     "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PartDiff", "PartTrace", "PauseForHumanInput",
     "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated", "PipelineMutation", "PipelineResult",
     "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin", "PluginError", "PluginLoadError",

@@ -50,6 +50,7 @@ from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.signature import Resources
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_surroundings
+from flujo_core.model.tool import Runs
 from flujo_core.model.value import flaws
 from flujo_core.store.byte_codec import ByteCodec, Codecs
 from flujo_core.store.cache import CacheStore, MemoryCache
@@ -583,7 +584,8 @@ class Flujo(Generic[In, Out, Ctx]):
             "egress": egress,
             "sequential": sequential,
         }
-        return pipeline_tool(self.pipeline, self.takes, self.run_async, options).as_tool()
+        runs = Runs(self.pipeline, self._context_type)
+        return pipeline_tool(runs, self.takes, self.run_async, options).as_tool()
 
     async def reissue_async(self, run_id: str, address: str, /) -> Question:
         """Gives a question that is open a new token; the one before is void.
