@@ -90,7 +90,7 @@ def _adapted(tool: ToolBody, arguments: Callable[..., Mapping[str, Any]], *, nam
 
 
 def _calling(tool: ToolBody, name: str, action: FunctionAction) -> Step[Any, Any]:
-    labels = Labels(egress=tool.egress) if tool.egress else None
+    labels = Labels(egress=tool.name if tool.egress is True else tool.egress) if tool.egress else None
     return Step(name, action, NO_POLICY.changed(Policies(timeout=tool.timeout, labels=labels)))
 
 

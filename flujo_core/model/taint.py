@@ -74,12 +74,12 @@ class Value(NamedTuple):
     Attributes:
         marks: What in it is labelled.
         hint: Its type.
-        cleared: The labels of which it has been said that it does not carry them.
+        cleared: The labels of which it has been said that it does not carry them, and where in it.
     """
 
     marks: Marks = NO_MARKS
     hint: Any = Any
-    cleared: frozenset[str] = frozenset()
+    cleared: frozenset[tuple[Path, str]] = frozenset()
 
     def at(self, path: Sequence[str]) -> Value:
         """What one finds by following names of fields; what is no field is made of all that there is."""
@@ -91,31 +91,29 @@ class Value(NamedTuple):
     def _field(self, name: str) -> Value:
         kinds = [_field_type(one, name) for one in members(bare(self.hint)) if one is not type(None)]
         if any(one is UNKNOWN for one in kinds):
-            return Value(collapsed(self.marks), Any, self.cleared)
-        found: dict[tuple[Path, Origin], Way] = {}
-        for (path, origin), way in self.marks.items():
-            for rest in _below(path, name):
-                found[rest, origin] = way
-        return Value(found, union(kinds) if kinds else Any, self.cleared)
+            return Value(collapsed(self.marks))
+        found = {(rest, origin): way for (path, origin), way in self.marks.items() for rest in _below(path, name)}
+        cleared = frozenset((rest, label) for path, label in self.cleared for rest in _below(path, name))
+        return Value(found, union(kinds) if kinds else Any, cleared)
 
     def item(self, hint: Any) -> Value:
         """One of the items of a collection; ``hint`` is the item's type."""
         found: dict[tuple[Path, Origin], Way] = {}
         for (path, origin), way in self.marks.items():
             found[path[1:] if path[:1] == (ITEM,) else EVERYWHERE, origin] = way
-        return Value(found, hint, self.cleared)
+        cleared = {(path[1:], label) for path, label in self.cleared if path[:1] in ((ITEM,), EVERYWHERE)}
+        return Value(found, hint, frozenset(cleared))
 
     def within(self, segment: str, hint: Any) -> Value:
         """A value that has this one in a place."""
-        return Value(
-            {((segment, *path), origin): way for (path, origin), way in self.marks.items()}, hint, self.cleared
-        )
+        marks = {((segment, *path), origin): way for (path, origin), way in self.marks.items()}
+        return Value(marks, hint, frozenset(((segment, *path), label) for path, label in self.cleared))
 
     def without(self, labels: Iterable[str]) -> Value:
         """The same, when some labels are cleared."""
         gone = frozenset(labels)
         kept = {mark: way for mark, way in self.marks.items() if mark[1].label not in gone}
-        return Value(kept, self.hint, self.cleared | gone)
+        return Value(kept, self.hint, self.cleared | {(EVERYWHERE, label) for label in gone})
 
     def taken(self, hint: Any, address: str) -> Value:
         """The same, with the labels that a step declares of what it takes, where nothing is known of them."""
@@ -127,9 +125,8 @@ class Value(NamedTuple):
 
     def says(self, path: Path, label: str) -> bool:
         """Whether it is known whether a label is there."""
-        return label in self.cleared or any(
-            origin.label == label and path[: len(at)] == at for at, origin in self.marks
-        )
+        cleared = any(one == label and path[: len(at)] == at for at, one in self.cleared)
+        return cleared or any(origin.label == label and path[: len(at)] == at for at, origin in self.marks)
 
 
 def joined(one: Value, other: Value) -> Value:

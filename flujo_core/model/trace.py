@@ -15,7 +15,7 @@ from flujo_core.model.branch import Branch
 from flujo_core.model.check import bare
 from flujo_core.model.flow import FALLBACK, Entry, Node, Scope, join, parts_of
 from flujo_core.model.inputs import RUN_INPUT, SCOPE_INPUT, From
-from flujo_core.model.label import ITEM
+from flujo_core.model.label import ITEM, Path
 from flujo_core.model.leak import Leak, leak
 from flujo_core.model.loop import Loop
 from flujo_core.model.map import Map, items_of
@@ -116,7 +116,8 @@ class Tracer:
     def beginning(self) -> Value:
         """The input of a run, as the steps that take it declare it."""
         entries: Sequence[Entry] = [*self._whole.entries, *self._wiring.run_input]
-        found = {mark: () for one in entries for mark in declared(one.takes, "input", "")}
+        tool = self._prefix.removesuffix("/")
+        found = {mark: () for one in entries for mark in declared(one.takes, "taken" if tool else "input", tool)}
         return Value(found, self._wiring.takes(self._whole))
 
     def settle(self, value: Value) -> Value:
@@ -168,7 +169,7 @@ class Tracer:
             case _:
                 after = _either([self._enter(scope, node, address, state) for scope in node.scopes])
         labels = node.policies.labelling
-        marks = merged(after.value.marks, _added(labels.adds, address))
+        marks = merged(after.value.marks, _added(labels.adds, self._prefix + address))
         return State(after.value._replace(marks=marks).without(labels.clears), after.context)
 
     def _enter(self, scope: Scope, node: Node[Any, Any], address: str, state: State) -> State:
@@ -180,21 +181,24 @@ class Tracer:
         ends = [self._enter(scope, node, address, state) for scope in node.scopes]
         values = dict(zip(node.branches, (end.value for end in ends), strict=True))
         hint = Record({key: one.hint for key, one in values.items()}) if node.into is None else node.into
-        marks = merged(*(one.within(key, None).marks for key, one in values.items()))
-        cleared = frozenset.intersection(*(one.cleared for one in values.values()))
-        for path, origin in () if node.into is None else declared(node.into, "step", address):
-            of = values.get(path[0]) if path else None
-            if of is None or not of.says(path[1:], origin.label):
-                marks = merged(marks, {(path, origin): ()})
+        parts = [one.within(key, None) for key, one in values.items()]
+        cleared: frozenset[tuple[Path, str]] = frozenset().union(*(one.cleared for one in parts))
+        made = Value(merged(*(one.marks for one in parts)), hint, cleared)
+        given = {
+            mark: ()
+            for mark in declared(node.into, "step", self._prefix + address)
+            if not made.says(mark[0], mark[1].label)
+        }
         context = ends[0].context
         for end in ends[1:]:
             context = joined(context, end.context)
-        return State(Value(marks, hint, cleared), context)
+        return State(made._replace(marks=merged(made.marks, given)), context)
 
     def _map(self, node: Map[Any, Any], address: str, state: State) -> State:
         given = state.value
         if node.over is not None:
-            given = made_of(node.over, state.value.taken(node.over.takes, address), state.context, address)
+            full = self._prefix + address
+            given = made_of(node.over, state.value.taken(node.over.takes, full), state.context, full)
         hint = items_of(given.hint) if bare(node.item) is Any else node.item
         item = given.item(hint)
         keys = NO_MARKS if node.key is None else read_by(node.key, item, state.context)
@@ -218,11 +222,11 @@ class Tracer:
             entering = again
 
     def _step(self, step: Step[Any, Any], address: str, state: State) -> State:
-        passage = Passage(step, address, state.value, state.context, self)
+        passage = Passage(step, self._prefix + address, state.value, state.context, self)
         if any(one.changes for one in step.signatures):
             self.told = merged(self.told, passage.reads)
         for outlet, marks in passage.outlets():
-            self._leave(address, outlet, marks)
+            self._leave(self._prefix + address, outlet, marks)
         return State(passage.output(), passage.context())
 
     def _leave(self, address: str, outlet: Any, marks: Marks) -> None:
@@ -230,7 +234,7 @@ class Tracer:
             if outlet.masked and origin.label in self.boundary.masks:
                 continue
             key = (origin, address, outlet.kind, outlet.name)
-            found = leak(origin, way, self._prefix + address, outlet)
+            found = leak(origin, way, address, outlet)
             if key not in self.leaks or len(found.way) < len(self.leaks[key].way):
                 self.leaks[key] = found
 
@@ -241,7 +245,7 @@ class Tracer:
 
     def named(self, address: str, wanted: From) -> Value:
         """What a named input gives to a step."""
-        source = self._wiring.sources[address][wanted]
+        source = self._wiring.sources[address.removeprefix(self._prefix)][wanted]
         return self._found(source).at(source.path)
 
     def _found(self, source: Source) -> Value:
@@ -259,11 +263,10 @@ class Tracer:
     def run_as_tool(self, runs: Runs, tool: str, address: str, marks: Marks) -> Marks:
         """What a pipeline gives that is a tool, and gets what its agent was told."""
         made = wire(runs.pipeline)
-        within = Tracer(runs.pipeline, made, runs.context, self.boundary, {}, f"{self._prefix}{address}!{tool}/")
+        within = Tracer(runs.pipeline, made, runs.context, self.boundary, {}, f"{address}!{tool}/")
         given = within.beginning()
         ended = within.settle(given._replace(marks=merged(given.marks, marks)))
-        for (origin, inner, kind, name), one in within.leaks.items():
-            self.leaks[origin, f"{address}!{tool}/{inner}", kind, name] = one
+        self.leaks |= within.leaks
         return ended.marks
 
 
