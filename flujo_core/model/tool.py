@@ -253,10 +253,13 @@ def tools_of(agent: Any, added: Iterable[Any] = ()) -> list[ToolFacts]:
         added: Tools that it is given beside its own.
     """
     own = (tool for one in _holders(agent) if isinstance(one, WithTools) for tool in one.tools.values())
-    return [_facts(tool) for tool in (*own, *added) if isinstance(tool, _Tool)]
+    return [found for tool in (*own, *added) if (found := tool_facts(tool)) is not None]
 
 
-def _facts(tool: _Tool) -> ToolFacts:
+def tool_facts(tool: Any) -> ToolFacts | None:
+    """What is known of a pydantic-ai tool; None of what is none."""
+    if not isinstance(tool, _Tool):
+        return None
     try:
         gives = get_type_hints(annotated(tool.function), include_extras=True).get("return", Any)
     except (NameError, TypeError):  # an annotation names what is not there at run time
