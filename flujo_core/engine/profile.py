@@ -6,8 +6,9 @@ To add a rule, write a function of a ``Deployment`` and list it in ``RULES``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
+from flujo_core.agents.traces import traces_content
 from flujo_core.config import Settings
 from flujo_core.errors import ProfileUnmet
 from flujo_core.hooks.host import Host
@@ -108,30 +109,9 @@ def _capture(one: Deployment) -> Iterator[Lack]:
     if one.settings.captures_content:
         yield Lack("plugins may capture contents", "take 'content_capture' out of the configuration")
     for address, node in everything(one.pipeline):
-        if isinstance(node, Step) and isinstance(node.action, AgentAction) and _is_traced(node.action.agent):
-            remedy = "give it 'instrument=InstrumentationSettings(include_content=False)'"
+        if isinstance(node, Step) and isinstance(node.action, AgentAction) and traces_content(node.action.agent):
+            remedy = "trace it with 'InstrumentationSettings(include_content=False)'"
             yield Lack(f"the agent of step '{address}' is traced with what it is told", remedy)
-
-
-@runtime_checkable
-class _Traced(Protocol):
-    """A pydantic-ai agent."""
-
-    instrument: Any
-
-
-@runtime_checkable
-class _Contents(Protocol):
-    """pydantic-ai's ``InstrumentationSettings``."""
-
-    include_content: bool
-
-
-def _is_traced(agent: Any) -> bool:
-    """Whether what an agent is told goes into traces."""
-    if not isinstance(agent, _Traced) or not agent.instrument:
-        return False
-    return agent.instrument.include_content if isinstance(agent.instrument, _Contents) else True
 
 
 def _audit(one: Deployment) -> Iterator[Lack]:

@@ -94,7 +94,8 @@ class Value(NamedTuple):
             return Value(collapsed(self.marks))
         found = {(rest, origin): way for (path, origin), way in self.marks.items() for rest in _below(path, name)}
         cleared = frozenset((rest, label) for path, label in self.cleared for rest in _below(path, name))
-        return Value(found, union(kinds) if kinds else Any, cleared)
+        hint = union(kinds) if kinds else Any
+        return Value(_possible(found, hint), hint, cleared)
 
     def item(self, hint: Any) -> Value:
         """One of the items of a collection; ``hint`` is the item's type."""
@@ -173,6 +174,14 @@ def _below(path: Path, name: str) -> list[Path]:
     if path[0] == ANY_DEPTH:
         return [path, *_below(path[1:], name)]
     return [path[1:]] if path[0] in (name, ITEM) else []
+
+
+def _possible(marks: Marks, hint: Any) -> Marks:
+    """The marks of a value of a type; those at any depth only if the type has their labels at all."""
+    if bare(hint) in (Any, object) or not any(path[:1] == (ANY_DEPTH,) for path, _ in marks):
+        return marks
+    known = {name for one in labels_of(hint) for name in one.labels}
+    return {mark: way for mark, way in marks.items() if mark[0][:1] != (ANY_DEPTH,) or mark[1].label in known}
 
 
 UNKNOWN: Any = object()

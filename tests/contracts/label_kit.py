@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic_ai import Agent, RunContext, Tool
@@ -29,17 +29,14 @@ from flujo_core import (
     Map,
     Node,
     Parallel,
-    Pipeline,
     PipelineContext,
     Reconfigurable,
     Reconfigure,
     RunInfo,
-    Skip,
     Step,
     step,
     tool,
 )
-from flujo_core.agents.builder import AgentBuilder
 
 Phi = Annotated[str, Label("phi")]
 
