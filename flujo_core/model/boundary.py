@@ -73,12 +73,15 @@ class Isolated:
 
 def agent_outlets(step: Step[Any, Any], action: AgentAction, boundary: Boundary) -> list[Outlet]:
     """Where what an agent is told leaves."""
-    said = step.policies.labelling.egress
-    if said is not None:
-        return [Outlet("agent", _named(said, step.name))] if said else []
-    agent = action.agent
+    said, agent = step.policies.labelling.egress, action.agent
+    if said:
+        return [Outlet("agent", _named(said, step.name))]
     if isinstance(agent, ModelAgent):
-        return [Outlet("model", name, masked=True) for name in _outside(agent, action, step.policies, boundary)]
+        own = () if said is False else _outside(agent, boundary)
+        given = (name for name in _given(action, step.policies) if not _is_inside(name, boundary))
+        return [Outlet("model", name, masked=True) for name in dict.fromkeys((*own, *given))]
+    if said is False:
+        return []
     if isinstance(agent, str):
         return [Outlet("agent", agent)]
     egress = agent.egress if isinstance(agent, DeclaresEgress) else True
@@ -95,17 +98,20 @@ def _named(egress: bool | str, otherwise: str) -> str:
     return egress if isinstance(egress, str) else otherwise
 
 
-def _outside(agent: ModelAgent, action: AgentAction, policies: StepPolicy, boundary: Boundary) -> Iterator[str]:
-    """The names of the models outside that an agent may ask."""
+def _outside(agent: ModelAgent, boundary: Boundary) -> Iterator[str]:
+    """The names of the models outside that an agent asks."""
     if isinstance(agent, BuildsAgents):
         yield BUILT
     else:
         yield from (name for one in _asked(agent.model) if (name := _name_outside(one, boundary)) is not None)
-    changed = None if action.changed is None else action.changed.model
-    allowed: Sequence[str] = policies.allow_reconfigure.models if policies.allow_reconfigure else ()
-    for name in (*([] if changed is None else [changed]), *allowed):
-        if not _is_inside(name, boundary):
-            yield name
+
+
+def _given(action: AgentAction, policies: StepPolicy) -> Iterator[str]:
+    """The names of the models that a run has given an agent, or may give it."""
+    if action.changed is not None and action.changed.model is not None:
+        yield action.changed.model
+    if policies.allow_reconfigure is not None:
+        yield from policies.allow_reconfigure.models
 
 
 @runtime_checkable

@@ -42,5 +42,11 @@ class Labels:
             kind = type(self.egress).__name__
             raise DefinitionError(f"'egress' of a 'Labels' is True, False or a name, not {kind!r}")
 
+    def over(self, before: Labels) -> Labels:
+        """These, and what was said before; where the two contradict each other, these."""
+        clears = (*self.clears, *(one for one in before.clears if one not in (*self.clears, *self.adds)))
+        adds = (*self.adds, *(one for one in before.adds if one not in (*self.adds, *self.clears)))
+        return Labels(clears, adds, before.egress if self.egress is None else self.egress)
+
 
 NO_LABELS = Labels()

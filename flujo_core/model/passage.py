@@ -210,10 +210,12 @@ class Passage:
             return found
         if signature.runs is not None:
             return merged(found, collapsed(self._around.run_as_tool(signature.runs, tool.name, self._address, told)))
-        function, context = signature.function, signature.step.injected.get("context")
-        if function is None or context is None:
+        injected = signature.step.injected
+        if "info" in injected:
+            found = merged(found, self._around.keys)
+        if signature.function is None or "context" not in injected:
             return found
-        return merged(found, _used(function, context, self._context))
+        return merged(found, _used(signature.function, injected["context"], self._context))
 
     def _writers(self) -> Iterator[tuple[Callable[..., Any] | None, Signature]]:
         """The functions that get the context's draft, with what they take."""
@@ -248,7 +250,7 @@ def made_of(reader: Reader, value: Value, context: Value, address: str) -> Value
     first = _first(reader.function)
     usage = None if first is None else usage_of(reader.function, first)
     if usage is not None and usage.gives is not None and bare(reader.gives) is Any:
-        return value.at(usage.gives)
+        return value.at(usage.gives, by_code=True)
     return Value(output_of(reader.gives, read_by(reader, value, context), "step", address), reader.gives)
 
 
@@ -267,7 +269,7 @@ def _used(function: Callable[..., Any], parameter: str | None, value: Value) -> 
     usage = None if parameter is None else usage_of(function, parameter)
     if usage is None:
         return collapsed(value.marks)
-    return merged(*(collapsed(value.at(chain).marks) for chain in usage.reads))
+    return merged(*(collapsed(value.at(chain, by_code=True).marks) for chain in usage.reads))
 
 
 def _first(function: Callable[..., Any]) -> str | None:

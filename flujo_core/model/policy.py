@@ -291,12 +291,17 @@ class StepPolicy:
     def changed(self, policies: Policies) -> StepPolicy:
         """These policies with some others; one that is given as None stays as it is."""
         given: dict[str, Any] = {name: value for name, value in policies.items() if value is not None}
-        return replace(self, **given)
+        return replace(self, **self._with_labels(given))
+
+    def _with_labels(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Policies that are given, with what was said of labels before: that a tool sends data stays said."""
+        labels = given.get("labels")
+        return {**given, "labels": labels.over(self.labelling)} if isinstance(labels, Labels) else given
 
     def over(self, others: StepPolicy) -> StepPolicy:
         """These policies with those of ``others`` that are set."""
         given = {one.name: getattr(others, one.name) for one in fields(others)}
-        return replace(self, **{name: value for name, value in given.items() if value})
+        return replace(self, **self._with_labels({name: value for name, value in given.items() if value}))
 
     @property
     def limits(self) -> Timeout:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
 from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel
@@ -81,15 +80,20 @@ class Value(NamedTuple):
     hint: Any = Any
     cleared: frozenset[tuple[Path, str]] = frozenset()
 
-    def at(self, path: Sequence[str]) -> Value:
-        """What one finds by following names of fields; what is no field is made of all that there is."""
+    def at(self, path: Sequence[str], *, by_code: bool = False) -> Value:
+        """What one finds by following names of fields; what is no field is made of all that there is.
+
+        Args:
+            path: The names.
+            by_code: Whether code takes them as attributes, which of a mapping are methods; else they are its keys.
+        """
         here = self
         for name in path:
-            here = here._field(name)
+            here = here._field(name, by_code)
         return here
 
-    def _field(self, name: str) -> Value:
-        kinds = [_field_type(one, name) for one in members(bare(self.hint)) if one is not type(None)]
+    def _field(self, name: str, by_code: bool) -> Value:
+        kinds = [_field_type(one, name, by_code) for one in members(bare(self.hint)) if one is not type(None)]
         if any(one is UNKNOWN for one in kinds):
             return Value(collapsed(self.marks))
         found = {(rest, origin): way for (path, origin), way in self.marks.items() for rest in _below(path, name)}
@@ -188,21 +192,26 @@ UNKNOWN: Any = object()
 """Stands for the type of what is no field, or of which that is not known."""
 
 
-def _field_type(hint: Any, name: str) -> Any:
-    """The type of a field that holds data; ``UNKNOWN`` of what code works out."""
+def _field_type(hint: Any, name: str, by_code: bool) -> Any:
+    """The type of a field that holds data; ``UNKNOWN`` of what code works out, or where that is not known."""
     if isinstance(hint, Record):
-        return hint.fields.get(name, Any)
+        return UNKNOWN if by_code else hint.fields.get(name, Any)
     hint = bare(hint)
-    if is_mapping(hint):
-        return (*get_args(hint), Any, Any)[1]
+    if is_mapping(hint) or is_typeddict(get_origin(hint) or hint):
+        return UNKNOWN if by_code else _value_type(hint, name)
     kind = get_origin(hint) or hint
     known = None if hint in (Any, object) or not isinstance(kind, type) else _known_fields(kind)
     if known is None or any(isinstance(vars(one).get(name), property) for one in kind.__mro__):
         return UNKNOWN
     if name in known:
         return known[name] if kind is hint else Any
-    is_closed = issubclass(kind, BaseModel) or is_dataclass(kind) or is_typeddict(kind)
+    is_closed = issubclass(kind, BaseModel) and kind.model_config.get("extra") != "allow" and name[0] != "_"
     return Any if is_closed and not hasattr(kind, name) else UNKNOWN
+
+
+def _value_type(hint: Any, name: str) -> Any:
+    """The type of what a mapping, or a typed dict, has under a key."""
+    return (*get_args(hint), Any, Any)[1] if is_mapping(hint) else (_known_fields(hint) or {}).get(name, Any)
 
 
 def _known_fields(kind: type) -> Mapping[str, Any] | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from flujo_core.model.action import AgentAction
 from flujo_core.model.boundary import Boundary
 from flujo_core.model.branch import Branch
 from flujo_core.model.check import bare
@@ -223,7 +224,7 @@ class Tracer:
 
     def _step(self, step: Step[Any, Any], address: str, state: State) -> State:
         passage = Passage(step, self._prefix + address, state.value, state.context, self)
-        if any(one.changes for one in step.signatures):
+        if isinstance(step.action, AgentAction) or any(one.changes for one in step.signatures):
             self.told = merged(self.told, passage.reads)
         for outlet, marks in passage.outlets():
             self._leave(self._prefix + address, outlet, marks)

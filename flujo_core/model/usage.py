@@ -14,7 +14,9 @@ from flujo_core.model.slotted import NamedTuple
 Chain: TypeAlias = tuple[str, ...]
 """Attributes of a parameter, each of the one before: ``patient.name.first`` is ``("name", "first")``."""
 
-REVEALING = frozenset({"locals", "vars", "eval", "exec", "globals", "dir", "breakpoint", "_getframe"})
+REVEALING = frozenset(
+    {"locals", "vars", "eval", "exec", "breakpoint", "_getframe", "currentframe", "stack", "tb_frame"}
+)
 """Names by which a function may come to its parameters without naming them."""
 
 

@@ -72,6 +72,14 @@ class Parcel:
     number: int
 
 
+@dataclass
+class Sealed:
+    name: Phi
+
+    def __post_init__(self) -> None:
+        self.shown = self.name
+
+
 class Chart(PipelineContext):
     patient: Phi = ""
     visits: int = 0
@@ -537,7 +545,7 @@ def context_that_carries_what_was_read() -> Any:
     async def write(number: int, context: Plain) -> str:
         return context.note
 
-    return read >> note.policy(labels=None) >> age_of_nobody >> write >> ask()
+    return read >> note >> age_of_nobody >> write >> ask()
 
 
 @step
@@ -763,6 +771,68 @@ def step_that_says_that_it_sends() -> Any:
         return len(patient.name)
 
     return read >> bill
+
+
+@leaks(("'name' of step 'both[left]/read'", MODEL))
+def methods_of_a_dict_of_branches() -> Any:
+    @step
+    async def listed(both: dict[str, Any]) -> list[str]:
+        return [str(one) for one in both.values()]
+
+    return Parallel("both", left=read, right=plain) >> listed >> ask(input=list[str], prompt="{{ input }}")
+
+
+@leaks(("'~key' of step 'index'", MODEL))
+def keys_of_a_mapping() -> Any:
+    @step
+    async def index(key: str) -> dict[Phi, int]:
+        return {"Ada": 1}
+
+    @step
+    async def names(found: dict[str, int]) -> list[str]:
+        return [*found.keys()]
+
+    return index >> names >> ask(input=list[str], prompt="{{ input }}")
+
+
+@leaks(("'name' of step 'pack'", MODEL))
+def attribute_that_no_field_declares() -> Any:
+    @step
+    async def pack(key: str) -> Sealed:
+        return Sealed("Ada")
+
+    @step
+    async def show(parcel: Sealed) -> str:
+        return parcel.shown
+
+    return pack >> show >> ask()
+
+
+@leaks((NAME, MODEL))
+def model_that_a_run_may_give_to_an_agent_inside() -> Any:
+    may = Reconfigurable(models=["openai:gpt-5"])
+    return read >> summarise >> ask(labels=Labels(egress=False), allow_reconfigure=may)
+
+
+@leaks((NAME, "step search at search"))
+def egress_of_a_tool_that_has_other_labels_too() -> Any:
+    @tool(egress=True)
+    async def search(text: str) -> str:
+        "Searches."
+        return text
+
+    return read >> summarise >> search.as_step().policy(labels=Labels(clears=["phi"]))
+
+
+@leaks(("'patients.*.name' of step 'read_ward'", "model openai:gpt-5 at each[*]/ask"))
+def key_of_a_map_in_a_tool() -> Any:
+    @tool
+    async def where(info: RunInfo) -> str:
+        "Says where this is."
+        return info.address
+
+    body = ask(agent=outside(tools=[where.as_tool()]), input=Patient, prompt="{{ input.age }}")
+    return read_ward >> Map("each", body, over=lambda ward: ward.patients, key=lambda one: one.name)
 
 
 @leaks((NAME, MODEL))

@@ -47,6 +47,15 @@ def test_nodes_of_all_kinds_can_have_it() -> None:
         assert node.policy(labels=labels).policies.labelling is labels
 
 
+def test_what_was_said_before_stays_said_unless_it_is_contradicted() -> None:
+    before = Labels(clears=["a", "b"], adds=["c", "d"], egress="far")
+    assert Labels(clears=["c"], adds=["a"]).over(before) == Labels(["c", "b"], ["a", "d"], "far")
+    assert Labels(egress=False).over(before) == Labels(["a", "b"], ["c", "d"], False)
+    node = work.policy(labels=before).policy(labels=Labels(clears=["e"]))
+    assert node.policies.labelling == Labels(["e", "a", "b"], ["c", "d"], "far")
+    assert StepPolicy(labels=before).over(StepPolicy(labels=Labels(adds=["e"]))).labelling.egress == "far"
+
+
 def test_no_spec_has_it_as_a_model_may_have_written_one() -> None:
     with pytest.raises(
         DefinitionError, match="'labels' of 'work' cannot be in a spec, as a model may have written one"
