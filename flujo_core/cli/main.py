@@ -18,6 +18,7 @@ from typer.exceptions import Abort, TyperException
 from flujo_core.cli import (
     budget,
     bundle,
+    check,
     compat,
     demo,
     diagram,
@@ -66,7 +67,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("resume")(resume.resume)
 app.command("cancel")(resume.cancel)
-app.command("check")(run.check)
+app.command("check")(check.check)
 app.command("diagram")(diagram.diagram)
 runs.app.command("pending")(pending.pending)
 runs.app.command("recover")(recover.recover)
