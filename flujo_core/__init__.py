@@ -144,6 +144,7 @@ if TYPE_CHECKING:
     from flujo_core.model.hints import ResourceHints
     from flujo_core.model.human import HumanInput
     from flujo_core.model.inputs import From
+    from flujo_core.model.label import Label, LabelledPath, labels_of
     from flujo_core.model.loop import Loop
     from flujo_core.model.map import Map
     from flujo_core.model.merge import Merge
@@ -233,6 +234,7 @@ _WHERE = {
     "model.hints": ("ResourceHints",),
     "model.human": ("HumanInput",),
     "model.inputs": ("From",),
+    "model.label": ("Label", "LabelledPath", "labels_of"),
     "model.loop": ("Loop",),
     "model.map": ("Map",),
     "model.merge": ("Merge",),
@@ -272,28 +274,28 @@ __all__ = [
     "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
     "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
     "HTTPAgent", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Key",
-    "KeyLost", "KeyProvider", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail",
-    "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved",
-    "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted",
-    "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin",
-    "OutputRejected", "Parallel", "PartDiff", "PartTrace", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline",
-    "PipelineContext", "PipelineMutated", "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask",
-    "PlannerAgent", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "ProcessPool", "Question",
-    "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms",
-    "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure",
-    "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause", "RemoteStop", "ReplayMismatch", "ResourceHints",
-    "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunDiff",
-    "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed",
-    "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "RunUnfinished", "SQLQuery", "SQLQueryAgent",
-    "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "SignatureError", "Skip", "SpecError",
-    "SpecSettings", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed",
-    "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory",
-    "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep",
-    "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownAddress", "UnknownQuestion",
-    "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec",
-    "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring", "make_agent_async",
-    "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate",
-    "scoring", "step", "tool", "walk",
+    "KeyLost", "KeyProvider", "Label", "LabelledPath", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided",
+    "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory",
+    "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node",
+    "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent",
+    "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PartDiff", "PartTrace", "PauseForHumanInput",
+    "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated", "PipelineMutation", "PipelineResult",
+    "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin", "PluginError", "PluginLoadError",
+    "PluginSettings", "Poisoned", "ProcessPool", "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired",
+    "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record",
+    "Registry", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause",
+    "RemoteStop", "ReplayMismatch", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent",
+    "Round", "RunBusy", "RunCancelled", "RunDiff", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed",
+    "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary",
+    "RunUnfinished", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings",
+    "SignatureError", "Skip", "SpecError", "SpecSettings", "StaleState", "StateError", "Step", "StepCall",
+    "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop",
+    "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode",
+    "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary", "Timeout",
+    "TokenReissued", "UnknownAddress", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto",
+    "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of",
+    "diagram", "hookimpl", "key_ring", "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec",
+    "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 
