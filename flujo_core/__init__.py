@@ -164,7 +164,7 @@ if TYPE_CHECKING:
     from flujo_core.recipes.scoring import scoring
     from flujo_core.recipes.solve import Assignment, Criteria, Criterion, Submission, review_solve_validate
     from flujo_core.store.aes import AesGcmCodec, Key, KeyProvider, key_ring
-    from flujo_core.store.byte_codec import About, ByteCodec, CodecFactory, EncryptingCodec
+    from flujo_core.store.byte_codec import About, ByteCodec, Codec, CodecFactory, EncryptingCodec, HidingCodec
     from flujo_core.store.cache import CacheStore, MemoryCache
     from flujo_core.store.memory import MemoryStore
     from flujo_core.store.protocol import (
@@ -178,6 +178,7 @@ if TYPE_CHECKING:
         WatchableStore,
     )
     from flujo_core.store.sqlite import SQLiteStore
+    from flujo_core.store.value_codec import ValueAbout, ValueCodec, ValueKind
     from flujo_core.store.zstd import ZstdCodec
 
 _WHERE = {
@@ -254,13 +255,14 @@ _WHERE = {
     "recipes.scoring": ("scoring",),
     "recipes.solve": ("Assignment", "Criteria", "Criterion", "Submission", "review_solve_validate"),
     "store.aes": ("AesGcmCodec", "Key", "KeyProvider", "key_ring"),
-    "store.byte_codec": ("About", "ByteCodec", "CodecFactory", "EncryptingCodec"),
+    "store.byte_codec": ("About", "ByteCodec", "Codec", "CodecFactory", "EncryptingCodec", "HidingCodec"),
     "store.cache": ("CacheStore", "MemoryCache"),
     "store.memory": ("MemoryStore",),
     "store.protocol": (
         "Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore",
     ),
     "store.sqlite": ("SQLiteStore",),
+    "store.value_codec": ("ValueAbout", "ValueCodec", "ValueKind"),
     "store.zstd": ("ZstdCodec",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
@@ -270,32 +272,33 @@ __all__ = [
     "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "AppInfo", "Assignment", "AttemptFailed",
     "AuthorizationRequest", "Backend", "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "ByteCodec",
     "Cache", "CacheStore", "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk",
-    "ClassifierAgent", "CodeGeneratorAgent", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
-    "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
-    "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
-    "HTTPAgent", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Key",
-    "KeyLost", "KeyProvider", "Label", "LabelledPath", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided",
-    "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory",
-    "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node",
-    "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent",
-    "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PartDiff", "PartTrace", "PauseForHumanInput",
-    "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated", "PipelineMutation", "PipelineResult",
-    "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin", "PluginError", "PluginLoadError",
-    "PluginSettings", "Poisoned", "ProcessPool", "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired",
-    "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record",
-    "Registry", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause",
-    "RemoteStop", "ReplayMismatch", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent",
-    "Round", "RunBusy", "RunCancelled", "RunDiff", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed",
-    "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary",
-    "RunUnfinished", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings",
-    "SignatureError", "Skip", "SpecError", "SpecSettings", "StaleState", "StateError", "Step", "StepCall",
-    "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop",
-    "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode",
-    "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary", "Timeout",
-    "TokenReissued", "UnknownAddress", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "Verdict", "Veto",
-    "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of",
-    "diagram", "hookimpl", "key_ring", "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec",
-    "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
+    "ClassifierAgent", "CodeGeneratorAgent", "Codec", "CodecError", "CodecFactory", "ConfigurationError",
+    "ContextConflict", "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError",
+    "EdgeError", "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From",
+    "GeneratedCode", "HTTPAgent", "HidingCodec", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore",
+    "ItemTaken", "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelledPath", "Lease", "LeaseLost",
+    "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore",
+    "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable",
+    "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover",
+    "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PartDiff", "PartTrace",
+    "PauseForHumanInput", "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated", "PipelineMutation",
+    "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin", "PluginError",
+    "PluginLoadError", "PluginSettings", "Poisoned", "ProcessPool", "Question", "QuestionAnswered", "QuestionAsked",
+    "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Reconfigurable",
+    "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput",
+    "RemotePause", "RemoteStop", "ReplayMismatch", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue",
+    "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunDiff", "RunEnd", "RunEnded", "RunEvent", "RunExists",
+    "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream",
+    "RunSummary", "RunUnfinished", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken",
+    "SegmentRestarted", "Settings", "SignatureError", "Skip", "SpecError", "SpecSettings", "StaleState", "StateError",
+    "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted",
+    "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol",
+    "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary",
+    "Timeout", "TokenReissued", "UnknownAddress", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "ValueAbout",
+    "ValueCodec", "ValueKind", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec",
+    "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring", "labels_of",
+    "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec", "refine",
+    "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

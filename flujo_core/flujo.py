@@ -51,9 +51,10 @@ from flujo_core.model.signature import Resources
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_surroundings
 from flujo_core.model.value import flaws
-from flujo_core.store.byte_codec import ByteCodec, Codecs
+from flujo_core.store.byte_codec import Codec, Codecs
 from flujo_core.store.cache import CacheStore, MemoryCache
-from flujo_core.store.coded import CodedCache, coded
+from flujo_core.store.coded import CodedCache
+from flujo_core.store.coding import coded
 from flujo_core.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ class Flujo(Generic[In, Out, Ctx]):
             before the step fails as ``Poisoned``.
         max_mutations: How many changes of its pipeline (``PipelineMutation``) a run may make; more are refused.
         cache: Where the outputs of nodes that have a ``Cache`` are kept; None: in memory, the 1024 that were used last.
-        codecs: What payloads go through before they are kept, in this order: byte codecs, or the names of registered
-            ones, as ``["zstd", AesGcmCodec(...)]``. None: what the configuration says, or nothing.
+        codecs: What values and payloads go through before they are kept, in this order: value codecs, then byte codecs,
+            or the names of registered ones, as ``["zstd", AesGcmCodec(...)]``. None: what the configuration says, or
+            nothing.
         plugins: Plugins beside the installed ones.
         on_pipeline_start: Called as the hook of that name is; so are the next three.
         pre_step_execution: See ``Plugin.pre_step_execution``.
@@ -125,7 +127,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = ...,
         max_mutations: int = ...,
         cache: CacheStore | None = ...,
-        codecs: Sequence[ByteCodec | str] | None = ...,
+        codecs: Sequence[Codec | str] | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
         pre_step_execution: PreStepExecution | None = ...,
@@ -146,7 +148,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = ...,
         max_mutations: int = ...,
         cache: CacheStore | None = ...,
-        codecs: Sequence[ByteCodec | str] | None = ...,
+        codecs: Sequence[Codec | str] | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
         pre_step_execution: PreStepExecution | None = ...,
@@ -167,7 +169,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = 3,
         max_mutations: int = 16,
         cache: CacheStore | None = None,
-        codecs: Sequence[ByteCodec | str] | None = None,
+        codecs: Sequence[Codec | str] | None = None,
         plugins: Sequence[Plugin] = (),
         on_pipeline_start: OnPipelineStart | None = None,
         pre_step_execution: PreStepExecution | None = None,
@@ -820,7 +822,7 @@ class Flujo(Generic[In, Out, Ctx]):
 
     def _sealing(self, journal: Journal, store: Store | None) -> Journal:
         """A journal whose run can be taken along in a state."""
-        journal.take_along = self._epoch.take_along(self._seal_key, store is not None and store is self._store)
+        journal.portable = self._epoch.take_along(self._seal_key, store is not None and store is self._store)
         return journal
 
     def _execution(

@@ -25,6 +25,8 @@ from flujo_core.store.cache import CacheStore
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
     from flujo_core.engine.shape import Shape
+    from flujo_core.engine.typed import RunTypes
+    from flujo_core.store.value_codec import Values
     from flujo_core.model.context import PipelineContext
 
 MISSING: Any = object()
@@ -54,6 +56,8 @@ class Run(Protocol):
         migrations: What turns recorded outputs into ones of the present versions.
         shape: How its steps have changed its pipeline; None: not at all.
         hidden: What hides the names that stand in clear, or None.
+        types: What is known of the types of its values, where there are value codecs and a store; or None.
+        values: The value codecs that entries of its cache go through, or None.
     """
 
     journal: Journal
@@ -75,6 +79,8 @@ class Run(Protocol):
     migrations: Migrations
     shape: Shape | None
     hidden: Hidden | None
+    types: RunTypes | None
+    values: Values | None
 
     @property
     def design(self) -> Design | None:

@@ -246,7 +246,7 @@ class Resumption:
         if hooks.authorize is not None:
             about = (fork.run_id, records[0].tenant, self._program.label, "", None)
             await hooks.authorize(Watch(None, hooks.timeout), AuthorizationRequest("start_run", *about))
-        await begun_fork(self._store, records)
+        await begun_fork(self._program, self._store, records)
 
     async def replay(self) -> PipelineResult[Any, Any]:
         """What the run has come to, or where it is, from its records alone; checked against what they say of its end.
