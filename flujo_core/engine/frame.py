@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from flujo_core.engine.design import Design
     from flujo_core.engine.shape import Shape
     from flujo_core.engine.typed import RunTypes
-    from flujo_core.store.value_codec import Values
     from flujo_core.model.context import PipelineContext
+    from flujo_core.store.value_codec import Values
 
 MISSING: Any = object()
 """Stands for a named input that is not there (yet)."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from pydantic_core import from_json, to_json
 
 from flujo_core.engine.lease import first_lease
-from flujo_core.engine.program import Program
 from flujo_core.engine.past import state_of, value_of
+from flujo_core.engine.program import Program
 from flujo_core.errors import UnknownAddress, did_you_mean
 from flujo_core.model.causality import History, present_addresses
 from flujo_core.model.event import (

@@ -18,6 +18,7 @@ from flujo_core.model.question import response_of
 from flujo_core.store.codec import decode
 from flujo_core.store.parts import Part
 from flujo_core.store.protocol import Record, Store
+from flujo_core.store.value_codec import ValueAbout
 from flujo_core.store.valued import UNKNOWN, Typed, ValuedStore
 
 if TYPE_CHECKING:
@@ -66,14 +67,12 @@ class RunTypes:
             case "state":
                 return self._state(record.address)
             case "answer":
-                return self.answers(record)
+                return self._answer(record)
         return UNKNOWN
 
-    def answers(self, record: Record, /) -> Typed:
-        """That of the answers to the question that a record asks, or of the answer that it tells of."""
+    def _answer(self, record: Record) -> Typed:
+        """That of the answer that a record tells of, or of the default of what it asks."""
         asked = self._asked(record)
-        if asked is None:
-            return UNKNOWN
         if asked.source != "step":
             return typed(imported(asked.response) or Any)
         gives = self._gives(record.address)
@@ -82,13 +81,12 @@ class RunTypes:
         except LookupError:  # it has no such type any more: what it has instead is as sensitive
             return Typed(Any, typed(gives).labels)
 
-    def _asked(self, record: Record) -> QuestionAsked | None:
+    def _asked(self, record: Record) -> QuestionAsked:
         event = decode(record)
         if isinstance(event, QuestionAsked):
             return event
         assert isinstance(event, QuestionAnswered | VoteCast)
-        asked = (one for one in self._told() if isinstance(one, QuestionAsked) and one.sequence == event.question)
-        return next(asked, None)
+        return next(one for one in self._told() if isinstance(one, QuestionAsked) and one.sequence == event.question)
 
     def _state(self, address: str) -> Typed:
         """That of what is to go on behind a question: see ``engine/question.py``."""
@@ -135,6 +133,20 @@ def tell_types(store: Store | None, run_id: str, types: RunTypes) -> RunTypes | 
         return None
     store.types[run_id] = types
     return types
+
+
+def expecting(store: Store, hint: Any, asked: QuestionAsked, subject: str) -> Store:
+    """A store that knows what the answer to a question is.
+
+    Args:
+        store: The store.
+        hint: The type of the answer.
+        asked: The question.
+        subject: A digest of whom the run's data is about, or nothing.
+    """
+    assert isinstance(store, ValuedStore)
+    labels = typed(hint).labels
+    return store.expecting(ValueAbout(asked.run_id, asked.tenant, subject, asked.address, "answer", labels, hint))
 
 
 def typed(hint: Any) -> Typed:

@@ -7,13 +7,14 @@ read it: which of its parts are encoded, their labels, and what its header does 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 from pydantic_core import from_json, to_json
 
 from flujo_core.errors import CodecError
-from flujo_core.model.event import NO_ORIGIN, Origin, QuestionAsked, RunStarted
+from flujo_core.model.event import NO_ORIGIN, Origin, RunStarted
 from flujo_core.model.label import LabelledPath
 from flujo_core.store.byte_codec import VALUES_MARK, About, Codecs, about_record, missing, names_in
 from flujo_core.store.codec import decode
@@ -53,10 +54,6 @@ class ValueTypes(Protocol):
         """That of a part of a record."""
         ...
 
-    def answers(self, record: Record, /) -> Typed:
-        """That of the answers to the question that a record asks."""
-        ...
-
 
 class Untyped:
     """The types of the values of a run of which nothing is known."""
@@ -64,9 +61,6 @@ class Untyped:
     subject = ""
 
     def of(self, record: Record, part: Part, /) -> Typed:
-        return UNKNOWN
-
-    def answers(self, record: Record, /) -> Typed:
         return UNKNOWN
 
 
@@ -171,10 +165,7 @@ def _labels(kept: Sequence[Any]) -> tuple[LabelledPath, ...]:
 
 async def encoded_record_values(values: Values, record: Record, types: ValueTypes) -> Record:
     """A record with its values encoded."""
-    more = {}
-    if record.kind == QuestionAsked.kind and (labels := types.answers(record).labels):
-        more = {"answers": _plain(labels)}
-    kept = Kept(record.payload, parts_of(record.kind, record.address), more=more)
+    kept = Kept(record.payload, parts_of(record.kind, record.address))
     about = _of_record(record)._replace(subject=types.subject)
     return record._replace(payload=await encoded_values(values, kept, about, lambda part: types.of(record, part)))
 
@@ -207,6 +198,7 @@ class ValuedStore(CodedStore):
     def __init__(self, kept: Store, codecs: Codecs, values: Values) -> None:
         super().__init__(kept, codecs)
         self._values = values
+        self._expected: ValueAbout | None = None
         self.types: WeakValueDictionary[str, ValueTypes] = WeakValueDictionary()
 
     def append(
@@ -223,23 +215,19 @@ class ValuedStore(CodedStore):
         found = await super().read(run_id, after=after)
         return [await decoded_record_values(self._values, one) for one in found]
 
+    def expecting(self, about: ValueAbout) -> ValuedStore:
+        """This store, for one answer of which is known what it is."""
+        made = copy(self)
+        made._expected = about
+        return made
+
     async def post(self, mail: Mail, /, *, seen: int) -> bool:
         if mail.kind == "answer":
-            mail = await self._encoded_answer(mail)
+            about = self._expected or ValueAbout(mail.run_id, None, "", "", "answer", hint=Any)
+            kept = Kept(mail.payload, MAIL_PARTS, 2, {"tenant": about.tenant, "address": about.address})
+            payload = await encoded_values(self._values, kept, about, lambda _: Typed(about.hint, about.labels))
+            mail = mail._replace(payload=payload)
         return await super().post(mail, seen=seen)
-
-    async def _encoded_answer(self, mail: Mail) -> Mail:
-        """An answer with its value encoded, as the question says of its answers."""
-        found = [one for one in await super().read(mail.run_id) if one.sequence == mail.question]
-        asked = opened(found[0].payload) if found else None
-        if not found:
-            return mail  # which the store refuses
-        facts = {} if asked is None else asked.facts
-        about = _of_record(found[0])._replace(subject=facts.get("subject", ""))
-        typed = Typed(labels=_labels(facts.get("answers", ())))
-        more = {"tenant": about.tenant, "address": about.address}
-        kept = Kept(mail.payload, MAIL_PARTS, 2, more)
-        return mail._replace(payload=await encoded_values(self._values, kept, about, lambda _: typed))
 
     async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
         found = await super().mail(run_id, after=after)

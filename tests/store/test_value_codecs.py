@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from flujo_core import Label, LabelledPath, Mail, MemoryStore, Record, UnknownRun, ValueAbout, labels_of
 from flujo_core.store.byte_codec import Codecs
@@ -16,7 +18,7 @@ from flujo_core.store.coding import coded
 from flujo_core.store.parts import PARTS, Sheet, parts_of
 from flujo_core.store.protocol import Lease
 from flujo_core.store.value_codec import Values
-from flujo_core.store.valued import Untyped, ValuedStore, opened
+from flujo_core.store.valued import ValuedStore, opened
 
 
 def about(*paths: tuple[str, ...], hint: Any = None) -> ValueAbout:
@@ -91,10 +93,6 @@ def test_a_call_of_an_agent_is_of_a_model_or_of_a_tool() -> None:
     )
 )
 def test_any_value_goes_through_and_comes_back(value: Any) -> None:
-    import asyncio
-
-    from pydantic_core import to_json
-
     class Wrapping:
         name = "wrap"
 
@@ -148,22 +146,20 @@ async def store_of_one() -> Any:
 
 
 def test_of_a_run_of_which_nothing_is_known_values_are_encoded_all_the_same() -> None:
-    import asyncio
-
     async def main() -> None:
         store, through = await store_of_one()
         kept = opened((await store.read("r"))[0].payload)
         assert kept is not None
         assert kept.facts == {"parts": [["input", []]]}
         assert (await through.read("r"))[0].payload == b'{"pipeline":"p"}\n"x"\n{}'
-        assert Untyped().answers((await store.read("r"))[1]).hint is Any
+        mail = Mail("r", 0, "answer", 2, 0.0, b'{"approver":null,"verified":false}\n"yes"')
+        assert await through.post(mail, seen=0)
+        assert (await through.mail("r"))[0].payload == mail.payload
 
     asyncio.run(main())
 
 
 def test_an_answer_to_what_nobody_has_asked_is_for_the_store_to_refuse() -> None:
-    import asyncio
-
     async def main() -> None:
         _, through = await store_of_one()
         mail = Mail("s", 0, "answer", 2, 0.0, b'{"approver":null,"verified":false}\n"yes"')
