@@ -45,7 +45,6 @@ from flujo_core import (
     PluginSettings,
     Registry,
     Retry,
-    RunCancelled,
     Settings,
     SQLiteStore,
     Step,
@@ -284,10 +283,12 @@ def test_an_answer_is_labelled_though_its_question_was_asked_without_codecs() ->
     async def main() -> None:
         store, codec = MemoryStore(), Marked()
         await durable(admit >> which, store, context=Chart).run_async(Patient(name="x", ward="1"), run_id="r")
+        before = len(await store.read("r"))
         flujo = durable(admit >> which, store, codecs=[codec], context=Chart)
         result = await flujo.resume_async("r", Patient(name="lovelace", ward="x"))
         assert result.output.name == "lovelace"
-        assert not any(b"lovelace" in one.payload for one in [*await store.read("r"), *await store.mail("r")])
+        kept = [*(await store.read("r", after=before)), *await store.mail("r")]
+        assert not any(b"lovelace" in one.payload for one in kept)
         (told,) = [about for about in codec.told if about.kind == "answer"][:1]
         assert (told.address, told.hint) == ("which", Patient)
 
@@ -300,9 +301,7 @@ def test_a_run_is_cancelled_and_gets_new_tokens_through_a_value_codec() -> None:
         flujo = durable(short(), store, codecs=[Strict()])
         await flujo.run_async("x", run_id="r")
         await flujo.reissue_async("r", "confirm")
-        with pytest.raises(RunCancelled):
-            await flujo.cancel_async("r")
-        assert (await store.run("r")).status == "cancelled"
+        assert (await flujo.cancel_async("r")).status == "cancelled"
 
     done(main())
 

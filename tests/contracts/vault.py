@@ -29,7 +29,7 @@ class Vault:
 
     def __init__(self, path: Path, pattern: str = rf"{CANARY}[-\w ]*") -> None:
         self._path = path
-        self._pattern = re.compile(pattern)
+        self._pattern = re.compile(f"{TOKEN.pattern}|{pattern}")  # a text that looks like a token gets one too
         self.told: list[tuple[str, ValueAbout]] = []
         with closing(self._open()) as file, file:
             file.execute("create table if not exists kept (token text primary key, text text unique)")
