@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         NotAnApprover,
         NotApproved,
         OutputRejected,
+        OverBudget,
         PausedWhileStreaming,
         PluginError,
         PluginLoadError,
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from flujo_core.hooks.spec import Plugin, hookimpl
     from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, StreamingAgentProtocol, Usage
     from flujo_core.model.branch import Branch
+    from flujo_core.model.budget import Budget, Price, PricedModel
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.diagram import diagram
     from flujo_core.model.diff import PartDiff, PartTrace, RunDiff
@@ -112,6 +114,9 @@ if TYPE_CHECKING:
         AgentReconfigured,
         AttemptFailed,
         BranchDecided,
+        BudgetRefused,
+        BudgetReserved,
+        BudgetSettled,
         CallCompleted,
         ChangeRefused,
         Chunk,
@@ -153,9 +158,10 @@ if TYPE_CHECKING:
     from flujo_core.model.policy import Cache, Retry, StepPolicy, Timeout, Validator
     from flujo_core.model.question import Question
     from flujo_core.model.reconfiguration import Reconfigurable
-    from flujo_core.model.result import NoOutput, PipelineResult, RunCancelled, RunFailed, RunRefused
+    from flujo_core.model.result import BudgetExceeded, NoOutput, PipelineResult, RunCancelled, RunFailed, RunRefused
     from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult
     from flujo_core.model.signature import Resources, RunInfo
+    from flujo_core.model.spend import Limit, Spend, Standing
     from flujo_core.model.state import PipelineState
     from flujo_core.model.step import Step, StreamingStep, step
     from flujo_core.recipes.best import best_of
@@ -166,6 +172,7 @@ if TYPE_CHECKING:
     from flujo_core.store.aes import AesGcmCodec, Key, KeyProvider, key_ring
     from flujo_core.store.byte_codec import About, ByteCodec, Codec, CodecFactory, EncryptingCodec, HidingCodec
     from flujo_core.store.cache import CacheStore, MemoryCache
+    from flujo_core.store.ledger import Hold, Shortage
     from flujo_core.store.memory import MemoryStore
     from flujo_core.store.protocol import (
         Lease,
@@ -209,7 +216,7 @@ _WHERE = {
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "CodecError", "ConfigurationError",
         "ContextConflict", "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue",
         "KeyLost", "LeaseLost", "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured",
-        "ModelRejected", "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved", "OutputRejected",
+        "ModelRejected", "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved", "OutputRejected", "OverBudget",
         "PausedWhileStreaming", "PluginError", "PluginLoadError", "Poisoned", "QuestionExpired", "ReplayMismatch",
         "RunBusy", "RunExists", "RunUnfinished", "SealBroken", "SignatureError", "SpecError", "StaleState",
         "StateError", "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownAddress",
@@ -221,15 +228,16 @@ _WHERE = {
     "hooks.spec": ("Plugin", "hookimpl"),
     "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "StreamingAgentProtocol", "Usage"),
     "model.branch": ("Branch",),
+    "model.budget": ("Budget", "Price", "PricedModel"),
     "model.context": ("PipelineContext",),
     "model.diagram": ("diagram",),
     "model.diff": ("PartDiff", "PartTrace", "RunDiff"),
     "model.event": (
-        "AgentReconfigured", "AttemptFailed", "BranchDecided", "CallCompleted", "ChangeRefused", "Chunk", "ErrorInfo",
-        "ItemTaken", "LoopDecided", "NodeCompleted", "NodeFailed", "NodeStarted", "Origin", "PipelineMutated",
-        "QuestionAnswered", "QuestionAsked", "QuestionLapsed", "QuestionTerms", "QuestionWithdrawn", "RunEnded",
-        "RunEvent", "RunPaused", "RunResumed", "RunStarted", "SegmentRestarted", "StepCompleted", "StepFailed",
-        "StepStarted", "TokenReissued", "VoteCast",
+        "AgentReconfigured", "AttemptFailed", "BranchDecided", "BudgetRefused", "BudgetReserved", "BudgetSettled",
+        "CallCompleted", "ChangeRefused", "Chunk", "ErrorInfo", "ItemTaken", "LoopDecided", "NodeCompleted",
+        "NodeFailed", "NodeStarted", "Origin", "PipelineMutated", "QuestionAnswered", "QuestionAsked", "QuestionLapsed",
+        "QuestionTerms", "QuestionWithdrawn", "RunEnded", "RunEvent", "RunPaused", "RunResumed", "RunStarted",
+        "SegmentRestarted", "StepCompleted", "StepFailed", "StepStarted", "TokenReissued", "VoteCast",
     ),
     "model.flow": ("Check", "Node", "Pipeline", "StreamingNode", "StreamingPipeline", "walk"),
     "model.hints": ("ResourceHints",),
@@ -244,9 +252,10 @@ _WHERE = {
     "model.policy": ("Cache", "Retry", "StepPolicy", "Timeout", "Validator"),
     "model.question": ("Question",),
     "model.reconfiguration": ("Reconfigurable",),
-    "model.result": ("NoOutput", "PipelineResult", "RunCancelled", "RunFailed", "RunRefused"),
+    "model.result": ("BudgetExceeded", "NoOutput", "PipelineResult", "RunCancelled", "RunFailed", "RunRefused"),
     "model.run": ("NodeResult", "QuestionState", "RunState", "StepResult"),
     "model.signature": ("Resources", "RunInfo"),
+    "model.spend": ("Limit", "Spend", "Standing"),
     "model.state": ("PipelineState",),
     "model.step": ("Step", "StreamingStep", "step"),
     "recipes.best": ("best_of",),
@@ -257,6 +266,7 @@ _WHERE = {
     "store.aes": ("AesGcmCodec", "Key", "KeyProvider", "key_ring"),
     "store.byte_codec": ("About", "ByteCodec", "Codec", "CodecFactory", "EncryptingCodec", "HidingCodec"),
     "store.cache": ("CacheStore", "MemoryCache"),
+    "store.ledger": ("Hold", "Shortage"),
     "store.memory": ("MemoryStore",),
     "store.protocol": (
         "Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore",
@@ -270,35 +280,36 @@ _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names
 __all__ = [
     "About", "AesGcmCodec", "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReconfigured", "AgentReply",
     "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "AppInfo", "Assignment", "AttemptFailed",
-    "AuthorizationRequest", "Backend", "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "ByteCodec",
-    "Cache", "CacheStore", "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk",
-    "ClassifierAgent", "CodeGeneratorAgent", "Codec", "CodecError", "CodecFactory", "ConfigurationError",
-    "ContextConflict", "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError",
-    "EdgeError", "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From",
-    "GeneratedCode", "HTTPAgent", "HidingCodec", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore",
-    "ItemTaken", "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelledPath", "Lease", "LeaseLost",
+    "AuthorizationRequest", "Backend", "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "Budget",
+    "BudgetExceeded", "BudgetRefused", "BudgetReserved", "BudgetSettled", "ByteCodec", "Cache", "CacheStore",
+    "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent",
+    "CodeGeneratorAgent", "Codec", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
+    "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
+    "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
+    "HTTPAgent", "HidingCodec", "Hold", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken",
+    "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelledPath", "Lease", "LeaseLost", "Limit",
     "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore",
     "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable",
     "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover",
-    "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected", "Parallel", "PartDiff", "PartTrace",
-    "PauseForHumanInput", "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated", "PipelineMutation",
-    "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin", "PluginError",
-    "PluginLoadError", "PluginSettings", "Poisoned", "ProcessPool", "Question", "QuestionAnswered", "QuestionAsked",
-    "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Reconfigurable",
-    "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput",
-    "RemotePause", "RemoteStop", "ReplayMismatch", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue",
-    "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunDiff", "RunEnd", "RunEnded", "RunEvent", "RunExists",
-    "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream",
-    "RunSummary", "RunUnfinished", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken",
-    "SegmentRestarted", "Settings", "SignatureError", "Skip", "SpecError", "SpecSettings", "StaleState", "StateError",
-    "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted",
-    "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol",
-    "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary",
-    "Timeout", "TokenReissued", "UnknownAddress", "UnknownQuestion", "UnknownRun", "Usage", "Validator", "ValueAbout",
-    "ValueCodec", "ValueKind", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec",
-    "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring", "labels_of",
-    "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec", "refine",
-    "review_solve_validate", "scoring", "step", "tool", "walk",
+    "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected", "OverBudget", "Parallel", "PartDiff",
+    "PartTrace", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated",
+    "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
+    "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Price", "PricedModel", "ProcessPool", "Question",
+    "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms",
+    "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure",
+    "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause", "RemoteStop", "ReplayMismatch", "ResourceHints",
+    "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunDiff",
+    "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed",
+    "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "RunUnfinished", "SQLQuery", "SQLQueryAgent",
+    "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "Shortage", "SignatureError", "Skip",
+    "SpecError", "SpecSettings", "Spend", "StaleState", "Standing", "StateError", "Step", "StepCall", "StepCompleted",
+    "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
+    "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline",
+    "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownAddress",
+    "UnknownQuestion", "UnknownRun", "Usage", "Validator", "ValueAbout", "ValueCodec", "ValueKind", "Verdict", "Veto",
+    "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of",
+    "diagram", "hookimpl", "key_ring", "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec",
+    "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

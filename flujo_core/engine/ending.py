@@ -15,12 +15,12 @@ from flujo_core.engine.live import LiveRun
 from flujo_core.engine.past import value_of
 from flujo_core.engine.program import Program
 from flujo_core.engine.story import Story
-from flujo_core.errors import IncompatiblePipeline, InvalidValue, PluginError, StoreError
+from flujo_core.errors import BranchesFailed, IncompatiblePipeline, InvalidValue, OverBudget, PluginError, StoreError
 from flujo_core.hooks.call import RunEnd
 from flujo_core.model.draft import Drafting, state_of
 from flujo_core.model.event import RunEnded, RunEvent, RunPaused, RunResumed, RunStatus
 from flujo_core.model.outcome import Veto
-from flujo_core.model.result import PipelineResult, RunCancelled, RunFailed, RunRefused
+from flujo_core.model.result import BudgetExceeded, PipelineResult, RunCancelled, RunFailed, RunRefused
 from flujo_core.model.run import fold
 from flujo_core.model.value import validated
 from flujo_core.store.codec import decode
@@ -149,13 +149,25 @@ def stored_result(program: Program, records: Sequence[Record], *, running: bool 
     result: PipelineResult[Any, Any] = PipelineResult(events, last, [kind, state, None])
     if result.status in FAILURES:
         cause = None if result.error is None else failure_again(result.error, "", 1)
-        why = f"run '{result.run_id}' {WAS[result.status]}{_because(result.error)}"
-        raise FAILURES[result.status](why, result) from (cause if result.status == "failed" else None)
+        raise failure_of(result) from (cause if result.status == "failed" else None)
     return result
 
 
-def _because(error: object) -> str:
-    return "" if error is None else f": {error}"
+def failure_of(result: PipelineResult[Any, Any]) -> RunFailed:
+    """The error that says how a run ended without a result."""
+    kind = BudgetExceeded if _is_over_budget(result) else FAILURES[result.status]
+    because = "" if result.error is None else f": {result.error}"
+    return kind(f"run '{result.run_id}' {WAS[result.status]}{because}", result)
+
+
+def _is_over_budget(result: PipelineResult[Any, Any]) -> bool:
+    """Whether a budget ended the run: had no room for a step, or for some of the branches that failed."""
+    if result.status != "failed" or result.error is None or result.error.type not in (OVER, BranchesFailed.__name__):
+        return False
+    return result.error.type == OVER or any(one.error is not None and one.error.type == OVER for one in result.steps)
+
+
+OVER = OverBudget.__name__
 
 
 FAILURES: Mapping[str, type[RunFailed]] = {"failed": RunFailed, "refused": RunRefused, "cancelled": RunCancelled}

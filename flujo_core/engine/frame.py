@@ -24,6 +24,7 @@ from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
+    from flujo_core.engine.ledger import Ledger
     from flujo_core.engine.shape import Shape
     from flujo_core.engine.typed import RunTypes
     from flujo_core.model.context import PipelineContext
@@ -58,6 +59,7 @@ class Run(Protocol):
         hidden: What hides the names that stand in clear, or None.
         types: What is known of the types of its values, where there are value codecs and a store; or None.
         values: The value codecs that entries of its cache go through, or None.
+        ledger: What it may still spend; None: what it likes.
     """
 
     journal: Journal
@@ -76,6 +78,7 @@ class Run(Protocol):
     max_recoveries: int
     edge: Edge | None
     former: dict[str, str]
+    ledger: Ledger | None
     migrations: Migrations
     shape: Shape | None
     hidden: Hidden | None

@@ -32,8 +32,8 @@ class LiveRun:
 
     __slots__ = (
         "bare", "cache", "cancelled", "context_type", "edge", "former", "hidden", "hooked", "hooks", "input",
-        "journal", "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "shape", "start",
-        "state", "streams_text", "threads", "types", "values", "watch", "watched",
+        "journal", "ledger", "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "shape",
+        "start", "state", "streams_text", "threads", "types", "values", "watch", "watched",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
@@ -57,6 +57,7 @@ class LiveRun:
         self.migrations = NO_MIGRATIONS
         self.cancelled = False
         self.program = program
+        self.ledger = None if program.metering is None else program.metering.ledger(journal)
         self.shape: Shape | None = None
         self.hidden: Hidden | None = None
         self.max_recoveries = program.recovery.most

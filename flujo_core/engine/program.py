@@ -23,6 +23,7 @@ from flujo_core.store.coded import CodedCache
 
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
+    from flujo_core.engine.ledger import Metering
     from flujo_core.model.context import PipelineContext
 
 
@@ -77,6 +78,7 @@ class Program:
         recovery: How runs are gone on with that were left.
         codecs: What the payloads of its runs go through, or None.
         design: Gives what it is made of, so that parts of it can be made anew in a run; None: it cannot be changed.
+        metering: What its runs may spend; None: what they like.
 
     Attributes:
         label: The pipeline's name.
@@ -103,7 +105,9 @@ class Program:
         recovery: Recovery = Recovery(),  # noqa: B008 - it cannot change
         codecs: Codecs | None = None,
         design: Callable[[], Design] | None = None,
+        metering: Metering | None = None,
     ) -> None:
+        self.metering = metering
         self.codecs = codecs
         self.values = None if codecs is None else codecs.values
         self.cache_values = self.values if isinstance(cache, CodedCache) else None

@@ -168,6 +168,8 @@ class Resumption:
             origin = program.origin.hiding_as(known, known.input_digest)
         event = RunResumed(*journal.head("", now()), origin, retry_failed, dict(comparison.renames))
         journal.stage(event)
+        if run.ledger is not None:
+            await run.ledger.restore([*records, *journal.staged])
         summary = await self._store.run(self._run_id)
         assert summary is not None
         journal.has_taken(summary.taken)

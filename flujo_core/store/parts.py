@@ -11,6 +11,9 @@ from flujo_core.model.event import (
     AgentReconfigured,
     AttemptFailed,
     BranchDecided,
+    BudgetRefused,
+    BudgetReserved,
+    BudgetSettled,
     CallCompleted,
     ChangeRefused,
     ItemTaken,
@@ -55,6 +58,7 @@ FACTS, VALUE, STATE = 0, 1, 2
 """The lines of a record's payload."""
 
 ERROR = Part("error", FACTS, ("error", "message"))
+MESSAGE = Part("error", FACTS, ("message",))
 PATCH = Part("patch", STATE)
 OUTPUT = Part("output", VALUE)
 ANSWER = Part("answer", VALUE)
@@ -90,7 +94,10 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     SegmentRestarted.kind: (),
     PipelineMutated.kind: (CHANGE,),
     AgentReconfigured.kind: (CHANGE,),
-    ChangeRefused.kind: (CHANGE, Part("error", FACTS, ("message",))),
+    ChangeRefused.kind: (CHANGE, MESSAGE),
+    BudgetReserved.kind: (),
+    BudgetSettled.kind: (),
+    BudgetRefused.kind: (MESSAGE,),
 }
 """The parts of a record's payload that are values, by the record's kind. What is left is of the pipeline, not of data:
 names, numbers, types, digests, times; and who has approved."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 
 from flujo_core.model.event import RunStatus
+from flujo_core.model.spend import Limit, Spend, Standing
+from flujo_core.store.ledger import Hold, Shortage
 from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store
 
 
@@ -66,6 +68,15 @@ class PassingStore:
 
     async def delete(self, lease: Lease, /) -> None:
         await self.kept.delete(lease)
+
+    async def reserve(self, hold: Hold, limits: Sequence[Limit], /) -> Shortage | None:
+        return await self.kept.reserve(hold, limits)
+
+    async def settle(self, account: str, name: str, used: Spend, /) -> None:
+        await self.kept.settle(account, name, used)
+
+    async def standing(self, account: str, window: float | None = None, /) -> Standing:
+        return await self.kept.standing(account, window)
 
     async def time(self) -> float:
         return await self.kept.time()
