@@ -18,6 +18,7 @@ from flujo_core.model.slotted import frozen
 
 if TYPE_CHECKING:
     from flujo_core.model.budget import Budget, Price
+    from flujo_core.model.retention import Retention
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -99,6 +100,7 @@ class Settings:
         codecs: The names of the codecs that payloads go through before they are kept, in this order.
         budgets: What runs, steps and tenants may spend.
         prices: What models cost, by patterns of their names.
+        retention: How long runs are kept after they have ended, where somebody prunes them; None: nothing is said.
     """
 
     plugins: PluginSettings = PluginSettings()
@@ -107,6 +109,7 @@ class Settings:
     codecs: tuple[str, ...] = ()
     budgets: tuple[Budget, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
+    retention: Retention | None = None
 
 
 def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -120,12 +123,13 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
         ConfigurationError: The file cannot be read, or says something that is not known.
     """
     source, table = _nearest((start or Path.cwd()).absolute())
-    _check_keys(table, ("plugins", "specs", "codecs", "budgets", "prices"), source, "")
+    _check_keys(table, ("plugins", "specs", "codecs", "budgets", "prices", "retention"), source, "")
     plugins = _table(table.get("plugins", {}), "plugins", source)
     specs = _spec_settings(_table(table.get("specs", {}), "specs", source), source)
     codecs = _strings(table.get("codecs", []), f"'codecs' in {source} is a list of names, such as [\"zstd\"]")
     of_plugins = _from_environment(_plugin_settings(plugins, source), environ)
-    return Settings(of_plugins, source, specs, codecs, _budgets(table, source), _prices(table, source))
+    budgets, prices = _budgets(table, source), _prices(table, source)
+    return Settings(of_plugins, source, specs, codecs, budgets, prices, _retention(table, source))
 
 
 def _nearest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -198,6 +202,14 @@ def _prices(table: Mapping[str, Any], source: Path | None) -> dict[str, Price]:
     from flujo_core.model.budget import Price  # noqa: PLC0415
 
     return {name: _valid(Price, one, f"the price of '{name}' in {source}") for name, one in given.items()}
+
+
+def _retention(table: Mapping[str, Any], source: Path | None) -> Retention | None:
+    if "retention" not in table:
+        return None
+    from flujo_core.model.retention import retention_of  # noqa: PLC0415 - only who prunes needs it
+
+    return retention_of(_table(table["retention"], "retention", source), source)
 
 
 def _valid(kind: type[T], given: Any, what: str) -> T:
