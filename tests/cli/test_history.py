@@ -125,9 +125,9 @@ def test_without_an_age_runs_are_pruned_as_the_configuration_says(capsys: pytest
     Path("flujo.toml").write_text(
         '[plugins]\nallow = []\n[retention]\nat_least = "30d"\nkeep = "90d"\nrefused = "forever"\nfailed = "36500d"\n'
     )
-    assert told(capsys, "runs", "prune", "--dry-run").splitlines() == ["cancelled", "completed"]
+    assert set(told(capsys, "runs", "prune", "--dry-run").split()) == {"cancelled", "completed"}
     assert "less than 'retention.at_least'" in told(capsys, "runs", "prune", "--older-than", "29d", code=2)
-    assert json.loads(told(capsys, "runs", "prune", "--json"))["deleted"] == ["cancelled", "completed"]
+    assert set(json.loads(told(capsys, "runs", "prune", "--json"))["deleted"]) == {"cancelled", "completed"}
     assert set(told(capsys, "runs", "prune", "--older-than", "30d").split()) == {"failed", "refused"}
     assert "still" in told(capsys, "runs", "list")
 
