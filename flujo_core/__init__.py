@@ -176,7 +176,7 @@ if TYPE_CHECKING:
     from flujo_core.recipes.scoring import scoring
     from flujo_core.recipes.solve import Assignment, Criteria, Criterion, Submission, review_solve_validate
     from flujo_core.store.aes import AesGcmCodec, Key, KeyProvider, key_ring
-    from flujo_core.store.byte_codec import About, ByteCodec, CodecFactory, EncryptingCodec
+    from flujo_core.store.byte_codec import About, ByteCodec, Codec, CodecFactory, EncryptingCodec, HidingCodec
     from flujo_core.store.cache import CacheStore, MemoryCache
     from flujo_core.store.ledger import Hold, Shortage
     from flujo_core.store.memory import MemoryStore
@@ -191,6 +191,7 @@ if TYPE_CHECKING:
         WatchableStore,
     )
     from flujo_core.store.sqlite import SQLiteStore
+    from flujo_core.store.value_codec import ValueAbout, ValueCodec, ValueKind
     from flujo_core.store.zstd import ZstdCodec
 
 _WHERE = {
@@ -273,7 +274,7 @@ _WHERE = {
     "recipes.scoring": ("scoring",),
     "recipes.solve": ("Assignment", "Criteria", "Criterion", "Submission", "review_solve_validate"),
     "store.aes": ("AesGcmCodec", "Key", "KeyProvider", "key_ring"),
-    "store.byte_codec": ("About", "ByteCodec", "CodecFactory", "EncryptingCodec"),
+    "store.byte_codec": ("About", "ByteCodec", "Codec", "CodecFactory", "EncryptingCodec", "HidingCodec"),
     "store.cache": ("CacheStore", "MemoryCache"),
     "store.ledger": ("Hold", "Shortage"),
     "store.memory": ("MemoryStore",),
@@ -281,6 +282,7 @@ _WHERE = {
         "Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore",
     ),
     "store.sqlite": ("SQLiteStore",),
+    "store.value_codec": ("ValueAbout", "ValueCodec", "ValueKind"),
     "store.zstd": ("ZstdCodec",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
@@ -291,12 +293,12 @@ __all__ = [
     "AuthorizationRequest", "Backend", "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "Budget",
     "BudgetExceeded", "BudgetRefused", "BudgetReserved", "BudgetSettled", "ByteCodec", "Cache", "CacheStore",
     "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent",
-    "CodeGeneratorAgent", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
+    "CodeGeneratorAgent", "Codec", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
     "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
     "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
-    "HTTPAgent", "Hold", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent",
-    "Key", "KeyLost", "KeyProvider", "Label", "LabelLeak", "LabelledPath", "Labels", "Lack", "Leak", "Lease",
-    "LeaseLost", "Limit", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
+    "HTTPAgent", "HidingCodec", "Hold", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken",
+    "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelLeak", "LabelledPath", "Labels", "Lack", "Leak",
+    "Lease", "LeaseLost", "Limit", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
     "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
     "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
     "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected",
@@ -315,10 +317,10 @@ __all__ = [
     "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol",
     "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary",
     "Timeout", "TokenReissued", "UnknownAddress", "UnknownQuestion", "UnknownRun", "UnverifiedAnswer", "Usage",
-    "Validator", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec", "agent_from_spec",
-    "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring", "labels_of", "make_agent_async", "perform_call",
-    "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring",
-    "step", "tool", "walk",
+    "Validator", "ValueAbout", "ValueCodec", "ValueKind", "Verdict", "Veto", "VoteCast", "WatchableStore",
+    "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring",
+    "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec",
+    "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

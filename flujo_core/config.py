@@ -19,6 +19,7 @@ from flujo_core.model.slotted import frozen
 
 if TYPE_CHECKING:
     from flujo_core.model.budget import Budget, Price
+    from flujo_core.model.retention import Retention
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -110,6 +111,7 @@ class Settings:
             asks for nothing; ``dev`` is for a machine of one's own, where plugins may capture contents.
         content_capture: Whether plugins that trace runs may take prompts, inputs and outputs with it; None: as the
             profile says, in ``dev`` they may.
+        retention: How long runs are kept after they have ended, where somebody prunes them; None: nothing is said.
     """
 
     plugins: PluginSettings = PluginSettings()
@@ -120,6 +122,7 @@ class Settings:
     prices: Mapping[str, Price] = field(default_factory=dict)
     profile: Profile = "default"
     content_capture: bool | None = None
+    retention: Retention | None = None
 
     @property
     def captures_content(self) -> bool:
@@ -144,7 +147,8 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
             lower the profile, or loosen what a regulated deployment says.
     """
     source, table = _nearest((start or Path.cwd()).absolute())
-    _check_keys(table, ("plugins", "specs", "codecs", "budgets", "prices", "profile", "content_capture"), source, "")
+    known = ("plugins", "specs", "codecs", "budgets", "prices", "profile", "content_capture", "retention")
+    _check_keys(table, known, source, "")
     plugins = _table(table.get("plugins", {}), "plugins", source)
     specs = _spec_settings(_table(table.get("specs", {}), "specs", source), source)
     codecs = _strings(table.get("codecs", []), f"'codecs' in {source} is a list of names, such as [\"zstd\"]")
@@ -156,8 +160,8 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
     changed = _from_environment(own, environ)
     if profile == "regulated":
         _check_tightened(own, changed)
-    budgets, prices = _budgets(table, source), _prices(table, source)
-    return Settings(changed, source, specs, codecs, budgets, prices, profile, captures)
+    budgets, prices, retention = _budgets(table, source), _prices(table, source), _retention(table, source)
+    return Settings(changed, source, specs, codecs, budgets, prices, profile, captures, retention)
 
 
 def _nearest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -230,6 +234,14 @@ def _prices(table: Mapping[str, Any], source: Path | None) -> dict[str, Price]:
     from flujo_core.model.budget import Price  # noqa: PLC0415
 
     return {name: _valid(Price, one, f"the price of '{name}' in {source}") for name, one in given.items()}
+
+
+def _retention(table: Mapping[str, Any], source: Path | None) -> Retention | None:
+    if "retention" not in table:
+        return None
+    from flujo_core.model.retention import retention_of  # noqa: PLC0415 - only who prunes needs it
+
+    return retention_of(_table(table["retention"], "retention", source), source)
 
 
 def _valid(kind: type[T], given: Any, what: str) -> T:

@@ -53,9 +53,10 @@ from flujo_core.model.surroundings import check_surroundings
 from flujo_core.model.tool import Runs
 from flujo_core.model.value import flaws
 from flujo_core.model.wiring import wire
-from flujo_core.store.byte_codec import ByteCodec, Codecs
+from flujo_core.store.byte_codec import Codec, Codecs
 from flujo_core.store.cache import CacheStore, MemoryCache
-from flujo_core.store.coded import CodedCache, coded
+from flujo_core.store.coded import CodedCache
+from flujo_core.store.coding import coded
 from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Store
 
@@ -105,8 +106,9 @@ class Flujo(Generic[In, Out, Ctx]):
             before the step fails as ``Poisoned``.
         max_mutations: How many changes of its pipeline (``PipelineMutation``) a run may make; more are refused.
         cache: Where the outputs of nodes that have a ``Cache`` are kept; None: in memory, the 1024 that were used last.
-        codecs: What payloads go through before they are kept, in this order: byte codecs, or the names of registered
-            ones, as ``["zstd", AesGcmCodec(...)]``. None: what the configuration says, or nothing.
+        codecs: What values and payloads go through before they are kept, in this order: value codecs, then byte codecs,
+            or the names of registered ones, as ``["zstd", AesGcmCodec(...)]``. None: what the configuration says, or
+            nothing.
         budgets: What runs, steps and tenants may spend, beside what the configuration says.
         prices: What models cost, by patterns of their names, such as ``acme:*``; before those of the configuration, and
             both before the lists that there are.
@@ -138,7 +140,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = ...,
         max_mutations: int = ...,
         cache: CacheStore | None = ...,
-        codecs: Sequence[ByteCodec | str] | None = ...,
+        codecs: Sequence[Codec | str] | None = ...,
         budgets: Sequence[Budget] = ...,
         prices: Mapping[str, Price] | None = ...,
         plugins: Sequence[Plugin] = ...,
@@ -161,7 +163,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = ...,
         max_mutations: int = ...,
         cache: CacheStore | None = ...,
-        codecs: Sequence[ByteCodec | str] | None = ...,
+        codecs: Sequence[Codec | str] | None = ...,
         budgets: Sequence[Budget] = ...,
         prices: Mapping[str, Price] | None = ...,
         plugins: Sequence[Plugin] = ...,
@@ -184,7 +186,7 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = 3,
         max_mutations: int = 16,
         cache: CacheStore | None = None,
-        codecs: Sequence[ByteCodec | str] | None = None,
+        codecs: Sequence[Codec | str] | None = None,
         budgets: Sequence[Budget] = (),
         prices: Mapping[str, Price] | None = None,
         plugins: Sequence[Plugin] = (),
@@ -889,7 +891,7 @@ class Flujo(Generic[In, Out, Ctx]):
 
     def _sealing(self, journal: Journal, store: Store | None) -> Journal:
         """A journal whose run can be taken along in a state."""
-        journal.take_along = self._epoch.take_along(self._seal_key, store is not None and store is self._store)
+        journal.portable = self._epoch.take_along(self._seal_key, store is not None and store is self._store)
         return journal
 
     def _execution(

@@ -132,6 +132,8 @@ def test_order_policies_and_the_timeout_of_hooks_are_read(tmp_path: Path) -> Non
         ('[plugins.policies]\na = "ajar"\n', "the policy of 'a'"),
         ("[plugins]\npolicies = []\n", "'plugins.policies'"),
         ("[plugins]\nhook_timeout = 0\n", "'plugins.hook_timeout'"),
+        ("retention = 3\n", r"write '\[retention\]'"),
+        ('[retention]\nkeep = "soon"\n', "'soon' is no age"),
         ('[plugins]\nhook_timeout = "soon"\n', "'plugins.hook_timeout'"),
         ("[plugins]\nhook_timeout = inf\n", "'plugins.hook_timeout'"),
         ("[plugins]\nhook_timeout = nan\n", "'plugins.hook_timeout'"),
@@ -199,3 +201,11 @@ def test_budgets_and_prices_that_cannot_be_are_refused(tmp_path: Path, text: str
     (tmp_path / "flujo.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=message):
         load_settings(tmp_path, {})
+
+
+def test_how_long_runs_are_kept_is_read(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {}).retention is None
+    (tmp_path / "flujo.toml").write_text('[retention]\ncompleted = "1d"\nat_least = "1h"\n')
+    found = load_settings(tmp_path, {}).retention
+    assert found is not None
+    assert (found.ages, found.at_least) == ({"completed": 86400.0}, 3600.0)

@@ -15,7 +15,7 @@ from flujo_core.builtin import Builtin
 from flujo_core.config import PluginSettings, Settings, load_settings
 from flujo_core.errors import ConfigurationError, UnknownRun
 from flujo_core.hooks.host import Host
-from flujo_core.store.coded import coded
+from flujo_core.store.coding import coded
 from flujo_core.store.protocol import Store
 from flujo_core.store.url import sqlite_path
 

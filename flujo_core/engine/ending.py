@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
@@ -28,7 +27,7 @@ from flujo_core.store.codec import decode
 from flujo_core.store.protocol import Record
 
 if TYPE_CHECKING:
-    pass
+    from flujo_core.model.state import PipelineState
 
 
 class Ending(NamedTuple):
@@ -102,17 +101,14 @@ def replaced(program: Program, ending: Ending, end: RunEnd, hook: str) -> Ending
         return Ending("failed", cause=wrong)
 
 
-def result_of(run: LiveRun, ending: Ending) -> PipelineResult[Any, Any]:
+def result_of(
+    run: LiveRun, ending: Ending, state: Callable[[], PipelineState] | None = None
+) -> PipelineResult[Any, Any]:
     journal = run.journal
     context: Drafting = [run.context_type, run.state, None]
     if ending.status == "paused":
         paused = journal.events[-1] if journal.events else None
         last = paused if isinstance(paused, RunPaused) else RunPaused(*journal.head("", now()))
-        state = (
-            None
-            if journal.take_along is None
-            else partial(journal.take_along, journal.run_id, journal.tenant, journal.earlier, journal.events)
-        )
         return PipelineResult(story(run), last, context, journal.tokens, state)
     error = None if ending.cause is None else told(ending.cause)
     end = RunEnded(

@@ -19,6 +19,7 @@ from flujo_core.model.outcome import Stop
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
     from flujo_core.engine.shape import Shape
+    from flujo_core.engine.typed import RunTypes
     from flujo_core.store.byte_codec import Hidden
 
 
@@ -32,7 +33,7 @@ class LiveRun:
     __slots__ = (
         "bare", "cache", "cancelled", "context_type", "edge", "former", "hidden", "hooked", "hooks", "input",
         "journal", "ledger", "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "shape",
-        "start", "state", "streams_text", "threads", "watch", "watched",
+        "start", "state", "streams_text", "threads", "types", "values", "watch", "watched",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
@@ -61,6 +62,13 @@ class LiveRun:
         self.hidden: Hidden | None = None
         self.max_recoveries = program.recovery.most
         self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.on_runs else UNWATCHED
+        self.values = program.cache_values
+        self.types = None if program.values is None else self._known_types()
+
+    def _known_types(self) -> RunTypes | None:
+        from flujo_core.engine.typed import known_types  # noqa: PLC0415 - few programs have value codecs
+
+        return known_types(self)
 
     @property
     def design(self) -> Design | None:

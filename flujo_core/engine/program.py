@@ -19,6 +19,7 @@ from flujo_core.model.signature import Resources
 from flujo_core.model.value import adapter, concrete, flaws
 from flujo_core.store.byte_codec import Codecs
 from flujo_core.store.cache import CacheStore
+from flujo_core.store.coded import CodedCache
 
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
@@ -84,6 +85,8 @@ class Program:
     Attributes:
         label: The pipeline's name.
         gives: The type of its output.
+        values: The value codecs among the codecs, or None.
+        cache_values: Those that entries of the cache go through, or None.
         on_steps: Whether any hook is called at each step.
         on_runs: Whether any hook is called in a run.
     """
@@ -108,6 +111,8 @@ class Program:
     ) -> None:
         self.metering = metering
         self.codecs = codecs
+        self.values = None if codecs is None else codecs.values
+        self.cache_values = self.values if isinstance(cache, CodedCache) else None
         self._design = design
         self.recovery = recovery
         self._beginning = beginning

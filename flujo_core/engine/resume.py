@@ -257,7 +257,7 @@ class Resumption:
         if hooks.authorize is not None:
             about = (fork.run_id, records[0].tenant, self._program.label, "", None)
             await hooks.authorize(Watch(None, hooks.timeout), AuthorizationRequest("start_run", *about))
-        await begun_fork(self._store, records)
+        await begun_fork(self._program, self._store, records)
 
     async def replay(self) -> PipelineResult[Any, Any]:
         """What the run has come to, or where it is, from its records alone; checked against what they say of its end.
@@ -336,19 +336,26 @@ class Resumption:
             current.rename(names)
             ballot = chosen(current.ballots, current.closed, answer.token, self._run_id)
             check_ballot(ballot, answer.approver)
-            data, _ = validated_answer(
-                answer.value, self._hint(ballot.asked), f"the answer to '{ballot.asked.address}'"
-            )
+            hint = self._hint(ballot.asked)
+            data, _ = validated_answer(answer.value, hint, f"the answer to '{ballot.asked.address}'")
             if verified is None:
                 verified = await self._authorized(ballot.asked, answer)
                 check_verified(verified, self._program.recovery.refuses_unverified, ballot.asked.address)
             try:
                 said = Said(data, answer.approver, verified)
-                if await post_answer(self._store, self._run_id, ballot, said, seen):
+                if await post_answer(self._expecting(hint, ballot.asked), self._run_id, ballot, said, seen):
                     return
             except UnknownQuestion:
                 if answer.token is None:
                     raise AlreadyAnswered(f"the question of '{ballot.asked.address}' is not open any more") from None
+
+    def _expecting(self, hint: Any, asked: QuestionAsked) -> Store:
+        """The store; one with value codecs knows what the answer is."""
+        if self._program.values is None:
+            return self._store
+        from flujo_core.engine.typed import expecting  # noqa: PLC0415 - few programs have value codecs
+
+        return expecting(self._store, hint, asked, Survey(self._read[:1]).origin.subject)
 
     async def _with_mail(self) -> tuple[int, Survey]:
         """The journal with what the inbox says of it; and the number of the last mail."""

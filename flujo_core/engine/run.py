@@ -259,7 +259,7 @@ async def _record_end(program: Program, run: LiveRun, ending: Ending) -> Pipelin
     """
     journal, last = run.journal, run.journal.sequence
     if ending.status == "paused":
-        return result_of(run, ending)
+        return result_of(run, ending, None if journal.portable is None else await journal.portable.ahead(journal))
     asked = dict(journal.asked)
     if journal.asked:
         journal.withdraw()

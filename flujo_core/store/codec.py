@@ -48,7 +48,7 @@ from flujo_core.model.event import (
 from flujo_core.model.patch import Patch, plain_patch
 from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.spend import Spend
-from flujo_core.store.byte_codec import about_record, missing, names_in
+from flujo_core.store.byte_codec import about_record, missing, written_with
 from flujo_core.store.protocol import Record
 
 WITH_VALUES = (
@@ -102,7 +102,7 @@ def decode(record: Record) -> JournaledEvent:
         ValueError: The record is not one that ``encode`` makes.
         CodecError: It was written with a codec, and is read without.
     """
-    if names := names_in(record.payload):
+    if names := written_with(record.payload):
         raise CodecError(missing(about_record(record), names[-1]))
     decoder = DECODERS.get(record.kind)
     if decoder is None:

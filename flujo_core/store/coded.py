@@ -51,39 +51,30 @@ class CodedStore(PassingStore):
     async def post(self, mail: Mail, /, *, seen: int) -> bool:
         if mail.voter is not None:
             mail = mail._replace(voter=await self._hidden_voter(mail.run_id, mail.voter))
-        payload = self._codecs.encoded(mail.payload, _about_mail(mail))
+        payload = self._codecs.encoded(mail.payload, about_mail(mail))
         return await self.kept.post(mail._replace(payload=payload), seen=seen)
 
     async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
         found = await self.kept.mail(run_id, after=after)
-        return [one._replace(payload=self._codecs.decoded(one.payload, _about_mail(one))) for one in found]
+        return [one._replace(payload=self._codecs.decoded(one.payload, about_mail(one))) for one in found]
 
     async def _hidden_voter(self, run_id: str, voter: str) -> str:
         """Who answers, as the inbox has it, where votes of one voter must be known to be one's."""
-        begun = [decode(one) for one in (await self.read(run_id))[:1]]
-        origin = begun[0].origin if begun and isinstance(begun[0], RunStarted) else NO_ORIGIN
-        hidden = hidden_of(self._codecs, origin)
+        hidden = hidden_of(self._codecs, await self._origin(run_id))
         return voter if hidden is None else hidden.of("voter", voter)
+
+    async def _origin(self, run_id: str) -> Origin:
+        """What a run was begun with."""
+        begun = [decode(one) for one in (await self.read(run_id))[:1]]
+        return begun[0].origin if begun and isinstance(begun[0], RunStarted) else NO_ORIGIN
 
 
 class WatchableCodedStore(CodedStore):
     """As ``CodedStore``, of a store that says at once that a run has mail."""
 
-    def __init__(self, kept: Store, codecs: Codecs, told: WatchableStore) -> None:
-        super().__init__(kept, codecs)
-        self._told = told
-
     def watch(self, heard: Callable[[str], None], /) -> Callable[[], None]:
-        return self._told.watch(heard)
-
-
-def coded(store: Store, codecs: Codecs | None) -> Store:
-    """A store whose payloads go through codecs; without codecs, the store itself."""
-    if codecs is None:
-        return store
-    if isinstance(store, WatchableStore):
-        return WatchableCodedStore(store, codecs, store)
-    return CodedStore(store, codecs)
+        assert isinstance(self.kept, WatchableStore)
+        return self.kept.watch(heard)
 
 
 class CodedCache:
@@ -108,10 +99,11 @@ class CodedCache:
 
 def hidden_of(codecs: Codecs | None, origin: Origin) -> Hidden | None:
     """What hides the names of a run that began with some origin; None where nothing does."""
-    if codecs is None or codecs.encrypting is None or not origin.names_key:
+    if codecs is None or codecs.hiding is None or not origin.names_key:
         return None
     return Hidden(codecs, origin.names_key, origin.names_in)
 
 
-def _about_mail(mail: Mail) -> About:
+def about_mail(mail: Mail) -> About:
+    """What the payload of mail is of."""
     return About(f"run/{mail.run_id}", f"mail/{mail.question}/{mail.kind}/{mail.voter or ''}")

@@ -46,7 +46,8 @@ from flujo_core import (
 from flujo_core.cli.main import app
 from flujo_core.errors import CodecError, ConfigurationError, KeyLost
 from flujo_core.store.byte_codec import Codecs
-from flujo_core.store.coded import CodedStore, coded
+from flujo_core.store.coded import CodedStore
+from flujo_core.store.coding import coded
 
 ONE, TWO = os.urandom(32), os.urandom(32)
 CANARY = "kanarienvogel"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from kit import Scenario, note, noted
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_core import from_json, to_json
 
 from flujo_core import (
+    AesGcmCodec,
     Branch,
+    Codec,
     From,
     Loop,
     Map,
@@ -31,6 +34,9 @@ from flujo_core import (
     Step,
     StepCall,
     StepResult,
+    ValueAbout,
+    ZstdCodec,
+    key_ring,
     step,
 )
 from flujo_core.model.human import HumanInput
@@ -479,6 +485,25 @@ def made(pipeline: Callable[[], Any], *plugins: type[Plugin]) -> Scenario:
     return Scenario(make)
 
 
+class Turned:
+    """A value codec: what is kept is the text of the value, backwards."""
+
+    name = "turned"
+
+    async def encode_value(self, value: Any, about: ValueAbout, /) -> Any:
+        await asyncio.sleep(0)
+        return to_json(value).decode()[::-1]
+
+    async def decode_value(self, value: Any, about: ValueAbout, /) -> Any:
+        await asyncio.sleep(0)
+        return from_json(value[::-1])
+
+
+def secret() -> list[Codec]:
+    """Codecs of all kinds."""
+    return [Turned(), ZstdCodec(), AesGcmCodec(key_ring({"one": bytes(range(32))}, "one"))]
+
+
 SCENARIOS: dict[str, Scenario] = {
     "sequence": made(sequence),
     "sequence with plugins": made(sequence, Meddling, Listening),
@@ -505,4 +530,8 @@ SCENARIOS: dict[str, Scenario] = {
     "agent with tools": made(agent),
     "changes of the pipeline": made(changing, Shelf),
     "changes with plugins": made(changing, Shelf, Meddling, Listening),
+}
+SCENARIOS |= {
+    f"{name} with codecs": replace(SCENARIOS[name], codecs=secret)
+    for name in ("map", "pauses side by side", "mixture with plugins", "agent with tools")
 }
