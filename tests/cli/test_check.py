@@ -1,4 +1,4 @@
-"""``flujo check``: leaks of labelled data are warnings; under the profile 'regulated' errors, with all that is lacking."""
+"""``flujo check``: leaks of labels are warnings; under the profile 'regulated' errors, beside all that is lacking."""
 
 from __future__ import annotations
 
