@@ -174,8 +174,9 @@ class Values:
     ) -> Any:
         """What a codec gives, as it would come back from JSON."""
         failed = f"{_said(about)} cannot be {what}: "
+        limit = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout) as limit:
+            async with limit:
                 found = await ask(value, about)
         except CodecError as error:
             raise type(error)(failed + str(error)) from error

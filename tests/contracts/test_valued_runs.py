@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from crash_kit import crashed, done, durable
@@ -618,6 +618,25 @@ def test_hooks_that_ask_and_tools_that_ask_keep_no_value(tmp_path: Path) -> None
         assert {about.hint for what, about in vault.told if what == "encode" and about.kind == "answer"} >= {Patient}
         answers = [about for what, about in vault.told if about.kind == "answer" and about.address == "keeps"]
         assert {path.path for about in answers for path in about.labels} == {("name",), ("notes", "~key")}
+
+    done(main())
+
+
+def test_answers_to_choose_from_that_are_made_of_values_are_not_kept(tmp_path: Path) -> None:
+    @step
+    async def choose(text: str) -> str | PauseForHumanInput[str]:
+        return PauseForHumanInput("Which?", Literal[f"{CANARY}-one", f"{CANARY}-two"])  # type: ignore[valid-type]
+
+    async def main() -> None:
+        store, vault = MemoryStore(), Vault(tmp_path / "vault.db")
+        flujo = durable(choose, store, codecs=[vault])
+        await flujo.run_async("x", run_id="r")
+        assert not any(CANARY.encode() in one.payload for one in await store.read("r"))
+        (question,) = await flujo.pending_async()
+        assert question.json_schema["enum"] == [said("one"), said("two")]
+        with pytest.raises(InvalidValue):
+            await flujo.resume_async("r", said("three"))
+        assert (await flujo.resume_async("r", said("two"))).output == said("two")
 
     done(main())
 
