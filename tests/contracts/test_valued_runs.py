@@ -427,7 +427,8 @@ def test_a_codec_that_hangs_is_given_up() -> None:
         flujo = durable(short(), store, codecs=[codec], settings=quick)
         await flujo.run_async("x", run_id="r")
         codec.does = lambda: asyncio.sleep(60)
-        for work in (flujo.resume_async("r", "yes"), flujo.pending_async(), flujo.replay_async("r")):
+        assert [(one.address, one.text) for one in await flujo.pending_async()] == [("confirm", "")]
+        for work in (flujo.resume_async("r", "yes"), flujo.replay_async("r")):
             with pytest.raises(CodecError, match=r"in run 'r' cannot be read: value codec 'strict' was not done after"):
                 await work
         with pytest.raises(CodecError, match=r"in run 's' cannot be read: value codec 'strict' was not done after"):
