@@ -184,12 +184,12 @@ def test_what_cannot_be_read_here_does_not_keep_others_from_being_recovered(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def main() -> None:
-        store = MemoryStore()
-        assert await crashed(keeps, "x", store, 2, codecs=[aes()])
-        lost = durable(keeps, store, codecs=[aes("two", two=TWO)])
+        store, node = MemoryStore(), keeps >> keeps.named("last")
+        assert await crashed(node, "x", store, 1, codecs=[aes()])
+        lost = durable(node, store, codecs=[aes("two", two=TWO)])
         assert await lost.recover_async() == []
         assert "run.not_readable" in capsys.readouterr().err
-        assert [one.status for one in await durable(keeps, store, codecs=[aes()]).recover_async()] == ["completed"]
+        assert [one.status for one in await durable(node, store, codecs=[aes()]).recover_async()] == ["completed"]
 
     done(main())
 
