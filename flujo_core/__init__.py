@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         RemoteStop,
     )
     from flujo_core.config import PluginSettings, Settings, SpecSettings
+    from flujo_core.engine.profile import Lack
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
         AlreadyAnswered,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         IncompatiblePipeline,
         InvalidValue,
         KeyLost,
+        LabelLeak,
         LeaseLost,
         LoopExhausted,
         MailWaiting,
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
         PluginError,
         PluginLoadError,
         Poisoned,
+        ProfileUnmet,
         QuestionExpired,
         ReplayMismatch,
         RunBusy,
@@ -98,6 +101,7 @@ if TYPE_CHECKING:
         UnknownAddress,
         UnknownQuestion,
         UnknownRun,
+        UnverifiedAnswer,
         WorkerCrashed,
     )
     from flujo_core.flujo import Flujo
@@ -107,6 +111,7 @@ if TYPE_CHECKING:
     from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, StreamingAgentProtocol, Usage
     from flujo_core.model.branch import Branch
     from flujo_core.model.budget import Budget, Price, PricedModel
+    from flujo_core.model.clearance import Labels
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.diagram import diagram
     from flujo_core.model.diff import PartDiff, PartTrace, RunDiff
@@ -150,6 +155,7 @@ if TYPE_CHECKING:
     from flujo_core.model.human import HumanInput
     from flujo_core.model.inputs import From
     from flujo_core.model.label import Label, LabelledPath, labels_of
+    from flujo_core.model.leak import Leak
     from flujo_core.model.loop import Loop
     from flujo_core.model.map import Map
     from flujo_core.model.merge import Merge
@@ -211,16 +217,18 @@ _WHERE = {
         "RemotePause", "RemoteStop",
     ),
     "config": ("PluginSettings", "Settings", "SpecSettings"),
+    "engine.profile": ("Lack",),
     "engine.stream": ("RunStream",),
     "errors": (
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "CodecError", "ConfigurationError",
         "ContextConflict", "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue",
-        "KeyLost", "LeaseLost", "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured",
-        "ModelRejected", "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved", "OutputRejected", "OverBudget",
-        "PausedWhileStreaming", "PluginError", "PluginLoadError", "Poisoned", "QuestionExpired", "ReplayMismatch",
-        "RunBusy", "RunExists", "RunUnfinished", "SealBroken", "SignatureError", "SpecError", "StaleState",
-        "StateError", "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownAddress",
-        "UnknownQuestion", "UnknownRun", "WorkerCrashed",
+        "KeyLost", "LabelLeak", "LeaseLost", "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved",
+        "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved",
+        "OutputRejected", "OverBudget", "PausedWhileStreaming", "PluginError", "PluginLoadError", "Poisoned",
+        "ProfileUnmet", "QuestionExpired", "ReplayMismatch", "RunBusy", "RunExists", "RunUnfinished", "SealBroken",
+        "SignatureError", "SpecError", "StaleState", "StateError", "StepError", "StepTimeout", "StoreError",
+        "StoreFull", "StoreRefused", "UnknownAddress", "UnknownQuestion", "UnknownRun", "UnverifiedAnswer",
+        "WorkerCrashed",
     ),
     "flujo": ("Flujo",),
     "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
@@ -229,6 +237,7 @@ _WHERE = {
     "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "StreamingAgentProtocol", "Usage"),
     "model.branch": ("Branch",),
     "model.budget": ("Budget", "Price", "PricedModel"),
+    "model.clearance": ("Labels",),
     "model.context": ("PipelineContext",),
     "model.diagram": ("diagram",),
     "model.diff": ("PartDiff", "PartTrace", "RunDiff"),
@@ -244,6 +253,7 @@ _WHERE = {
     "model.human": ("HumanInput",),
     "model.inputs": ("From",),
     "model.label": ("Label", "LabelledPath", "labels_of"),
+    "model.leak": ("Leak",),
     "model.loop": ("Loop",),
     "model.map": ("Map",),
     "model.merge": ("Merge",),
@@ -287,29 +297,30 @@ __all__ = [
     "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
     "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
     "HTTPAgent", "HidingCodec", "Hold", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken",
-    "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelledPath", "Lease", "LeaseLost", "Limit",
-    "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map", "MemoryCache", "MemoryStore",
-    "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured", "ModelRejected", "ModelUnavailable",
-    "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover",
-    "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected", "OverBudget", "Parallel", "PartDiff",
-    "PartTrace", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline", "PipelineContext", "PipelineMutated",
-    "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask", "PlannerAgent", "Plugin",
-    "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Price", "PricedModel", "ProcessPool", "Question",
-    "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms",
-    "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure",
-    "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause", "RemoteStop", "ReplayMismatch", "ResourceHints",
-    "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunDiff",
-    "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed",
-    "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "RunUnfinished", "SQLQuery", "SQLQueryAgent",
-    "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "Shortage", "SignatureError", "Skip",
-    "SpecError", "SpecSettings", "Spend", "StaleState", "Standing", "StateError", "Step", "StepCall", "StepCompleted",
-    "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError",
-    "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline",
-    "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownAddress",
-    "UnknownQuestion", "UnknownRun", "Usage", "Validator", "ValueAbout", "ValueCodec", "ValueKind", "Verdict", "Veto",
-    "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of",
-    "diagram", "hookimpl", "key_ring", "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec",
-    "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
+    "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelLeak", "LabelledPath", "Labels", "Lack", "Leak",
+    "Lease", "LeaseLost", "Limit", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
+    "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
+    "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
+    "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected",
+    "OverBudget", "Parallel", "PartDiff", "PartTrace", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline",
+    "PipelineContext", "PipelineMutated", "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask",
+    "PlannerAgent", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Price", "PricedModel",
+    "ProcessPool", "ProfileUnmet", "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed",
+    "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record", "Registry",
+    "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause", "RemoteStop",
+    "ReplayMismatch", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round",
+    "RunBusy", "RunCancelled", "RunDiff", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo",
+    "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary",
+    "RunUnfinished", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings",
+    "Shortage", "SignatureError", "Skip", "SpecError", "SpecSettings", "Spend", "StaleState", "Standing", "StateError",
+    "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted",
+    "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol",
+    "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary",
+    "Timeout", "TokenReissued", "UnknownAddress", "UnknownQuestion", "UnknownRun", "UnverifiedAnswer", "Usage",
+    "Validator", "ValueAbout", "ValueCodec", "ValueKind", "Verdict", "Veto", "VoteCast", "WatchableStore",
+    "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring",
+    "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec",
+    "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

@@ -3,10 +3,12 @@
 FlujoError
 ├── ConfigurationError          the set-up lacks something, or says something that cannot be
 │   ├── PluginLoadError         an allowed plugin cannot be loaded, or a required one is missing
+│   ├── ProfileUnmet            the deployment lacks what its profile asks for; has ``.lacks``
 │   └── ModelNotConfigured      (also a ModelError) the model's name, key or package is missing
 ├── DefinitionError             a pipeline that cannot be right; found when it is built
 │   ├── SignatureError          a function that cannot be a step
 │   ├── EdgeError               what a step gives is not what the next one takes
+│   ├── LabelLeak               labelled data would leave the boundary; has ``.leaks``
 │   └── SpecError               a spec of a pipeline says what cannot be; has ``.place``
 ├── StepError                   a step failed; its cause is the exception of the last attempt
 │   ├── InvalidValue            a value that does not fit its declared type
@@ -39,6 +41,7 @@ FlujoError
 │   ├── AmbiguousAnswer         several questions are open, and nothing says which one is meant
 │   ├── UnknownQuestion         no such question is open
 │   ├── NotAnApprover           the answer is of somebody whom the question does not name
+│   ├── UnverifiedAnswer        no plugin has confirmed whose answer it is, and the profile wants that
 │   └── QuestionExpired         its time was over
 ├── IncompatiblePipeline        a run cannot go on with this code; has ``.differences``
 ├── UnknownAddress              nothing has run at an address of a run
@@ -79,6 +82,23 @@ class PluginLoadError(ConfigurationError):
     """An allowed plugin cannot be loaded, or a required one is missing."""
 
 
+class ProfileUnmet(ConfigurationError):
+    """The deployment lacks what its profile asks for.
+
+    Args:
+        profile: The profile.
+        lacks: What is lacking, each with what would mend it.
+
+    Attributes:
+        lacks: The same.
+    """
+
+    def __init__(self, profile: str, lacks: Sequence[object]) -> None:
+        said = "; and ".join(map(str, lacks))
+        super().__init__(f"the deployment does not meet its profile, '{profile}': {said}")
+        self.lacks = tuple(lacks)
+
+
 class DefinitionError(FlujoError):
     """A pipeline that cannot be right; raised while it is built."""
 
@@ -89,6 +109,22 @@ class SignatureError(DefinitionError):
 
 class EdgeError(DefinitionError):
     """What one step gives does not fit what the next one takes; names both."""
+
+
+class LabelLeak(DefinitionError):
+    """Labelled data would leave the boundary, and the deployment is regulated.
+
+    Args:
+        leaks: The leaks.
+
+    Attributes:
+        leaks: The same, as ``flujo_core.Leak``.
+    """
+
+    def __init__(self, leaks: Sequence[object]) -> None:
+        said = "; and ".join(map(str, leaks))
+        super().__init__(f"labelled data would leave a regulated deployment: {said}; clear it, or keep it inside")
+        self.leaks = tuple(leaks)
 
 
 class SpecError(DefinitionError):
@@ -262,6 +298,10 @@ class UnknownQuestion(AnswerError):
 
 class NotAnApprover(AnswerError):
     """The question names who may answer it, and this is somebody else."""
+
+
+class UnverifiedAnswer(AnswerError):
+    """No plugin has confirmed whose answer it is, which a regulated deployment wants."""
 
 
 class QuestionExpired(StepError, AnswerError):

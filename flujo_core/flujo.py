@@ -22,7 +22,7 @@ from flujo_core.engine.epoch import Epoch, Site, Sites
 from flujo_core.engine.journal import Durability, Journal
 from flujo_core.engine.lease import first_lease
 from flujo_core.engine.pending import pending, recoverable
-from flujo_core.engine.portable import SealKey, check_seal, stored
+from flujo_core.engine.portable import SealKey, check_seal, has_key, stored
 from flujo_core.engine.program import Beginning, Program, Recovery
 from flujo_core.engine.resume import Answer, Resumption
 from flujo_core.engine.run import execute
@@ -50,7 +50,9 @@ from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.signature import Resources
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_surroundings
+from flujo_core.model.tool import Runs
 from flujo_core.model.value import flaws
+from flujo_core.model.wiring import wire
 from flujo_core.store.byte_codec import Codec, Codecs
 from flujo_core.store.cache import CacheStore, MemoryCache
 from flujo_core.store.coded import CodedCache
@@ -64,10 +66,13 @@ if TYPE_CHECKING:
     from flujo_core.agents.tool import ToolOptions
     from flujo_core.agents.ui import UIProtocol
     from flujo_core.engine.design import Design
+    from flujo_core.engine.enclosure import Flows
     from flujo_core.engine.ledger import Metering
+    from flujo_core.engine.profile import Deployment, Lack
     from flujo_core.model.budget import Budget, Price
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.diff import RunDiff
+    from flujo_core.model.leak import Leak
     from flujo_core.model.state import PipelineState
 
 In = TypeVar("In", contravariant=True)
@@ -115,8 +120,10 @@ class Flujo(Generic[In, Out, Ctx]):
         settings: The configuration; None: what the nearest configuration file and the environment say.
 
     Raises:
-        DefinitionError: The pipeline cannot be right.
-        ConfigurationError: The configuration cannot be, a plugin cannot be loaded, or the store's URL names none.
+        DefinitionError: The pipeline cannot be right; of a regulated deployment ``LabelLeak``, too: labelled data would
+            leave it.
+        ConfigurationError: The configuration cannot be, a plugin cannot be loaded, or the store's URL names none; or
+            ``ProfileUnmet``: the deployment lacks what its profile asks for.
     """
 
     @overload
@@ -198,9 +205,10 @@ class Flujo(Generic[In, Out, Ctx]):
         self._is_durable = store is not None
         self._durability: Durability = durability
         self._seal_key = seal_key
-        self._recovery = Recovery(on_body_change == "refuse", max_recoveries)
-        self._max_mutations = max_mutations
         self._settings = settings or load_settings()
+        strict = self._settings.is_regulated
+        self._recovery = Recovery(on_body_change == "refuse" or strict, max_recoveries, refuses_unverified=strict)
+        self._max_mutations = max_mutations
         self._codec_names = self._settings.codecs if codecs is None else codecs
         self._given_cache = cache
         self._budgets = (*self._settings.budgets, *budgets)
@@ -224,6 +232,7 @@ class Flujo(Generic[In, Out, Ctx]):
             self._store = None if kept is None else coded(kept, self._codecs)
             self._metering = _metering(self._budgets, self._prices, self._store)
         pipeline, wiring = made = bound(self._given, host)
+        self._check_profile(made, host)
         check_surroundings(pipeline, self._context_type, self._resources, durable=self._is_durable)
         backends = self._backends.of(host)
 
@@ -247,7 +256,34 @@ class Flujo(Generic[In, Out, Ctx]):
             design=lambda: self._design(made, host, prepare, backends),
             metering=self._metering,
         )
-        return Epoch(program, host)
+        return Epoch(program, host, self._settings)
+
+    def _check_profile(self, made: Bound, host: Host) -> None:
+        """Checks the deployment, if its profile asks for something.
+
+        Raises:
+            ProfileUnmet: It lacks something.
+            LabelLeak: Labelled data would leave it.
+        """
+        if self._settings.is_regulated:
+            from flujo_core.engine.profile import check_profile  # noqa: PLC0415 - few deployments are regulated
+
+            check_profile(self._deployment(made.node, host))
+            self._flows(made, host).check()
+
+    def _deployment(self, pipeline: Node[Any, Any], host: Host) -> Deployment:
+        """What a profile looks at."""
+        from flujo_core.engine.profile import Deployment  # noqa: PLC0415 - few deployments are regulated
+
+        sealed = has_key(self._seal_key)
+        return Deployment(self._settings, host, pipeline, self._codecs, self._is_durable, sealed, self._budgets)
+
+    def _flows(self, made: Bound, host: Host) -> Flows:
+        """The flow of labels in a pipeline."""
+        from flujo_core.engine.enclosure import Flows  # noqa: PLC0415 - dear to import
+
+        regulated = self._settings.is_regulated
+        return Flows(made.node, made.wiring, self._context_type, host, refuses=regulated)
 
     def _design(self, made: Bound, host: Host, prepare: Prepare, backends: BackendOf) -> Design:
         """What a pipeline is made of."""
@@ -260,7 +296,7 @@ class Flujo(Generic[In, Out, Ctx]):
             host=host,
             prepare=prepare,
             backend_of=backends,
-            given=Given(self._context_type, self._resources, self._is_durable),
+            given=Given(self._context_type, self._resources, self._is_durable, self._flows(made, host)),
             most=self._max_mutations,
         )
 
@@ -278,6 +314,20 @@ class Flujo(Generic[In, Out, Ctx]):
     def plugins(self) -> tuple[str, ...]:
         """The names of the plugins that take part, in order."""
         return tuple(self._epoch.host.plugins)
+
+    @property
+    def leaks(self) -> tuple[Leak, ...]:
+        """Where labelled data would leave the boundary; worked out when it is asked for."""
+        program = self._epoch.program
+        wiring = wire(program.pipeline)
+        return self._flows(Bound(program.pipeline, wiring), self._epoch.host).leaks
+
+    @property
+    def lacks(self) -> tuple[Lack, ...]:
+        """What this deployment lacks to be a regulated one, apart from leaks; worked out when it is asked for."""
+        from flujo_core.engine.profile import lacks_of  # noqa: PLC0415 - few deployments are regulated
+
+        return lacks_of(self._deployment(self.pipeline, self._epoch.host))
 
     @property
     def withheld_by(self) -> tuple[str, ...]:
@@ -603,7 +653,8 @@ class Flujo(Generic[In, Out, Ctx]):
             "egress": egress,
             "sequential": sequential,
         }
-        return pipeline_tool(self.pipeline, self.takes, self.run_async, options).as_tool()
+        runs = Runs(self.pipeline, self._context_type)
+        return pipeline_tool(runs, self.takes, self.run_async, options).as_tool()
 
     async def reissue_async(self, run_id: str, address: str, /) -> Question:
         """Gives a question that is open a new token; the one before is void.
@@ -803,7 +854,7 @@ class Flujo(Generic[In, Out, Ctx]):
         """The store that has a run; that of a state alone is in memory."""
         if isinstance(run, str):
             return self._kept
-        check_seal(run, self._seal_key)
+        check_seal(run, self._seal_key, needs_one=self._settings.is_regulated)
         return await stored(run, self._store, self._codecs)
 
     async def _resumed(self, store: Store, run_id: str, do: Callable[[Resumption], Coroutine[Any, Any, T]]) -> T:

@@ -12,7 +12,8 @@ from copy import copy
 from typing import Any
 
 from pydantic_ai import RunContext
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
+from pydantic_ai.durable_exec import BaseDurabilityCapability
 from pydantic_ai.exceptions import ModelHTTPError, UserError
 from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters, StreamedResponse
@@ -57,9 +58,8 @@ class Metered(AbstractCapability[Any]):
             known = self._terms[id(model)] = (model, terms_of(model, self.meter.prices))
         return known[1]
 
-    def get_wrapper_model(self, model: Model) -> Model:
-        """The model, metered."""
-        return self.metered(model)
+    def get_ordering(self) -> CapabilityOrdering:
+        return CapabilityOrdering(position="outermost", wrapped_by=[BaseDurabilityCapability])
 
     def metered(self, model: Model) -> WrapperModel:
         """The model, metered; of one that asks several, each."""
@@ -113,6 +113,24 @@ class Metered(AbstractCapability[Any]):
         except OverBudget as error:
             self.broken = error
             raise
+
+
+class MeteredModels(AbstractCapability[Any]):
+    """Has the models metered that an agent asks, next to each of them.
+
+    Args:
+        metered: What meters them.
+    """
+
+    def __init__(self, metered: Metered) -> None:
+        self._metered = metered
+
+    def get_ordering(self) -> CapabilityOrdering:
+        return CapabilityOrdering(position="innermost")
+
+    def get_wrapper_model(self, model: Model) -> Model:
+        """The model, metered."""
+        return self._metered.metered(model)
 
 
 class MeteredModel(WrapperModel):

@@ -92,7 +92,8 @@ def most_of(
         fixed = terms.cost is not None and terms.cost(10**9, 10**9) == terms.cost(0, 0)  # whatever it says
         return Most(terms.cost(0, 0) if fixed and terms.cost is not None else None, None, 1)
     priced = terms.most is not None and not parameters.native_tools
-    return Most(terms.most(sent, received) if priced and terms.most is not None else None, sent + received, 1)
+    tokens = sent + received if terms.context_window is None else min(sent + received, terms.context_window)
+    return Most(terms.most(sent, received) if priced and terms.most is not None else None, tokens, 1)
 
 
 def cost_of(terms: Terms, response: ModelResponse) -> Decimal | None:

@@ -177,9 +177,10 @@ def _metering(meter: Meter | None, before: Sequence[ModelMessage]) -> list[Abstr
     """What is around each of the agent's requests, next to its model; nothing without budgets."""
     if meter is None:
         return []
-    from flujo_core.agents.metered import Metered  # noqa: PLC0415 - few runs have budgets
+    from flujo_core.agents.metered import Metered, MeteredModels  # noqa: PLC0415 - few runs have budgets
 
-    return [Metered(meter, sum(isinstance(message, ModelResponse) for message in before))]
+    metered = Metered(meter, sum(isinstance(message, ModelResponse) for message in before))
+    return [metered, MeteredModels(metered)]
 
 
 HOOK_LIKE = ("after_", "before_", "for_", "get_", "handle_", "on_", "prepare_", "resolve_", "wrap_")

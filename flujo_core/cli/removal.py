@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import typer
 
 from flujo_core.cli.resume import RunId
 from flujo_core.cli.run import AsJson, StoreUrl
-from flujo_core.cli.session import DEFAULT_STORE, Session, session
+from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.engine.removal import about, delete, erase, prunable, prune, subject_digest
-from flujo_core.errors import ConfigurationError, UnknownRun
+from flujo_core.errors import ConfigurationError
 from flujo_core.model.event import RunStatus
 from flujo_core.model.retention import ENDED, Retention, seconds_of
 from flujo_core.store.protocol import Store
-
-T = TypeVar("T")
 
 
 def delete_run(
@@ -29,7 +26,7 @@ def delete_run(
     as_json: AsJson = False,
 ) -> None:
     """Deletes a run that has ended; its bytes are written over."""
-    _in_store(session(context), store, lambda kept: delete(kept, run_id, force=force))
+    session(context).in_store(store, lambda kept: delete(kept, run_id, force=force))
     typer.echo(json.dumps({"deleted": [run_id]}) if as_json else f"run {run_id} is deleted")
 
 
@@ -56,7 +53,7 @@ def prune_runs(
         found = await prunable(kept, ages, tenant=tenant)
         return [run.run_id for run in found] if dry_run else await prune(kept, found)
 
-    _tell(_in_store(own, store, pruned), dry_run, as_json)
+    _tell(own.in_store(store, pruned), dry_run, as_json)
 
 
 def erase_runs(
@@ -73,7 +70,7 @@ def erase_runs(
         found = await about(kept, subject_digest(subject), tenant=tenant)
         return found if dry_run else await erase(kept, found)
 
-    _tell(_in_store(session(context), store, erased), dry_run, as_json)
+    _tell(session(context).in_store(store, erased), dry_run, as_json)
 
 
 def _tell(run_ids: Sequence[str], dry_run: bool, as_json: bool) -> None:
@@ -84,25 +81,6 @@ def _tell(run_ids: Sequence[str], dry_run: bool, as_json: bool) -> None:
         typer.echo(run_id)
     runs = f"{len(run_ids)} run{'' if len(run_ids) == 1 else 's'}"
     typer.echo(f"{runs} would be deleted" if dry_run else f"{runs} deleted", err=True)
-
-
-def _in_store(own: Session, url: str, do: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-    """Does something with a store that there is.
-
-    Raises:
-        UnknownRun: There is none.
-    """
-
-    async def done() -> T:
-        store = own.readable_store(url)
-        if store is None:
-            raise UnknownRun(f"there is no run in the store {url}: it does not exist yet")
-        try:
-            return await do(own.decoding(store))
-        finally:
-            await store.close()
-
-    return asyncio.run(done())
 
 
 def _ages(retention: Retention | None, older_than: str | None) -> Mapping[RunStatus, float]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+from flujo_core.config import Settings
 from flujo_core.engine.portable import Portable, SealKey
 from flujo_core.engine.program import Program
 from flujo_core.errors import PluginError
@@ -27,11 +28,13 @@ class Epoch:
     Attributes:
         program: The program.
         host: The plugins.
+        settings: The configuration.
     """
 
-    def __init__(self, program: Program, host: Host) -> None:
+    def __init__(self, program: Program, host: Host, settings: Settings) -> None:
         self.program = program
         self.host = host
+        self.settings = settings
         self._portable: dict[bool, Portable] = {}
 
     def take_along(self, key: SealKey | None, is_kept: bool) -> Portable:
@@ -45,7 +48,9 @@ class Epoch:
         """What plugins are told that start up."""
         from importlib.metadata import version  # noqa: PLC0415 - dear to import
 
-        return AppInfo(version("flujo-core"), self.program.pipeline.label, tuple(self.host.plugins))
+        own, names = self.settings, tuple(self.host.plugins)
+        label = self.program.pipeline.label
+        return AppInfo(version("flujo-core"), label, names, own.profile, own.captures_content)
 
 
 class Site:

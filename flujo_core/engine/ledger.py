@@ -76,10 +76,8 @@ class Metering(NamedTuple):
         return any(one.tool_calls is not None for one in (*self.own, *self.shared))
 
 
-def metering(budgets: Sequence[Budget], prices: Mapping[str, Price], tenants: Store) -> Metering | None:
-    """What some budgets mean for the runs of a program; None where there are none."""
-    if not budgets:
-        return None
+def metering(budgets: Sequence[Budget], prices: Mapping[str, Price], tenants: Store) -> Metering:
+    """What some budgets mean for the runs of a program."""
     times = [one.wall_time.total_seconds() for one in budgets if one.wall_time is not None]
     of_calls = [one for one in budgets if one.is_of_calls]
     return Metering(
@@ -155,15 +153,22 @@ class Ledger:
     # ---- what is known from before
 
     async def restore(self, records: Iterable[Record]) -> None:
-        """Takes in what was recorded; what is held settles at its most, as whoever held it is dead."""
+        """Takes in what was recorded; what is held settles at its most, as whoever held it is dead.
+
+        In a tenant's ledger all that this run holds does, also what its journal does not know of. What the journal of a
+        fork has of the run that it was forked off is not settled there again.
+        """
         self._elapsed = time_under_lease(records)
         for event in (decode(one) for one in records if one.kind in TOLD):
             if isinstance(event, RunResumed):
                 self._spending.rename(event.renamed)
-            elif isinstance(event, BudgetReserved | BudgetSettled):
+            else:
+                assert isinstance(event, BudgetReserved | BudgetSettled)
                 self._spending.take(event)
+        if self.terms.shared:
+            await self.terms.tenants.forfeit(self._account, f"{self._prefix}-")
         for hold, held in list(self._spending.held.items()):
-            await self._settle(held.call, hold, held.most, is_known=False)
+            self._count(held.call, hold, held.most, is_known=False)
 
     # ---- reservations
 
@@ -185,16 +190,19 @@ class Ledger:
             if self._journal.live:
                 await self._journal.flush(surely=True)
         except BaseException:
-            await self._settle(call, hold, NOTHING)  # nothing is sent
+            await self.settle(call, hold, NOTHING)  # nothing is sent
             raise
         return hold
 
     async def settle(self, call: str, hold: str, used: Spend, *, is_known: bool = True) -> None:
         """As ``Meter.settle``, with the call's whole address."""
-        await self._settle(call, hold, used, is_known=is_known)
-        for one in self._waiting:
-            if not one.done():
-                one.set_result(None)
+        if self.terms.shared:
+            try:
+                settling = self.terms.tenants.settle(self._account, hold, used)
+                await uninterrupted(asyncio.ensure_future(settling))
+            except StoreError as error:
+                warning("budget.not_settled", run_id=self._journal.run_id, failure=str(error))
+        self._count(call, hold, used, is_known=is_known)
 
     async def _try(self, call: str, hold: str, wanted: Spend) -> Short | None:
         """Holds it, if everything has room for it."""
@@ -212,7 +220,21 @@ class Ledger:
             raise
         if short is not None:
             del self._spending.held[hold]
+            self._wake()
         return short
+
+    def _count(self, call: str, hold: str, used: Spend, *, is_known: bool) -> None:
+        """Settles in the run's own ledger."""
+        event = BudgetSettled(*self._journal.head(call, now()), hold, used, is_known)
+        self._journal.stage(event)
+        self._spending.take(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Has those look again who wait."""
+        for one in self._waiting:
+            if not one.done():
+                one.set_result(None)
 
     async def _try_shared(self, hold: str, wanted: Spend) -> Short | None:
         if not self.terms.shared:
@@ -225,20 +247,9 @@ class Ledger:
     async def _give_back(self, hold: str) -> None:
         """Gives back what was held for nothing, when its task was cancelled, or its store failed."""
         self._spending.held.pop(hold, None)
-        if self.terms.shared:
-            with suppress(StoreError):  # it counts at its most then
-                await uninterrupted(asyncio.ensure_future(self.terms.tenants.settle(self._account, hold, NOTHING)))
-
-    async def _settle(self, call: str, hold: str, used: Spend, *, is_known: bool = True) -> None:
-        if self.terms.shared and hold.startswith(self._prefix):  # a fork's are of the run that it was forked off
-            try:
-                settling = self.terms.tenants.settle(self._account, hold, used)
-                await uninterrupted(asyncio.ensure_future(settling))
-            except StoreError as error:
-                warning("budget.not_settled", run_id=self._journal.run_id, failure=str(error))
-        event = BudgetSettled(*self._journal.head(call, now()), hold, used, is_known)
-        self._journal.stage(event)
-        self._spending.take(event)
+        self._wake()
+        with suppress(StoreError):  # it counts at its most then
+            await uninterrupted(asyncio.ensure_future(self.terms.tenants.settle(self._account, hold, NOTHING)))
 
     async def _changed(self, is_shared: bool) -> None:
         """Waits until something was settled; where others share the ledger, not for long."""
@@ -344,9 +355,11 @@ UNPRICED = {
 
 
 def _no_room(short: Short, wanted: Spend) -> str:
+    from flujo_core.model.budget import WORDS  # noqa: PLC0415 - whoever has budgets has imported it
+
     name = short.budget.limit.passed_by(short.standing.spent.plus(short.standing.held).plus(wanted))
     assert name is not None
     place = Spend._fields.index(name)
     spent, held, more = short.standing.spent[place], short.standing.held[place], wanted[place]
-    under_way = f", {held} are held for others" if held else ""
-    return f"has no room for a call that may come to {more}: {spent} are spent{under_way}"
+    under_way = f", and {held} are held for what is under way" if held else ""
+    return f"has no room for a call that may come to {more} {WORDS[name]}: {spent} are spent{under_way}"

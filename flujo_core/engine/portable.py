@@ -106,8 +106,13 @@ def sealed(state: PipelineState, key: SealKey | None) -> PipelineState:
     return state if found is None else state.model_copy(update={"seal": _seal(state, found)})
 
 
-def check_seal(state: PipelineState, key: SealKey | None) -> None:
+def check_seal(state: PipelineState, key: SealKey | None, *, needs_one: bool = False) -> None:
     """Checks the seal of a state, if there is a key.
+
+    Args:
+        state: The state.
+        key: What it must be sealed with, or None.
+        needs_one: Whether a state is refused if there is no key.
 
     Raises:
         SealBroken: It has none, or one that does not fit.
@@ -115,6 +120,9 @@ def check_seal(state: PipelineState, key: SealKey | None) -> None:
     import hmac  # noqa: PLC0415 - only who has states needs it
 
     found = _key(key)
+    if found is None and needs_one:
+        what = f"the state of run '{state.run_id}' cannot be proved, and the deployment is regulated"
+        raise SealBroken(f"{what}; give 'Flujo(seal_key=...)', or set 'FLUJO_SEAL_KEY', when states are made and read")
     if found is not None and not hmac.compare_digest(state.seal or "", _seal(state, found)):
         what = "has no seal" if state.seal is None else "has a seal that does not fit: it was changed, or the key was"
         raise SealBroken(f"the state of run '{state.run_id}' {what}; it is not gone on from")
@@ -168,6 +176,11 @@ def _text(payload: bytes) -> str:
 
 def _bytes(text: str) -> bytes:
     return b64decode(text.removeprefix(BASE64), validate=True) if text.startswith(BASE64) else text.encode()
+
+
+def has_key(given: SealKey | None) -> bool:
+    """Whether states are sealed."""
+    return given is not None or bool(os.environ.get("FLUJO_SEAL_KEY"))
 
 
 def _key(given: SealKey | None) -> bytes | None:

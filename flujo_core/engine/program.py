@@ -55,10 +55,12 @@ class Recovery(NamedTuple):
     Attributes:
         refuses_body_changes: Whether a changed body of a step that may run again stands against going on.
         most: How often an attempt of a step may begin without coming to anything.
+        refuses_unverified: Whether an answer is refused if no plugin has confirmed whose it is.
     """
 
     refuses_body_changes: bool = False
     most: int = 3
+    refuses_unverified: bool = False
 
 
 class Program:

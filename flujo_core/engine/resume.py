@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flujo_core.engine.ending import stored_result
 from flujo_core.engine.finder import changes_in, finder
-from flujo_core.engine.inbox import Said, check_ballot, chosen, post_answer, post_cancel, post_token, take_in
+from flujo_core.engine.inbox import (
+    Said,
+    check_ballot,
+    check_verified,
+    chosen,
+    post_answer,
+    post_cancel,
+    post_token,
+    take_in,
+)
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.lease import acquired, keeper
 from flujo_core.engine.live import LiveRun
@@ -331,6 +340,7 @@ class Resumption:
             data, _ = validated_answer(answer.value, hint, f"the answer to '{ballot.asked.address}'")
             if verified is None:
                 verified = await self._authorized(ballot.asked, answer)
+                check_verified(verified, self._program.recovery.refuses_unverified, ballot.asked.address)
             try:
                 said = Said(data, answer.approver, verified)
                 if await post_answer(self._expecting(hint, ballot.asked), self._run_id, ballot, said, seen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -65,6 +65,7 @@ class Host:
         order = _in_order(list(found), found, lambda name: settings.rank(found[name].known_as))
         self.plugins: dict[str, Candidate] = {name: found[name] for name in order}
         self._settings = settings
+        self._kernel = kernel
         self._registries = loading.registries
         self._manager = _manager(self.plugins)
         chains = {hook.name: self.chain(hook.name) for hook in HOOKS.values() if hook.is_async}
@@ -136,6 +137,32 @@ class Host:
         """The model that a plugin has for a model name such as ``local:smollm2``, or None if no plugin claims it."""
         prefix, colon, rest = name.partition(":")
         return self.models.get(prefix)(rest) if colon and self.models.find(prefix) else None
+
+    def is_inside(self, registry: Registry[Any], name: str) -> bool:
+        """Whether the plugin that has registered a name says of it that what goes there stays within the boundary."""
+        try:
+            entry = registry.find(name)
+        except ConfigurationError:  # several plugins have it
+            return False
+        if entry is None:
+            return False
+        plugin = self.plugins[entry.plugin].loaded if entry.plugin in self.plugins else self._kernel
+        return plugin is not None and entry.short in plugin.inside
+
+    @property
+    def clears(self) -> frozenset[str]:
+        """The labels that plugins clear in what agents send to their models."""
+        return frozenset(label for plugin in self._closed for label in plugin.clears)
+
+    @property
+    def assured(self) -> frozenset[str]:
+        """What plugins assure a regulated deployment of."""
+        return frozenset(word for plugin in self._closed for word in plugin.assures)
+
+    @property
+    def _closed(self) -> Iterator[Plugin]:
+        """The plugins an error in which ends the run."""
+        return (one.loaded for one in self.plugins.values() if self._settings.policy(one.known_as) == "closed")
 
     def model_prefixes(self) -> Sequence[str]:
         """The prefixes of the model names that plugins claim."""

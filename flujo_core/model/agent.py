@@ -279,6 +279,17 @@ class TypedAgent(Protocol):
 
 
 @runtime_checkable
+class DeclaresEgress(Protocol):
+    """An agent that says whether what it is given leaves the boundary; of one that does not say it, that is taken.
+
+    Attributes:
+        egress: Whether it does, or the name of where to.
+    """
+
+    egress: bool | str
+
+
+@runtime_checkable
 class StreamingAgentProtocol(AgentProtocol[In, Out], Protocol[In, Out]):
     """An agent that can give its answer in pieces, to a step that streams: ``Step.agent(...).streaming()``."""
 

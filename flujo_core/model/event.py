@@ -34,11 +34,12 @@ ChangeKind: TypeAlias = Literal["mutation", "reconfiguration"]
 """What kind of change a step asks for."""
 
 RefusalReason: TypeAlias = Literal[
-    "unknown", "past", "reused", "types", "import_path", "spec", "limit", "vetoed", "not_allowed", "alone"
+    "unknown", "past", "reused", "types", "import_path", "spec", "limit", "vetoed", "not_allowed", "alone", "leak"
 ]
 """Why a change was refused: it names what is not there; what has been reached already; what was taken away before; it
 does not fit what is around it; it names an import path; it cannot be read; there were as many as there may be; a plugin
-has said no; the target does not allow it; the step runs alone, with nothing behind it to change."""
+has said no; the target does not allow it; the step runs alone, with nothing behind it to change; labelled data would
+leave the boundary."""
 
 NOTHING: Mapping[str, str] = {}
 

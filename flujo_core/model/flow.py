@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from flujo_core.errors import DefinitionError, EdgeError
 from flujo_core.model.check import bare, check_edge, check_unique, fits, type_name
+from flujo_core.model.clearance import Labels
 from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout
 from flujo_core.model.rename import pattern_of
 from flujo_core.model.slotted import NamedTuple, frozen
@@ -117,6 +118,7 @@ class Node(Generic[In, Out]):
         version: str | None = None,
         was: str | None = None,
         migrations: Migrations | None = None,
+        labels: Labels | None = None,
     ) -> Self:
         """The same part with other policies; what is not given stays as it is.
 
@@ -130,6 +132,7 @@ class Node(Generic[In, Out]):
             version: Changed by the author when its meaning changes, so that what was cached is not used any more.
             was: The name that it had before, so that runs that were begun under that name go on.
             migrations: How runs go on that were begun under another ``version``; see ``Policies``.
+            labels: What it does to the labels of data that goes through it.
 
         Raises:
             DefinitionError: It is a pipeline without a name, or a policy cannot be.
@@ -144,6 +147,7 @@ class Node(Generic[In, Out]):
                 version=version,
                 was=was,
                 migrations=migrations,
+                labels=labels,
             )
         )
 

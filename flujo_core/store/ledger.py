@@ -114,6 +114,12 @@ class Ledgers:
             minute = minute_of(now)
             known.minutes[minute] = known.minutes.get(minute, NOTHING).plus(used)
 
+    def forfeit(self, account: str, prefix: str, now: float) -> None:
+        """As ``Store.forfeit``."""
+        known = self._accounts.get(account, _Account())
+        for name in [one for one in known.held if one.startswith(prefix)]:
+            self.settle(account, name, known.held[name].most, now)
+
     def standing(self, account: str, window: float | None, now: float) -> Standing:
         """As ``Store.standing``."""
         known = self._accounts.get(account, _Account())

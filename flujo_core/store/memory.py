@@ -147,6 +147,10 @@ class MemoryStore:
         with self._lock:
             self._ledgers.settle(account, name, used, time())
 
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        with self._lock:
+            self._ledgers.forfeit(account, prefix, time())
+
     async def standing(self, account: str, window: float | None = None, /) -> Standing:
         with self._lock:
             return self._ledgers.standing(account, window, time())

@@ -75,6 +75,9 @@ class PassingStore:
     async def settle(self, account: str, name: str, used: Spend, /) -> None:
         await self.kept.settle(account, name, used)
 
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        await self.kept.forfeit(account, prefix)
+
     async def standing(self, account: str, window: float | None = None, /) -> Standing:
         return await self.kept.standing(account, window)
 

@@ -315,6 +315,15 @@ class Store(Protocol):
         """
         ...
 
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        """Counts what is held at its most, as whoever held it is dead.
+
+        Args:
+            account: Whose ledger it is in.
+            prefix: What the names of it begin with; letters, digits and ``-``.
+        """
+        ...
+
     async def standing(self, account: str, window: float | None = None, /) -> Standing:
         """Where a ledger stands.
 

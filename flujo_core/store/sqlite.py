@@ -107,6 +107,9 @@ class SQLiteStore:
     async def settle(self, account: str, name: str, used: Spend, /) -> None:
         await self._do(lambda tables: ledger.settle(tables.connection, account, name, used, time()), writes=True)
 
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        await self._do(lambda tables: ledger.forfeit(tables.connection, account, prefix, time()), writes=True)
+
     async def standing(self, account: str, window: float | None = None, /) -> Standing:
         return await self._do(lambda tables: ledger.standing(tables.connection, account, window, time()))
 

@@ -56,8 +56,15 @@ def settle(connection: sqlite3.Connection, account: str, name: str, used: Spend,
     """As ``Store.settle``."""
     gone = connection.execute("delete from held where account = ? and name = ?", (account, name))
     if gone.rowcount:
-        for minute in (minute_of(now), TOTAL):
-            connection.execute(_ADD, (account, minute, *whole(used)))
+        _add(connection, account, used, now)
+
+
+def forfeit(connection: sqlite3.Connection, account: str, prefix: str, now: float) -> None:
+    """As ``Store.forfeit``."""
+    where, values = "held where account = ? and substr(name, 1, ?) = ?", (account, len(prefix), prefix)
+    most = _sum(connection, where, *values)
+    if connection.execute(f"delete from {where}", values).rowcount:
+        _add(connection, account, most, now)
 
 
 def standing(connection: sqlite3.Connection, account: str, window: float | None, now: float) -> Standing:
@@ -69,6 +76,11 @@ def standing(connection: sqlite3.Connection, account: str, window: float | None,
         spent = _sum(connection, "spent where account = ? and minute >= ?", account, first_minute(window, now))
         lost = _sum(connection, "held where account = ? and until <= ? and at > ?", account, now, now - window)
     return Standing(spent.plus(lost), _sum(connection, "held where account = ? and until > ?", account, now))
+
+
+def _add(connection: sqlite3.Connection, account: str, used: Spend, now: float) -> None:
+    for minute in (minute_of(now), TOTAL):
+        connection.execute(_ADD, (account, minute, *whole(used)))
 
 
 def _sum(connection: sqlite3.Connection, source: str, *values: object) -> Spend:
