@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from flujo_core.engine.lease import is_dead
 from flujo_core.engine.survey import Survey
+from flujo_core.errors import CodecError
 from flujo_core.log import warning
 from flujo_core.model.event import RunStatus
 from flujo_core.model.question import Question
@@ -14,6 +16,8 @@ from flujo_core.model.run import QuestionState
 from flujo_core.store.paging import every_question, every_run
 from flujo_core.store.protocol import Store
 
+T = TypeVar("T")
+
 UNENDED: Sequence[RunStatus] = ("running", "paused")
 """The statuses of runs that have not ended."""
 
@@ -21,17 +25,24 @@ UNENDED: Sequence[RunStatus] = ("running", "paused")
 async def pending(store: Store, tenant: str | None, run_id: str | None) -> Sequence[Question]:
     """The questions that are open, the oldest first; without their tokens.
 
+    Of a run whose journal cannot be read here, as a codec or a key is missing, they have what headers say: no text, no
+    schema, no approvers.
+
     Args:
         store: Where the runs are.
         tenant: Only this tenant's; None: all.
         run_id: Only this run's; None: all.
     """
-    surveys: dict[str, Survey] = {}
+    surveys: dict[str, Survey | None] = {}
     found = []
     async for one in every_question(store, tenant=tenant, run_id=run_id):
         if one.run_id not in surveys:
-            surveys[one.run_id] = await _survey(store, one.run_id)
-        ballot = surveys[one.run_id].ballots.get(one.sequence)
+            surveys[one.run_id] = await _readable(store, one.run_id, _survey)
+        survey = surveys[one.run_id]
+        if survey is None:
+            found.append(Question(one.run_id, one.address, "", {}, None, one.tenant, one.asked_at, one.expires_at))
+            continue
+        ballot = survey.ballots.get(one.sequence)
         if ballot is not None and not ballot.is_answered:
             found.append(question_of(QuestionState(ballot.asked))._replace(votes=len(ballot.votes)))
     return found
@@ -39,6 +50,8 @@ async def pending(store: Store, tenant: str | None, run_id: str | None) -> Seque
 
 async def recoverable(store: Store, pipeline: str, tenant: str | None) -> Sequence[str]:
     """The runs of a pipeline that nobody goes on with, and that could: the oldest first.
+
+    One whose journal cannot be read here is left out, with a warning.
 
     Args:
         store: Where they are.
@@ -55,11 +68,23 @@ async def recoverable(store: Store, pipeline: str, tenant: str | None) -> Sequen
             waits = status == "paused" and run.mail <= run.taken and run.run_id not in late
             if not is_free or waits:
                 continue
-            if (of := await pipeline_of(store, run.run_id)) == pipeline:
+            of = await _readable(store, run.run_id, pipeline_of)
+            if of == pipeline:
                 found.append(run)
-            else:  # a pipeline without a name is called after its steps, and has another name when these change
+            elif (
+                of is not None
+            ):  # a pipeline without a name is called after its steps, and has another name when these change
                 warning("run.of_another_pipeline", run_id=run.run_id, pipeline=of)
     return [one.run_id for one in sorted(found, key=lambda one: one.started_at)]
+
+
+async def _readable(store: Store, run_id: str, read: Callable[[Store, str], Awaitable[T]]) -> T | None:
+    """What is read of a run; None, with a warning, if a codec or a key is missing for that."""
+    try:
+        return await read(store, run_id)
+    except CodecError as error:
+        warning("run.not_readable", run_id=run_id, failure=str(error))
+        return None
 
 
 async def _survey(store: Store, run_id: str) -> Survey:

@@ -141,6 +141,18 @@ class Program:
         """Its nodes, by their addresses as ``walk`` gives them."""
         return dict(everything(self.pipeline))
 
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The names of all labels that its types carry: those of its inputs, its outputs and its context."""
+        from flujo_core.model.label import labels_of  # noqa: PLC0415 - only value codecs want to know
+
+        hints = [
+            self.context_type,
+            self.takes,
+            *(one for node in self.nodes.values() for one in (node.takes, node.gives)),
+        ]
+        return tuple(sorted({name for hint in hints for one in labels_of(hint) for name in one.labels}))
+
     def node_of(self, address: str) -> Node[Any, Any]:
         """A node, by its address in a run.
 

@@ -19,7 +19,7 @@ from flujo_core.store.codec import decode
 from flujo_core.store.parts import Part
 from flujo_core.store.protocol import Record, Store
 from flujo_core.store.value_codec import ValueAbout
-from flujo_core.store.valued import UNKNOWN, Typed, ValuedStore
+from flujo_core.store.valued import Typed, ValuedStore
 
 if TYPE_CHECKING:
     from flujo_core.engine.live import LiveRun
@@ -43,9 +43,13 @@ class RunTypes:
         self._node_of = node_of
         self._told = told
 
-    @cached_property
+    @property
     def subject(self) -> str:
         """A digest of whom the run's data is about; empty if nobody said."""
+        return self._subject
+
+    @cached_property
+    def _subject(self) -> str:
         first = next(iter(self._told()))
         return first.origin.subject if isinstance(first, RunStarted) else ""
 
@@ -59,27 +63,37 @@ class RunTypes:
                 return typed(program.context_type)
             case "patch":
                 return typed_patch(program.context_type)
+            case "output" if record.kind == RunEnded.kind:
+                return typed(program.gives)
             case "output":
-                return typed(program.gives if record.kind == RunEnded.kind else self._gives(record.address))
+                node = self._node(record.address)
+                return self._untyped if node is None else typed(node.gives)
             case "item":
                 node = self._node(record.address)
-                return typed(node.item if isinstance(node, Map) else Any)
+                return typed(node.item) if isinstance(node, Map) else self._untyped
             case "state":
                 return self._state(record.address)
             case "answer":
                 return self._answer(record)
-        return UNKNOWN
+        return self._untyped
+
+    @property
+    def _untyped(self) -> Typed:
+        """That of a text that has no type of its own: it may be made of anything that the pipeline knows."""
+        labels = self._program.labels
+        return Typed(Any, (LabelledPath((), labels),) if labels else ())
 
     def _answer(self, record: Record) -> Typed:
         """That of the answer that a record tells of, or of the default of what it asks."""
         asked = self._asked(record)
         if asked.source != "step":
-            return typed(imported(asked.response) or Any)
-        gives = self._gives(record.address)
+            found = imported(asked.response)
+            return self._untyped if found is None else typed(found)
+        node = self._node(record.address)
         try:
-            return typed(response_of(gives, asked.response))
-        except LookupError:  # it has no such type any more: what it has instead is as sensitive
-            return Typed(Any, typed(gives).labels)
+            return self._untyped if node is None else typed(response_of(node.gives, asked.response))
+        except LookupError:  # it has no such type any more
+            return self._untyped
 
     def _asked(self, record: Record) -> QuestionAsked:
         event = decode(record)
@@ -92,19 +106,19 @@ class RunTypes:
         """That of what is to go on behind a question: see ``engine/question.py``."""
         node = self._node(address)
         if node is None:
-            return UNKNOWN
+            return self._untyped
         below = {
-            "input": typed(node.takes).labels,
-            "output": typed(node.gives).labels,
-            "before": typed_patch(self._program.context_type).labels,
+            "input": typed(node.takes),
+            "output": typed(node.gives),
+            "before": typed_patch(self._program.context_type),
+            "messages": self._untyped,
+            "change": self._untyped,
         }
-        return Typed(Any, tuple(LabelledPath((key, *one.path), one.labels) for key in below for one in below[key]))
+        return Typed(
+            Any, tuple(LabelledPath((key, *one.path), one.labels) for key, of in below.items() for one in of.labels)
+        )
 
-    def _gives(self, address: str) -> Any:
-        node = self._node(address)
-        return Any if node is None else node.gives
-
-    def _node(self, address: str) -> Any:
+    def _node(self, address: str) -> Node[Any, Any] | None:
         try:
             return self._node_of(address.partition("!")[0])
         except LookupError:

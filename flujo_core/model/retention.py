@@ -69,8 +69,12 @@ def retention_of(table: Mapping[str, Any], source: object) -> Retention:
     for key, age in found.items():
         if age is not None and age < least:
             raise ConfigurationError(f"'retention.{key}' in {source} is less than 'retention.at_least' there")
-    by_status = {status: found.get(status, found.get("keep")) for status in ENDED}
-    return Retention({status: age for status, age in by_status.items() if age is not None}, least)
+    ages: dict[RunStatus, float] = {}
+    for status in ENDED:
+        age = found.get(status, found.get("keep"))
+        if age is not None:
+            ages[status] = age
+    return Retention(ages, least)
 
 
 def _age(given: Any, what: str) -> float | None:

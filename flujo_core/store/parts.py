@@ -47,11 +47,18 @@ class Part(NamedTuple):
         kind: What it is.
         line: The number of the line that it stands in, from 0.
         path: The keys that lead to it there; none: it is the line.
+        also: What tells it from others of its kind in the same payload.
     """
 
     kind: ValueKind
     line: int
     path: tuple[str, ...] = ()
+    also: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in what is kept."""
+        return f"{self.kind}.{self.also}" if self.also else self.kind
 
 
 FACTS, VALUE, STATE = 0, 1, 2
@@ -81,6 +88,8 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     NodeFailed.kind: (ERROR,),
     QuestionAsked.kind: (
         Part("question", VALUE, ("text",)),
+        Part("question", FACTS, ("response",), "type"),  # which may list the answers, made of values
+        Part("question", FACTS, ("json_schema",), "schema"),
         Part("state", VALUE, ("state",)),
         Part("answer", VALUE, ("default",)),
         PATCH,

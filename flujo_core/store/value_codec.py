@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from flujo_core.errors import CodecError
-from flujo_core.model.label import ANY_DEPTH, ITEM, KEY, LabelledPath
+from flujo_core.model.slotted import NamedTuple
+
+if TYPE_CHECKING:
+    from flujo_core.model.label import LabelledPath
 
 ValueKind: TypeAlias = Literal[
     "input", "output", "context", "patch", "item", "question", "answer", "state", "error", "reason", "feedback",
@@ -58,6 +61,8 @@ class ValueAbout(NamedTuple):
 
 def _holds(pattern: Sequence[str], path: Sequence[str], key: bool) -> bool:
     """Whether a place is that of a pattern, or below it."""
+    from flujo_core.model.label import ANY_DEPTH, ITEM, KEY  # noqa: PLC0415 - dear to import, and few have value codecs
+
     if not pattern:
         return True
     first, rest = pattern[0], pattern[1:]
@@ -174,8 +179,9 @@ class Values:
     ) -> Any:
         """What a codec gives, as it would come back from JSON."""
         failed = f"{_said(about)} cannot be {what}: "
+        limit = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout) as limit:
+            async with limit:
                 found = await ask(value, about)
         except CodecError as error:
             raise type(error)(failed + str(error)) from error

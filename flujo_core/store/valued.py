@@ -124,7 +124,7 @@ async def encoded_values(values: Values, kept: Kept, about: ValueAbout, types: T
         hint, labels = types(part)
         told = about._replace(kind=part.kind, labels=labels, hint=hint)
         sheet[part] = await values.encoded(value, told)
-        encoded.append((part.kind, _plain(labels)))
+        encoded.append((part.name, _plain(labels)))
     facts = kept.more | {"parts": encoded} | ({"subject": about.subject} if about.subject else {})
     head = VALUES_MARK + ",".join(values.names).encode()
     return b"\n".join((head, to_json(facts), sheet.payload))
@@ -148,10 +148,11 @@ async def decoded_values(
     """
     if lacking := values.lacks(found.names):
         raise CodecError(missing(where, lacking))
-    sheet, by_kind = Sheet(found.payload, lines), {one.kind: one for one in parts}
-    for kind, labels in found.facts["parts"]:
-        told = about._replace(kind=kind, labels=_labels(labels), subject=found.facts.get("subject", ""))
-        sheet[by_kind[kind]] = await values.decoded(sheet[by_kind[kind]], told, found.names)
+    sheet, by_name = Sheet(found.payload, lines), {one.name: one for one in parts}
+    for name, labels in found.facts["parts"]:
+        part = by_name[name]
+        told = about._replace(kind=part.kind, labels=_labels(labels), subject=found.facts.get("subject", ""))
+        sheet[part] = await values.decoded(sheet[part], told, found.names)
     return sheet.payload
 
 

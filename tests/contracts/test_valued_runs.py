@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from crash_kit import crashed, done, durable
@@ -427,7 +427,8 @@ def test_a_codec_that_hangs_is_given_up() -> None:
         flujo = durable(short(), store, codecs=[codec], settings=quick)
         await flujo.run_async("x", run_id="r")
         codec.does = lambda: asyncio.sleep(60)
-        for work in (flujo.resume_async("r", "yes"), flujo.pending_async(), flujo.replay_async("r")):
+        assert [(one.address, one.text) for one in await flujo.pending_async()] == [("confirm", "")]
+        for work in (flujo.resume_async("r", "yes"), flujo.replay_async("r")):
             with pytest.raises(CodecError, match=r"in run 'r' cannot be read: value codec 'strict' was not done after"):
                 await work
         with pytest.raises(CodecError, match=r"in run 's' cannot be read: value codec 'strict' was not done after"):
@@ -618,6 +619,25 @@ def test_hooks_that_ask_and_tools_that_ask_keep_no_value(tmp_path: Path) -> None
         assert {about.hint for what, about in vault.told if what == "encode" and about.kind == "answer"} >= {Patient}
         answers = [about for what, about in vault.told if about.kind == "answer" and about.address == "keeps"]
         assert {path.path for about in answers for path in about.labels} == {("name",), ("notes", "~key")}
+
+    done(main())
+
+
+def test_answers_to_choose_from_that_are_made_of_values_are_not_kept(tmp_path: Path) -> None:
+    @step
+    async def choose(text: str) -> str | PauseForHumanInput[str]:
+        return PauseForHumanInput("Which?", Literal[f"{CANARY}-one", f"{CANARY}-two"])  # type: ignore[valid-type]
+
+    async def main() -> None:
+        store, vault = MemoryStore(), Vault(tmp_path / "vault.db")
+        flujo = durable(choose, store, codecs=[vault])
+        await flujo.run_async("x", run_id="r")
+        assert not any(CANARY.encode() in one.payload for one in await store.read("r"))
+        (question,) = await flujo.pending_async()
+        assert question.json_schema["enum"] == [said("one"), said("two")]
+        with pytest.raises(InvalidValue):
+            await flujo.resume_async("r", said("three"))
+        assert (await flujo.resume_async("r", said("two"))).output == said("two")
 
     done(main())
 

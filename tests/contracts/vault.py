@@ -1,7 +1,8 @@
-"""A value codec that puts tokens in the place of what it recognises, and keeps what they stand for in a vault."""
+"""Value codecs of the tests: one that puts tokens in the place of what it recognises, and one that only turns."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import re
@@ -11,11 +12,43 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from flujo_core import ValueAbout
 from flujo_core.errors import KeyLost
 
 CANARY = "kanarienvogel"
 TOKEN = re.compile(r"<vault:[0-9a-f]{16}>")
+
+
+class Turned:
+    """Keeps the text of a value, backwards; it may be out of order.
+
+    Attributes:
+        fails_in: How many writes it takes until it fails, and all that come after; 0: it does not.
+    """
+
+    name = "turned"
+
+    def __init__(self) -> None:
+        self.fails_in = 0
+
+    @property
+    def has_failed(self) -> bool:
+        return self.fails_in < 0
+
+    async def encode_value(self, value: Any, about: ValueAbout, /) -> Any:
+        await asyncio.sleep(0)
+        if self.fails_in == 1:
+            self.fails_in = -1
+        if self.has_failed:
+            raise OSError
+        self.fails_in -= self.fails_in > 0
+        return to_json(value).decode()[::-1]
+
+    async def decode_value(self, value: Any, about: ValueAbout, /) -> Any:
+        await asyncio.sleep(0)
+        return from_json(value[::-1])
 
 
 class Vault:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from crash_kit import durable
 
-from flujo_core import HumanInput, Label, MemoryStore, Node, PauseForHumanInput, PipelineContext, step
+from flujo_core import HumanInput, Label, LabelledPath, MemoryStore, Node, PauseForHumanInput, PipelineContext, step
 from flujo_core.engine.typed import typed, types_in
 from flujo_core.store.parts import ANSWER, OUTPUT, Part
 
@@ -16,6 +16,11 @@ Name = Annotated[str, Label("phi")]
 
 @step
 async def first(text: Name) -> Name:
+    return text
+
+
+@step
+async def plain(text: str) -> str:
     return text
 
 
@@ -49,35 +54,44 @@ def labels(found: Any) -> dict[tuple[str, ...], tuple[str, ...]]:
     return {one.path: one.labels for one in found.labels}
 
 
-def test_what_a_step_asks_for_is_of_its_type_or_as_sensitive_as_what_it_gives_now() -> None:
+def test_what_a_step_asks_for_is_of_its_type_or_may_be_of_anything() -> None:
     records = paused(first >> number)
     answered = next(one for one in records if one.kind == "question_answered")
     asked = next(one for one in records if one.kind == "question_asked")
     for record in (asked, answered):
         known = types(first >> number, records).of(record, ANSWER)
         assert labels(known) == {(): ("count",)}
-        changed = types(first >> text, records).of(record, ANSWER)
-        assert changed.hint is Any
-        assert labels(changed) == {("*",): ("phi",)}
+        for changed in (first >> text, first):
+            assert types(changed, records).of(record, ANSWER) == (Any, (LabelledPath((), ("phi",)),))
 
 
 def test_of_what_is_not_in_the_pipeline_nothing_is_known() -> None:
     records = paused(first >> number)
     asked = next(one for one in records if one.kind == "question_asked")
-    known = types(first, records)
-    assert known.of(asked, OUTPUT).hint is Any
-    assert not known.of(asked, Part("state", 1)).labels
-    assert labels(types(first >> number, records).of(asked, Part("state", 1))) == {("output",): ("count",)}
+    state = Part("state", 1)
+    for part in (OUTPUT, state, Part("item", 1)):
+        assert labels(types(first, records).of(asked, part)) == {(): ("phi",)}
+    assert labels(types(first >> number, records).of(asked, state)) == {
+        ("output",): ("count",),
+        ("messages",): ("count", "phi"),
+        ("change",): ("count", "phi"),
+    }
+
+
+def test_texts_without_a_type_carry_all_labels_that_there_are() -> None:
+    records = paused(first >> number)
+    for part in (Part("question", 1), Part("error", 0), Part("model", 1), Part("tool", 1), Part("feedback", 1)):
+        assert labels(types(first >> number, records).of(records[0], part)) == {(): ("count", "phi")}
+    assert not types(plain, records).of(records[0], Part("error", 0)).labels
+
+
+def test_the_output_of_a_run_is_of_its_type() -> None:
+    records = paused(first >> number)
+    assert labels(types(first >> number, records).of(records[-1], OUTPUT)) == {(): ("count",)}
 
 
 def test_a_type_that_cannot_be_hashed_is_looked_into_too() -> None:
     assert labels(typed(Annotated[Name, []])) == {(): ("phi",)}
-
-
-def test_an_item_of_a_source_that_is_no_map_any_more_is_of_no_known_type() -> None:
-    records = paused(first >> number)
-    started = records[1]
-    assert types(first >> number, records).of(started, Part("item", 1)).hint is Any
 
 
 def test_a_question_of_a_person_says_what_its_answer_is() -> None:

@@ -11,7 +11,7 @@ from kit import Scenario, note, noted
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
-from pydantic_core import from_json, to_json
+from vault import Turned
 
 from flujo_core import (
     AesGcmCodec,
@@ -34,7 +34,6 @@ from flujo_core import (
     Step,
     StepCall,
     StepResult,
-    ValueAbout,
     ZstdCodec,
     key_ring,
     step,
@@ -483,20 +482,6 @@ def made(pipeline: Callable[[], Any], *plugins: type[Plugin]) -> Scenario:
         return pipeline(), {"context": Ledger, **with_plugins(*plugins)}
 
     return Scenario(make)
-
-
-class Turned:
-    """A value codec: what is kept is the text of the value, backwards."""
-
-    name = "turned"
-
-    async def encode_value(self, value: Any, about: ValueAbout, /) -> Any:
-        await asyncio.sleep(0)
-        return to_json(value).decode()[::-1]
-
-    async def decode_value(self, value: Any, about: ValueAbout, /) -> Any:
-        await asyncio.sleep(0)
-        return from_json(value[::-1])
 
 
 def secret() -> list[Codec]:

@@ -77,7 +77,7 @@ def test_the_labels_of_a_type_hold_in_its_values() -> None:
 def test_of_each_kind_of_record_it_is_known_what_is_a_value() -> None:
     assert PARTS.keys() == DECODERS.keys()
     for kind, parts in PARTS.items():
-        assert len({one.kind for one in parts}) == len(parts), kind
+        assert len({one.name for one in parts}) == len(parts), kind
 
 
 def test_a_call_of_an_agent_is_of_a_model_or_of_a_tool() -> None:
