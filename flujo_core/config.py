@@ -52,6 +52,7 @@ class PluginSettings:
             and the run goes on).
         hook_timeout: How long one call of one plugin may take, in seconds.
         lock: The file that says which versions and files the installed plugins have; None: any.
+        tables: What is said of single plugins, in ``[plugins.NAME]``, by these names.
     """
 
     allow: tuple[str, ...] | None = None
@@ -61,6 +62,12 @@ class PluginSettings:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     hook_timeout: float = 30.0
     lock: Path | None = None
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def table(self, *names: str) -> Mapping[str, Any] | None:
+        """What is said of a plugin, by its distribution or its own name; None if nothing is."""
+        wanted = {normalised(name) for name in names}
+        return next((table for name, table in self.tables.items() if normalised(name) in wanted), None)
 
     def allows(self, distribution: str) -> bool:
         """Whether the plugins of ``distribution`` may be loaded."""
@@ -200,8 +207,10 @@ def _check_keys(table: Mapping[str, Any], known: Sequence[str], source: Path | N
 
 def _plugin_settings(table: Mapping[str, Any], source: Path | None) -> PluginSettings:
     lists = ("allow", "deny", "required", "order")
-    _check_keys(table, (*lists, "policies", "hook_timeout", "lock"), source, "plugins.")
-    given: dict[str, Any] = {}
+    known = (*lists, "policies", "hook_timeout", "lock")
+    tables = {name: one for name, one in table.items() if name not in known and isinstance(one, dict)}
+    _check_keys({name: one for name, one in table.items() if name not in tables}, known, source, "plugins.")
+    given: dict[str, Any] = {"tables": tables}
     for key in lists:
         if key in table:
             given[key] = _list(table[key], f"'plugins.{key}' in {source}")

@@ -161,8 +161,9 @@ class Host:
 
     @property
     def _closed(self) -> Iterator[Plugin]:
-        """The plugins an error in which ends the run."""
-        return (one.loaded for one in self.plugins.values() if self._settings.policy(one.known_as) == "closed")
+        """The plugins that act, and an error in which ends the run."""
+        acting = (one for one in self.plugins.values() if one.acts)
+        return (one.loaded for one in acting if self._settings.policy(one.known_as) == "closed")
 
     def model_prefixes(self) -> Sequence[str]:
         """The prefixes of the model names that plugins claim."""
@@ -287,5 +288,6 @@ def _manager(plugins: dict[str, Candidate]) -> pluggy.PluginManager:
     manager = _Manager(PROJECT)
     manager.add_hookspecs(Plugin)
     for name, one in plugins.items():
-        manager.register(_Overrides(one.loaded), name=name)
+        if one.acts:
+            manager.register(_Overrides(one.loaded), name=name)
     return manager

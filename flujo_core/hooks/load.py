@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast
 
 from flujo_core.config import PluginSettings, normalised
-from flujo_core.errors import PluginLoadError
+from flujo_core.errors import FlujoError, PluginLoadError, did_you_mean
 from flujo_core.hooks.order import circle
 from flujo_core.hooks.registry import Registry
 from flujo_core.hooks.scan import Installed, scan, unmet_requirement
@@ -74,6 +74,7 @@ class Candidate:
         remedy: What would mend it.
         cause: The exception behind it, or None.
         origin: Where it is from, for messages.
+        acts: Whether its hooks are called, beside those that configure and contribute.
     """
 
     found: Installed | None
@@ -83,6 +84,7 @@ class Candidate:
     remedy: str = ""
     cause: BaseException | None = None
     origin: str = "'Flujo(plugins=...)'"
+    acts: bool = True
 
     def __post_init__(self) -> None:
         if self.found is not None:
@@ -158,9 +160,22 @@ class Loading:
             for one in self.passed():
                 if one.found is not None:
                     check(one, one.found)
-        for look in (self._is_plugin, self._api, self._methods, self._names, self._circles, self._registered):
+        for look in (
+            self._is_plugin,
+            self._api,
+            self._methods,
+            self._names,
+            self._circles,
+            self._configured,
+            self._registered,
+        ):
             look()
-        self.missing = [*self._missing_allowed(), *self._missing_required(), *self._missing_locked()]
+        self.missing = [
+            *self._missing_allowed(),
+            *self._missing_required(),
+            *self._missing_locked(),
+            *self._missing_configured(),
+        ]
 
     @property
     def reports(self) -> list[Report]:
@@ -292,7 +307,30 @@ class Loading:
                 if one.name in names:
                     one.fail("invalid", f"is to be called in a circle: {told}", "take a 'before' or an 'after' out")
 
-    # ---------------------------------------------------------------------------------------------- registration
+    # --------------------------------------------------------------------------- configuration and registration
+
+    def _configured(self) -> None:
+        for one in self.passed():
+            table = self._settings.table(one.known_as, one.name)
+            one.acts = not one.loaded.dormant or one.found is None or table is not None or self._is_required(one)
+            if one.found is not None and one.found in self._made:
+                continue
+            if table is None and one.loaded.dormant and self._is_required(one):
+                table = {}
+            if table is not None:
+                self._configure(one, table)
+
+    def _configure(self, one: Candidate, table: Mapping[str, Any]) -> None:
+        if overridden(one.loaded, "configure") is None:
+            remedy = f"take '[plugins.{one.known_as}]' out of the configuration"
+            one.fail("refused", "is configured, and has no 'configure' that would take it", remedy)
+            return
+        try:
+            one.loaded.configure(table)
+        except (Exception, SystemExit) as error:
+            said = f": {error}" if isinstance(error, FlujoError) else ""
+            remedy = f"mend '[plugins.{one.known_as}]' in the configuration"
+            one.fail("refused", f"raised {type(error).__name__} in 'configure'{said}", remedy, error)
 
     def _registered(self) -> None:
         for one in self.passed():
@@ -337,6 +375,15 @@ class Loading:
                 version = self._locked[name]["version"]
                 reason = f"is in the lock '{self._settings.lock}' at version {version}, and not installed"
                 yield _missing(name, reason, "install it, or write the lock again with 'flujo plugins lock'", version)
+
+    def _missing_configured(self) -> Iterator[Report]:
+        """What is configured, and neither installed nor given."""
+        there = {normalised(name) for one in self._all for name in (one.known_as, one.name)}
+        told = {normalised(name) for name in (*self._settings.required, *(self._settings.allow or ()))}
+        for name in self._settings.tables:
+            if normalised(name) not in there | told:
+                close = did_you_mean(name, sorted(one.known_as for one in self._all if one.origin != KERNEL))
+                yield _missing(name, f"is configured, and not installed{close}", "install it, or take its table out")
 
     def _installed(self) -> dict[str, Candidate]:
         return {one.known_as: one for one in self._all if one.found is not None}

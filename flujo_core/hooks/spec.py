@@ -32,7 +32,7 @@ PROJECT = "flujo"
 HOOK_API = "1.0"
 """The version of this specification: a plugin's ``api`` says which ones it is written for."""
 
-HookKind: TypeAlias = Literal["contribute", "lifetime", "transform", "around", "answer", "notify", "agent"]
+HookKind: TypeAlias = Literal["configure", "contribute", "lifetime", "transform", "around", "answer", "notify", "agent"]
 """How a hook is called; ``docs/reference/hooks.md`` says what each means."""
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,7 +62,7 @@ class Hook(NamedTuple):
     @property
     def is_async(self) -> bool:
         """Whether it is a coroutine function."""
-        return self.kind not in ("contribute", "agent")
+        return self.kind not in ("configure", "contribute", "agent")
 
 
 _hooks: dict[str, Hook] = {}
@@ -100,6 +100,9 @@ class Plugin:
             it stays within the boundary.
         assures: What it assures a regulated deployment of: ``"strict-audit"``, that nothing goes on which is not on
             record.
+        dormant: Whether, while it is only installed, it does no more than ``configure`` and contribute: its other hooks
+            are called once the deployment means it, which is when the configuration has ``[plugins.NAME]`` or lists it
+            as required, or it was given to ``Flujo``.
     """
 
     name: ClassVar[str]
@@ -109,6 +112,16 @@ class Plugin:
     clears: Sequence[str] = ()
     inside: Sequence[str] = ()
     assures: Sequence[str] = ()
+    dormant: ClassVar[bool] = False
+
+    @_hook("configure")
+    def configure(self, table: Mapping[str, Any], /) -> None:
+        """Takes what the configuration says of it: the table ``[plugins.NAME]``, by its distribution's name or its own.
+
+        Called once while plugins load, before it contributes; where there is no table, only if it is dormant and
+        required, with an empty one. An error refuses the start, as for all that keeps a plugin from being loaded. A
+        plugin that does not override it has nothing to say, and a table refuses the start.
+        """
 
     @_hook("lifetime")
     async def on_startup(self, app: AppInfo, /) -> None:
