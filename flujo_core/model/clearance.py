@@ -13,7 +13,8 @@ from flujo_core.model.slotted import frozen
 class Labels:
     """What a node does to labels, where its types do not say: ``@step(labels=Labels(clears=["phi"]))``.
 
-    ``flujo check`` follows labelled data by it. Nothing of it has an effect on runs.
+    ``flujo check`` follows labelled data by it. Nothing of it has an effect on runs. What is said of a node later, by
+    ``.policy(labels=...)``, is added to what was said before; where it contradicts that, it counts.
 
     Args:
         clears: The labels that nothing carries any more that the node gives, and that a step writes into the context;

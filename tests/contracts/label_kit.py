@@ -637,6 +637,22 @@ def deps_of_an_agent() -> Any:
     return read >> ask(agent=outside(deps_type=Patient), deps=deps, prompt="{{ input.age }}", input=Patient)
 
 
+@leaks(("step 'ask'", MODEL))
+def prompt_function_that_gives_labelled_text() -> Any:
+    def prompt(key: str) -> Phi:
+        return "Ada"
+
+    return plain >> ask(prompt=prompt)
+
+
+@leaks(("'name' of step 'ask'", MODEL))
+def deps_that_have_labelled_fields() -> Any:
+    def deps(key: str) -> Patient:
+        return Patient(name="Ada", age=36)
+
+    return plain >> ask(agent=outside(deps_type=Patient), deps=deps, prompt="{{ input }}", input=str)
+
+
 @leaks((NAME, "model a model that is known when its agent is built at ask"))
 def agent_that_is_built_of_its_input() -> Any:
     def build(patient: Patient) -> Agent[None, str]:
@@ -1216,6 +1232,12 @@ def tool_that_gives_labelled_text_to_an_agent_inside() -> Any:
 @clean()
 def pipeline_that_is_a_tool_and_is_clean() -> Any:
     inner = Flujo(plain >> ask("inner")).as_tool(name="inner", description="Asks.")
+    return plain >> ask(agent=outside(tools=[inner]))
+
+
+@clean()
+def pipeline_that_is_a_tool_and_clears() -> Any:
+    inner = Flujo(read >> mask).as_tool(name="inner", description="Reads.")
     return plain >> ask(agent=outside(tools=[inner]))
 
 
