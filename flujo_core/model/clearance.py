@@ -21,7 +21,8 @@ class Labels:
             whatever its types say. What stands in for it, its fallback, is not meant.
         adds: The labels that all carries that it gives, and that a step writes into the context.
         egress: Whether a step sends what it is given out of the boundary, or the name of where to. False, of a step
-            that asks an agent: the agent and its model are inside, which could not be known. None: as is known.
+            that asks an agent: it, its model and its MCP servers are inside, which could not be known. None: as is
+            known.
 
     Raises:
         DefinitionError: One of them is something else, or a label is both cleared and added.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_origin
 
 from flujo_core.model.action import AgentAction, FunctionAction, HumanAction
 from flujo_core.model.agent import ModelAgent
-from flujo_core.model.boundary import Boundary, Outlet, agent_outlets, step_outlets
+from flujo_core.model.boundary import Boundary, Outlet, agent_outlets, server_outlets, step_outlets
 from flujo_core.model.check import bare, members
 from flujo_core.model.draft import ATOMS
 from flujo_core.model.inputs import From
@@ -90,7 +90,7 @@ class Passage:
         """Where something of it leaves, and what."""
         step, boundary = self._step, self._around.boundary
         if isinstance(step.action, AgentAction):
-            for outlet in agent_outlets(step, step.action, boundary):
+            for outlet in (*agent_outlets(step, step.action, boundary), *server_outlets(step, step.action)):
                 yield outlet, self.reads
             for tool in self._tools:
                 if tool.egress:

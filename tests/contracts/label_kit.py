@@ -14,6 +14,7 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.toolsets import FunctionToolset
 
 from flujo_core import (
     AgentReply,
@@ -38,7 +39,7 @@ from flujo_core import (
     tool,
 )
 from flujo_core.model.reconfiguration import Reconfigured
-from flujo_core.model.tool import ToolFacts
+from flujo_core.model.tool import MCP, ToolFacts
 
 Phi = Annotated[str, Label("phi")]
 
@@ -730,6 +731,21 @@ def plain_tool_with_egress() -> Any:
     return read >> Step.agent("look", agent, input=Patient, prompt="{{ input.name }}")
 
 
+class Server(FunctionToolset[Any]):
+    """Stands for pydantic-ai's ``MCPToolset``, which needs another library to be made."""
+
+
+Server.__module__, Server.__name__ = MCP
+
+
+@leaks(
+    (NAME, "tool files (MCP) at look"),
+)
+def tools_of_a_server() -> Any:
+    agent = inside(toolsets=[Server(id="files").prefixed("files")])
+    return read >> Step.agent("look", agent, input=Patient, prompt="{{ input.name }}")
+
+
 @leaks((NAME, "step search at search"))
 def tool_with_egress_as_a_step() -> Any:
     @tool(egress=True)
@@ -1239,6 +1255,12 @@ def pipeline_that_is_a_tool_and_is_clean() -> Any:
 def pipeline_that_is_a_tool_and_clears() -> Any:
     inner = Flujo(read >> mask).as_tool(name="inner", description="Reads.")
     return plain >> ask(agent=outside(tools=[inner]))
+
+
+@clean()
+def tools_of_a_server_that_is_said_to_be_inside() -> Any:
+    agent = inside(toolsets=[Server(id="files")])
+    return read >> ask(agent=agent, input=Patient, prompt="{{ input.name }}", labels=Labels(egress=False))
 
 
 @clean()
