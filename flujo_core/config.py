@@ -10,10 +10,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from flujo_core.errors import ConfigurationError, did_you_mean
 from flujo_core.model.slotted import frozen
+
+if TYPE_CHECKING:
+    from flujo_core.model.budget import Budget, Price
+    from flujo_core.model.retention import Retention
+
+T = TypeVar("T", bound=BaseModel)
 
 Policy: TypeAlias = Literal["closed", "open"]
 """What an error in a plugin means: the run ends, or it is logged and the run goes on."""
@@ -97,18 +105,24 @@ class Settings:
         source: The file that it was read from, or None.
         specs: What pipelines in YAML or JSON may name.
         codecs: The names of the codecs that payloads go through before they are kept, in this order.
+        budgets: What runs, steps and tenants may spend.
+        prices: What models cost, by patterns of their names.
         profile: What is asked of the deployment: ``regulated`` refuses to start unless all of it is there; ``default``
             asks for nothing; ``dev`` is for a machine of one's own, where plugins may capture contents.
         content_capture: Whether plugins that trace runs may take prompts, inputs and outputs with it; None: as the
             profile says, in ``dev`` they may.
+        retention: How long runs are kept after they have ended, where somebody prunes them; None: nothing is said.
     """
 
     plugins: PluginSettings = PluginSettings()
     source: Path | None = None
     specs: SpecSettings = SpecSettings()
     codecs: tuple[str, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    prices: Mapping[str, Price] = field(default_factory=dict)
     profile: Profile = "default"
     content_capture: bool | None = None
+    retention: Retention | None = None
 
     @property
     def captures_content(self) -> bool:
@@ -133,7 +147,8 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
             lower the profile, or loosen what a regulated deployment says.
     """
     source, table = _nearest((start or Path.cwd()).absolute())
-    _check_keys(table, ("plugins", "specs", "codecs", "profile", "content_capture"), source, "")
+    known = ("plugins", "specs", "codecs", "budgets", "prices", "profile", "content_capture", "retention")
+    _check_keys(table, known, source, "")
     plugins = _table(table.get("plugins", {}), "plugins", source)
     specs = _spec_settings(_table(table.get("specs", {}), "specs", source), source)
     codecs = _strings(table.get("codecs", []), f"'codecs' in {source} is a list of names, such as [\"zstd\"]")
@@ -145,7 +160,8 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
     changed = _from_environment(own, environ)
     if profile == "regulated":
         _check_tightened(own, changed)
-    return Settings(changed, source, specs, codecs, profile, captures)
+    budgets, prices, retention = _budgets(table, source), _prices(table, source), _retention(table, source)
+    return Settings(changed, source, specs, codecs, budgets, prices, profile, captures, retention)
 
 
 def _nearest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -196,6 +212,51 @@ def _plugin_settings(table: Mapping[str, Any], source: Path | None) -> PluginSet
     if "lock" in table:
         given["lock"] = _file(table["lock"], f"'plugins.lock' in {source}", source)
     return PluginSettings(**given)
+
+
+def _budgets(table: Mapping[str, Any], source: Path | None) -> tuple[Budget, ...]:
+    """The tables ``[[budgets]]``."""
+    given = table.get("budgets", [])
+    if not isinstance(given, list):
+        raise ConfigurationError(f"'budgets' in {source} are tables; write '[[budgets]]' above each")
+    if not given:
+        return ()
+    from flujo_core.model.budget import Budget  # noqa: PLC0415 - few deployments have budgets
+
+    return tuple(_valid(Budget, one, f"budget {place} in {source}") for place, one in enumerate(given, 1))
+
+
+def _prices(table: Mapping[str, Any], source: Path | None) -> dict[str, Price]:
+    """The tables ``[prices."acme:*"]``."""
+    given = _table(table.get("prices", {}), "prices", source)
+    if not given:
+        return {}
+    from flujo_core.model.budget import Price  # noqa: PLC0415
+
+    return {name: _valid(Price, one, f"the price of '{name}' in {source}") for name, one in given.items()}
+
+
+def _retention(table: Mapping[str, Any], source: Path | None) -> Retention | None:
+    if "retention" not in table:
+        return None
+    from flujo_core.model.retention import retention_of  # noqa: PLC0415 - only who prunes needs it
+
+    return retention_of(_table(table["retention"], "retention", source), source)
+
+
+def _valid(kind: type[T], given: Any, what: str) -> T:
+    """What a table says, as an object of a class.
+
+    Raises:
+        ConfigurationError: It says something that cannot be; the message has the first flaw.
+    """
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        flaw = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, flaw["loc"]))
+        where = f", at '{place}'" if place else ""
+        raise ConfigurationError(f"{what} is not right{where}: {flaw['msg'].removeprefix('Value error, ')}") from None
 
 
 def _spec_settings(table: Mapping[str, Any], source: Path | None) -> SpecSettings:

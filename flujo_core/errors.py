@@ -24,6 +24,7 @@ FlujoError
 │   │   ├── ModelUnavailable    it did not answer, or was overloaded: trying again may help
 │   │   ├── ModelRejected       it refused the request: trying the same again will not help
 │   │   └── ModelMisbehaved     it answered, and never with what was asked for
+│   ├── OverBudget              a budget has no room for what a step would spend
 │   ├── NotApproved             somebody said no to a tool that runs as a step and needs approval
 │   ├── PausedWhileStreaming    a step or a hook asks a person while steps stream into each other
 │   ├── Poisoned                a step was begun again and again, and its process died each time
@@ -33,6 +34,7 @@ FlujoError
 ├── NoOutput                    ``result.output`` of a run that has none (``model/result.py``)
 ├── RunFailed                   the run ended without a result; has ``.result`` (``model/result.py``)
 │   ├── RunRefused              a plugin or policy refused it (``model/result.py``)
+│   ├── BudgetExceeded          a budget had no room for what it would have spent (``model/result.py``)
 │   └── RunCancelled            somebody cancelled it (``model/result.py``)
 ├── AnswerError                 an answer to a question that cannot be taken
 │   ├── AlreadyAnswered         somebody was faster
@@ -182,6 +184,10 @@ class OutputRejected(StepError):
     """
 
     feedback: str = ""
+
+
+class OverBudget(StepError):
+    """A budget has no room for what a step would spend; nothing was sent. Trying again does not help."""
 
 
 class NotApproved(StepError):

@@ -16,6 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flujo_core.cli import (
+    budget,
     bundle,
     check,
     compat,
@@ -82,6 +83,7 @@ runs.app.command("import")(store.import_runs)
 runs.app.command("verify")(bundle.verify)
 app.add_typer(runs.app, name="runs")
 app.add_typer(store.app, name="store")
+app.add_typer(budget.app, name="budget")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(spec.app, name="spec")
 

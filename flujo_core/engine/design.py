@@ -74,6 +74,7 @@ class Design:
         self._prepare = prepare
         self._backend_of = backend_of
         self._given = given
+        self._keeps_all = may_change(whole)
 
     def scope(self, static: str, changed: ChangedScopes, authored: ChangedScopes) -> Applied:
         """A scope as it was before the run changed it, by its address as ``walk`` gives it.
@@ -120,7 +121,7 @@ class Design:
         """
         rest = after.nodes[reached:]
         changed = {**changed, static: after.nodes}
-        wiring = wire(self.whole, changed, keeps_all=may_change(self.whole))
+        wiring = wire(self.whole, changed, keeps_all=self._keeps_all)
         coming = [join(static, node.label) for node in rest]
         _check_kept(self._wiring, wiring, coming)
         if not rest:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from flujo_core.config import Settings
-from flujo_core.engine.portable import SealKey, TakeAlong, portable
+from flujo_core.engine.portable import Portable, SealKey
 from flujo_core.engine.program import Program
 from flujo_core.errors import PluginError
 from flujo_core.hooks.call import AppInfo
@@ -35,12 +35,12 @@ class Epoch:
         self.program = program
         self.host = host
         self.settings = settings
-        self._portable: dict[bool, TakeAlong] = {}
+        self._portable: dict[bool, Portable] = {}
 
-    def take_along(self, key: SealKey | None, is_kept: bool) -> TakeAlong:
-        """What makes the states of runs; see ``portable``."""
+    def take_along(self, key: SealKey | None, is_kept: bool) -> Portable:
+        """What makes the states of runs."""
         if is_kept not in self._portable:
-            self._portable[is_kept] = portable(self.program, key, is_kept=is_kept)
+            self._portable[is_kept] = Portable(self.program, key, is_kept=is_kept)
         return self._portable[is_kept]
 
     @property

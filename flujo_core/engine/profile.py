@@ -5,8 +5,8 @@ To add a rule, write a function of a ``Deployment`` and list it in ``RULES``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flujo_core.agents.traces import traces_content
 from flujo_core.config import Settings
@@ -18,6 +18,9 @@ from flujo_core.model.human import HumanInput
 from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.step import Step
 from flujo_core.store.byte_codec import Codecs
+
+if TYPE_CHECKING:
+    from flujo_core.model.budget import Budget
 
 STRICT_AUDIT = "strict-audit"
 """What the plugin assures of that keeps the audit."""
@@ -48,6 +51,7 @@ class Deployment(NamedTuple):
         codecs: What payloads go through before they are kept, or None.
         has_store: Whether runs are journaled in a store.
         has_seal: Whether the states of runs are sealed.
+        budgets: What runs, steps and tenants may spend.
     """
 
     settings: Settings
@@ -56,6 +60,7 @@ class Deployment(NamedTuple):
     codecs: Codecs | None
     has_store: bool
     has_seal: bool
+    budgets: Sequence[Budget] = ()
 
 
 Rule: TypeAlias = Callable[[Deployment], Iterator[Lack]]
@@ -120,6 +125,17 @@ def _audit(one: Deployment) -> Iterator[Lack]:
         yield Lack("no plugin keeps a strict audit", remedy)
 
 
+def _prices(one: Deployment) -> Iterator[Lack]:
+    """A budget of US dollars refuses models without a known price; without one, nothing does."""
+    for budget in one.budgets:
+        if budget.unpriced == "allow":
+            yield Lack(f"the budget of {budget} lets unpriced models through", "take 'unpriced' out of it")
+    steps = (node for _, node in everything(one.pipeline) if isinstance(node, Step))
+    has_agents = any(isinstance(step.action, AgentAction) for step in steps)
+    if has_agents and not any(budget.cost_usd is not None for budget in one.budgets):
+        yield Lack("models without a known price are not refused", "set a budget with 'cost_usd' in '[[budgets]]'")
+
+
 def _approvers(one: Deployment) -> Iterator[Lack]:
     if one.host.hooks.authorize is not None:
         return
@@ -129,6 +145,6 @@ def _approvers(one: Deployment) -> Iterator[Lack]:
             yield Lack(f"step '{address}' asks a person, and nobody can tell who answers", remedy)
 
 
-RULES: tuple[Rule, ...] = (_required_plugins, _lock, _closed, _encryption, _seal, _capture, _audit, _approvers)
+RULES: tuple[Rule, ...] = (_required_plugins, _lock, _closed, _encryption, _seal, _capture, _audit, _prices, _approvers)
 """All that the profile asks for, apart from what runs refuse by themselves: changed bodies, unsealed states, answers of
 which nobody knows whose they are, and leaks of labelled data."""

@@ -25,7 +25,7 @@ from flujo_core.model.agent import ModelFactory
 from flujo_core.model.flow import Check
 from flujo_core.model.policy import Validator
 from flujo_core.model.step import Step
-from flujo_core.store.byte_codec import ByteCodec, CodecFactory, Codecs
+from flujo_core.store.byte_codec import Codec, CodecFactory, Codecs
 from flujo_core.store.protocol import Store, StoreFactory
 
 
@@ -168,7 +168,7 @@ class Host:
         """The prefixes of the model names that plugins claim."""
         return [entry.short for entry in self.models.entries()]
 
-    def codecs_of(self, given: Sequence[ByteCodec | str]) -> Codecs | None:
+    def codecs_of(self, given: Sequence[Codec | str]) -> Codecs | None:
         """Codecs, in the order in which they write; None if none are given.
 
         Args:
@@ -179,7 +179,8 @@ class Host:
         """
         if isinstance(given, str):
             raise ConfigurationError(f"'codecs' is a list, such as ['{given}'], and not a text")
-        return Codecs([self.codecs.get(one)() if isinstance(one, str) else one for one in given]) if given else None
+        found = [self.codecs.get(one)() if isinstance(one, str) else one for one in given]
+        return Codecs(found, self._settings.hook_timeout) if found else None
 
     def open_store(self, url: str) -> Store:
         """The store that a URL names, by its scheme.

@@ -171,10 +171,10 @@ class Plugin:
 
     @_hook("contribute", what="codec")
     def register_codecs(self, registry: Registry[CodecFactory], /) -> None:
-        """Contributes byte codecs by name: ``registry.add("kms", factory)`` makes ``codecs = ["kms"]`` one.
+        """Contributes codecs by name: ``registry.add("kms", factory)`` makes ``codecs = ["kms"]`` one.
 
-        Called while plugins load. The factory takes nothing and gives a ``ByteCodec``. It is called once for each
-        ``Flujo`` that names it.
+        Called while plugins load. The factory takes nothing and gives a ``ByteCodec`` or a ``ValueCodec``. It is called
+        once for each ``Flujo`` that names it.
         """
 
     @_hook("contribute", what="check")

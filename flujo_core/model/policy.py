@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from flujo_core.errors import BranchesFailed, ConfigurationError, DefinitionError, ModelRejected, StepError
+from flujo_core.errors import BranchesFailed, ConfigurationError, DefinitionError, ModelRejected, OverBudget, StepError
 from flujo_core.model.clearance import NO_LABELS, Labels
 from flujo_core.model.hints import NO_HINTS, ResourceHints
 from flujo_core.model.reconfiguration import Reconfigurable
@@ -16,7 +16,7 @@ from flujo_core.model.slotted import frozen
 if TYPE_CHECKING:
     from flujo_core.model.flow import Node
 
-HOPELESS = (ConfigurationError, ModelRejected)
+HOPELESS = (ConfigurationError, ModelRejected, OverBudget)
 
 LOCAL = "local"
 """The name of the backend that is this process."""
@@ -41,8 +41,8 @@ class Retry:
         factor: How much longer each further wait is.
         max_backoff: The longest wait, in seconds.
         jitter: A share from 0 to 1.
-        on: The exceptions after which the step is tried again; but never after a ``ConfigurationError`` or a
-            ``ModelRejected``, which the same again would meet again.
+        on: The exceptions after which the step is tried again; but never after a ``ConfigurationError``, a
+            ``ModelRejected`` or an ``OverBudget``, which the same again would meet again.
 
     Raises:
         DefinitionError: A number is out of its range.

@@ -1,4 +1,4 @@
-"""``flujo check``: leaks of labels are warnings; under the profile 'regulated' errors, beside all that is lacking."""
+"""``flujo check``: leaks of labelled data are warnings; in a regulated deployment errors, with all that is lacking."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def test_for_the_profile_all_that_is_lacking_is_said_in_one_list(
     if how == "of the environment":
         monkeypatch.setenv("FLUJO_PROFILE", "regulated")
     code, out = check("flows.py:leaky", *(["--profile", "regulated"] if how == "asked for" else []), capsys=capsys)
-    lines = out.splitlines()[out.splitlines().index("it does not meet the profile 'regulated', for 5 reasons:") + 1 :]
-    assert code == 2 and len(lines) == 5
-    assert [line.partition(":")[0] for line in lines] == ["lacking"] * 4 + ["error"]
+    lines = out.splitlines()[out.splitlines().index("it does not meet the profile 'regulated', for 6 reasons:") + 1 :]
+    assert code == 2 and len(lines) == 6
+    assert [line.partition(":")[0] for line in lines] == ["lacking"] * 5 + ["error"]
     assert lines[-1] == f"error: {LEAK}" and any("'plugins.required'" in line for line in lines)
 
 
@@ -96,7 +96,7 @@ def test_json_has_it_all(capsys: pytest.CaptureFixture[str]) -> None:
             "name": "openai:gpt-5", "message": LEAK,
         }
     ]  # fmt: skip
-    assert len(found["lacks"]) == 4 and {*found["lacks"][0]} == {"what", "remedy"}
+    assert len(found["lacks"]) == 5 and {*found["lacks"][0]} == {"what", "remedy"}
     assert json.loads(check("flows.py:words", "--json", capsys=capsys)[1])["meets_profile"] is True
 
 

@@ -20,6 +20,7 @@ from flujo_core import (
     AesGcmCodec,
     AppInfo,
     AuthorizationRequest,
+    Budget,
     ChangeRefused,
     ConfigurationError,
     Decision,
@@ -68,7 +69,7 @@ def settings(here: Path, install: Callable[..., None], tmp_path: Path) -> Settin
     lock = tmp_path / "plugins.lock"
     lock.write_text(lock_of([one for one in scan() if one.distribution == "acme-audit"]))
     plugins = PluginSettings(allow=("acme-audit",), required=("acme-audit",), lock=lock)
-    return Settings(plugins, profile="regulated")
+    return Settings(plugins, profile="regulated", budgets=(Budget(cost_usd=1),))
 
 
 def codecs() -> list[Any]:
@@ -122,6 +123,19 @@ def test_each_lack_in_the_configuration_refuses_the_start(
 def test_what_is_kept_must_be_encrypted(settings: Settings) -> None:
     said = ["what is kept of runs is not encrypted"]
     assert lacking(plain, settings, codecs=[]) == lacking(plain, settings, codecs=["zstd"]) == said
+
+
+def test_models_without_a_known_price_must_be_refused(settings: Settings) -> None:
+    free = replace(settings, budgets=())
+    assert made(plain, free).lacks == ()
+    what = ["models without a known price are not refused"]
+    assert lacking(ask(agent=inside()), free) == what
+    assert lacking(ask(agent=inside()), free, budgets=[Budget(tokens=5)]) == what
+    made(ask(agent=inside()), free, budgets=[Budget(cost_usd=5)])
+    loose = Budget(cost_usd=5, unpriced="allow")
+    assert lacking(ask(agent=inside()), settings, budgets=[loose]) == [
+        "the budget of 5 USD per run lets unpriced models through"
+    ]
 
 
 def test_states_alone_must_be_sealed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +217,7 @@ def test_default_and_dev_refuse_nothing() -> None:
     for profile in ("default", "dev"):
         settings = Settings(PluginSettings(allow=()), profile=profile)  # type: ignore[arg-type]
         flujo = Flujo(read >> ask(input=Any, prompt="{{ input.name }}"), settings=settings)
-        assert flujo.leaks and len(flujo.lacks) == (5 if profile == "default" else 6)
+        assert flujo.leaks and len(flujo.lacks) == (6 if profile == "default" else 7)
 
 
 def test_plugins_are_told_the_profile() -> None:
