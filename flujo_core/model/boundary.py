@@ -10,7 +10,7 @@ from flujo_core.model.agent import BuildsAgents, DeclaresEgress, ModelAgent, mod
 from flujo_core.model.policy import StepPolicy
 from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.step import Step
-from flujo_core.model.tool import ToolFacts
+from flujo_core.model.tool import ToolFacts, servers_of
 
 OutletKind: TypeAlias = Literal["model", "agent", "tool", "backend", "step"]
 
@@ -71,6 +71,13 @@ def agent_outlets(step: Step[Any, Any], action: AgentAction, boundary: Boundary)
         return [Outlet("agent", agent)]
     egress = agent.egress if isinstance(agent, DeclaresEgress) else True
     return [Outlet("agent", _named(egress, type(agent).__name__))] if egress else []
+
+
+def server_outlets(step: Step[Any, Any], action: AgentAction) -> list[Outlet]:
+    """The MCP servers to which an agent may send what it is told, unless its step says that they are inside."""
+    if not isinstance(action.agent, ModelAgent) or step.policies.labelling.egress is False:
+        return []
+    return [Outlet("tool", f"{name} (MCP)") for name in servers_of(action.agent)]
 
 
 def step_outlets(step: Step[Any, Any]) -> list[Outlet]:

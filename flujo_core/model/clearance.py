@@ -13,14 +13,16 @@ from flujo_core.model.slotted import frozen
 class Labels:
     """What a node does to labels, where its types do not say: ``@step(labels=Labels(clears=["phi"]))``.
 
-    ``flujo check`` follows labelled data by it. Nothing of it has an effect on runs.
+    ``flujo check`` follows labelled data by it. Nothing of it has an effect on runs. What is said of a node later, by
+    ``.policy(labels=...)``, is added to what was said before; where it contradicts that, it counts.
 
     Args:
         clears: The labels that nothing carries any more that the node gives, and that a step writes into the context;
             whatever its types say. What stands in for it, its fallback, is not meant.
         adds: The labels that all carries that it gives, and that a step writes into the context.
         egress: Whether a step sends what it is given out of the boundary, or the name of where to. False, of a step
-            that asks an agent: the agent and its model are inside, which could not be known. None: as is known.
+            that asks an agent: it, its model and its MCP servers are inside, which could not be known. None: as is
+            known.
 
     Raises:
         DefinitionError: One of them is something else, or a label is both cleared and added.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_origin
 
 from flujo_core.model.action import AgentAction, FunctionAction, HumanAction
 from flujo_core.model.agent import ModelAgent
-from flujo_core.model.boundary import Boundary, Outlet, agent_outlets, step_outlets
+from flujo_core.model.boundary import Boundary, Outlet, agent_outlets, server_outlets, step_outlets
 from flujo_core.model.check import bare, members
 from flujo_core.model.draft import ATOMS
 from flujo_core.model.inputs import From
@@ -90,7 +90,7 @@ class Passage:
         """Where something of it leaves, and what."""
         step, boundary = self._step, self._around.boundary
         if isinstance(step.action, AgentAction):
-            for outlet in agent_outlets(step, step.action, boundary):
+            for outlet in (*agent_outlets(step, step.action, boundary), *server_outlets(step, step.action)):
                 yield outlet, self.reads
             for tool in self._tools:
                 if tool.egress:
@@ -152,6 +152,10 @@ class Passage:
             found.append(self._around.keys)
         return merged(*found)
 
+    def _made(self, action: FunctionAction) -> Marks:
+        """What a function gives that makes something for an agent."""
+        return collapsed(output_of(action.gives, self._called(action), "step", self._address))
+
     def _shown(self, template: Template) -> Marks:
         """What a text shows."""
         shown = [one for one in template.pieces if isinstance(one, Placeholder)]
@@ -188,7 +192,7 @@ class Passage:
         allowed = self._step.policies.allow_reconfigure
         told = self._around.told if allowed is not None and allowed.instructions else NO_MARKS
         keys = NO_MARKS if isinstance(action.agent, ModelAgent) else self._around.keys
-        found = merged(asked, told, keys, self._feedback, *(self._called(part) for part in action.parts))
+        found = merged(asked, told, keys, self._feedback, *(self._made(part) for part in action.parts))
         for _ in range(TOOL_ROUNDS):
             found = merged(found, *(self._from_tool(tool, found) for tool in self._tools))
         return found
@@ -205,15 +209,13 @@ class Passage:
     def _from_tool(self, tool: ToolFacts, told: Marks) -> Marks:
         """What a tool gives its agent."""
         signature = tool.signature
+        if signature is not None and signature.runs is not None:
+            return collapsed(self._around.run_as_tool(signature.runs, tool.name, self._address, told))
         found: Marks = {(EVERYWHERE, origin): () for _, origin in declared(tool.gives, "tool", self._address)}
-        if signature is None:
-            return found
-        if signature.runs is not None:
-            return merged(found, collapsed(self._around.run_as_tool(signature.runs, tool.name, self._address, told)))
-        injected = signature.step.injected
+        injected = {} if signature is None else signature.step.injected
         if "info" in injected:
             found = merged(found, self._around.keys)
-        if signature.function is None or "context" not in injected:
+        if signature is None or signature.function is None or "context" not in injected:
             return found
         return merged(found, _used(signature.function, injected["context"], self._context))
 

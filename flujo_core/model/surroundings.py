@@ -77,6 +77,9 @@ def check_policies(node: Node[Any, Any]) -> None:
     asks = isinstance(node, Step) and isinstance(node.action, AgentAction | RegisteredAction)
     if policies.allow_reconfigure is not None and not asks:
         raise DefinitionError(f"'{node.label}' has 'allow_reconfigure', and asks no agent; leave it out")
+    if policies.labelling.egress is not None and not isinstance(node, Step):
+        what = f"'{node.label}' has 'egress' in its 'labels', and nothing leaves but by steps"
+        raise DefinitionError(f"{what}; give it to the step in it that sends")
     for reader in node.readers if isinstance(node, Step) else ():
         if not fits(node.gives, reader.takes):
             raise EdgeError(

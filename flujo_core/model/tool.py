@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from flujo_core.model.flow import Node
 
 
+MCP = ("pydantic_ai.mcp", "MCPToolset")
+"""pydantic-ai's toolset of what a server has."""
+
+
 class Runs(NamedTuple):
     """A pipeline that is a tool.
 
@@ -254,6 +258,21 @@ def tools_of(agent: Any, added: Iterable[Any] = ()) -> list[ToolFacts]:
     """
     own = (tool for one in _holders(agent) if isinstance(one, WithTools) for tool in one.tools.values())
     return [found for tool in (*own, *added) if (found := tool_facts(tool)) is not None]
+
+
+@runtime_checkable
+class _Identified(Protocol):
+    """pydantic-ai's ``MCPToolset``."""
+
+    id: str | None
+
+
+def servers_of(agent: Any) -> list[str]:
+    """The MCP servers whose tools a pydantic-ai agent has, by their ids; told without importing pydantic-ai."""
+    found = (
+        one for one in _holders(agent) if any((kind.__module__, kind.__name__) == MCP for kind in type(one).__mro__)
+    )
+    return [one.id or MCP[1] for one in found if isinstance(one, _Identified)]
 
 
 def tool_facts(tool: Any) -> ToolFacts | None:

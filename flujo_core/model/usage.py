@@ -119,9 +119,13 @@ def _body(node: Source) -> Sequence[ast.stmt]:
 
 
 def _source_of(code: CodeType) -> Source | None:
-    """The source of a function as a tree, where it can be told which one that is."""
+    """The source of a function as a tree, where it can be told which one that is, and the function is made of it."""
+    linecache.checkcache(code.co_filename)
+    file = _file("".join(linecache.getlines(code.co_filename)))
+    if code not in file.codes:
+        return None  # the file has changed since it was imported, or was changed when it was
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    found = [one for one in _functions_at(code.co_filename, code.co_firstlineno) if _is(one, code.co_name, names)]
+    found = [one for one in file.functions if _line(one) == code.co_firstlineno and _is(one, code.co_name, names)]
     return found[0] if len(found) == 1 else None
 
 
@@ -134,19 +138,37 @@ def _parameters(node: Source) -> list[str]:
     return [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
 
 
-def _functions_at(file: str, line: int) -> Iterator[Source]:
-    """The functions that begin on a line of a file, with their decorators."""
-    linecache.checkcache(file)
-    for node in _functions("".join(linecache.getlines(file))):
-        first = [node, *([] if isinstance(node, ast.Lambda) else node.decorator_list)]
-        if min(one.lineno for one in first) == line:
-            yield node
+def _line(node: Source) -> int:
+    """The line that a function begins on, with its decorators."""
+    first = [node, *([] if isinstance(node, ast.Lambda) else node.decorator_list)]
+    return min(one.lineno for one in first)
+
+
+class File(NamedTuple):
+    """A file of source.
+
+    Attributes:
+        functions: The functions in it.
+        codes: What they are compiled to.
+    """
+
+    functions: Sequence[Source] = ()
+    codes: frozenset[CodeType] = frozenset()
 
 
 @lru_cache(maxsize=32)
-def _functions(source: str) -> Sequence[Source]:
+def _file(source: str) -> File:
     try:
         tree = ast.parse(source)
+        code = compile(tree, "<source>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
-        return ()
-    return [one for one in ast.walk(tree) if isinstance(one, Source)]
+        return File()
+    return File([one for one in ast.walk(tree) if isinstance(one, Source)], frozenset(_codes(code)))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """All code in some code."""
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield one
+            yield from _codes(one)

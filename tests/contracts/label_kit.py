@@ -14,6 +14,7 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.toolsets import FunctionToolset
 
 from flujo_core import (
     AgentReply,
@@ -38,7 +39,7 @@ from flujo_core import (
     tool,
 )
 from flujo_core.model.reconfiguration import Reconfigured
-from flujo_core.model.tool import ToolFacts
+from flujo_core.model.tool import MCP, ToolFacts
 
 Phi = Annotated[str, Label("phi")]
 
@@ -637,6 +638,22 @@ def deps_of_an_agent() -> Any:
     return read >> ask(agent=outside(deps_type=Patient), deps=deps, prompt="{{ input.age }}", input=Patient)
 
 
+@leaks(("step 'ask'", MODEL))
+def prompt_function_that_gives_labelled_text() -> Any:
+    def prompt(key: str) -> Phi:
+        return "Ada"
+
+    return plain >> ask(prompt=prompt)
+
+
+@leaks(("'name' of step 'ask'", MODEL))
+def deps_that_have_labelled_fields() -> Any:
+    def deps(key: str) -> Patient:
+        return Patient(name="Ada", age=36)
+
+    return plain >> ask(agent=outside(deps_type=Patient), deps=deps, prompt="{{ input }}", input=str)
+
+
 @leaks((NAME, "model a model that is known when its agent is built at ask"))
 def agent_that_is_built_of_its_input() -> Any:
     def build(patient: Patient) -> Agent[None, str]:
@@ -711,6 +728,21 @@ def plain_tool_with_egress() -> Any:
         return text
 
     agent = inside(tools=[Tool(search, metadata={"egress": True})])
+    return read >> Step.agent("look", agent, input=Patient, prompt="{{ input.name }}")
+
+
+class Server(FunctionToolset[Any]):
+    """Stands for pydantic-ai's ``MCPToolset``, which needs another library to be made."""
+
+
+Server.__module__, Server.__name__ = MCP
+
+
+@leaks(
+    (NAME, "tool files (MCP) at look"),
+)
+def tools_of_a_server() -> Any:
+    agent = inside(toolsets=[Server(id="files").prefixed("files")])
     return read >> Step.agent("look", agent, input=Patient, prompt="{{ input.name }}")
 
 
@@ -1217,6 +1249,18 @@ def tool_that_gives_labelled_text_to_an_agent_inside() -> Any:
 def pipeline_that_is_a_tool_and_is_clean() -> Any:
     inner = Flujo(plain >> ask("inner")).as_tool(name="inner", description="Asks.")
     return plain >> ask(agent=outside(tools=[inner]))
+
+
+@clean()
+def pipeline_that_is_a_tool_and_clears() -> Any:
+    inner = Flujo(read >> mask).as_tool(name="inner", description="Reads.")
+    return plain >> ask(agent=outside(tools=[inner]))
+
+
+@clean()
+def tools_of_a_server_that_is_said_to_be_inside() -> Any:
+    agent = inside(toolsets=[Server(id="files")])
+    return read >> ask(agent=agent, input=Patient, prompt="{{ input.name }}", labels=Labels(egress=False))
 
 
 @clean()

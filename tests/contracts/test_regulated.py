@@ -27,6 +27,7 @@ from flujo_core import (
     Flujo,
     From,
     HumanInput,
+    IncompatiblePipeline,
     LabelLeak,
     Labels,
     Loop,
@@ -480,3 +481,26 @@ def test_in_a_regulated_deployment_the_environment_only_tightens() -> None:
         configured('profile = "regulated"\n[plugins]\ndeny = ["x"]\nallow=["y"]', {"FLUJO_PLUGINS": "x"})
     assert configured('profile = "regulated"', {"FLUJO_PLUGINS": "c"}).plugins.allow == ("c",)
     assert os.environ.get("FLUJO_PLUGINS") is None
+
+
+def test_a_changed_body_of_a_step_that_may_run_again_is_refused(settings: Settings) -> None:
+    def whole(more: str) -> Any:
+        @step
+        async def draft(text: str) -> str:
+            return text + more
+
+        asks = HumanInput("approve", str, ask="?")
+        return Loop("again", draft >> asks, until=lambda _: False, max_iterations=2, on_exhausted="return")
+
+    store = MemoryStore()
+
+    async def go_on() -> None:
+        async with made(whole("a"), settings, Known(), store=store) as flujo:
+            paused = await flujo.run_async("x")
+        async with made(whole("b"), settings, Known(), store=store) as flujo:
+            with pytest.raises(IncompatiblePipeline):
+                await flujo.resume_async(paused.run_id, "yes", approver="ops")
+        async with made(whole("b"), replace(settings, profile="default"), Known(), store=store) as flujo:
+            assert (await flujo.resume_async(paused.run_id, "yes", approver="ops")).status == "paused"
+
+    asyncio.run(go_on())

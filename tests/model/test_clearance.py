@@ -56,6 +56,13 @@ def test_what_was_said_before_stays_said_unless_it_is_contradicted() -> None:
     assert StepPolicy(labels=before).over(StepPolicy(labels=Labels(adds=["e"]))).labelling.egress == "far"
 
 
+def test_nothing_leaves_but_by_steps() -> None:
+    whole = (work >> work.named("other")).named("both").policy(labels=Labels(egress="far"))
+    with pytest.raises(DefinitionError, match="'both' has 'egress' in its 'labels', and nothing leaves but by steps"):
+        whole.check()
+    HumanInput("ask", str, ask="?", labels=Labels(egress="the chat")).check()
+
+
 def test_no_spec_has_it_as_a_model_may_have_written_one() -> None:
     with pytest.raises(
         DefinitionError, match="'labels' of 'work' cannot be in a spec, as a model may have written one"

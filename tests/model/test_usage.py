@@ -127,3 +127,15 @@ def test_a_file_that_does_not_parse_claims_nothing(tmp_path: Any) -> None:
     exec(compile(file.read_text(), str(file), "exec"), space)
     file.write_text("def field(it):\n    return it.age +\n")
     assert usage_of(space["field"], "it") is None
+
+
+def test_of_code_that_is_not_what_its_file_says_now_nothing_is_claimed(tmp_path: Any) -> None:
+    file = tmp_path / "changed.py"
+    file.write_text("def field(it):\n    return it.age, it.name\n")
+    space: dict[str, Any] = {}
+    exec(compile(file.read_text(), str(file), "exec", dont_inherit=True), space)
+    changed = "def field(it):\n    return it.age, it.ages\n"
+    file.write_text(changed)
+    assert usage_of(space["field"], "it") is None
+    exec(compile(changed, str(file), "exec", dont_inherit=True), space)
+    assert usage_of(space["field"], "it") == Usage((("age",), ("ages",)))
