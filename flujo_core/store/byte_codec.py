@@ -160,9 +160,9 @@ class Codecs:
             try:
                 data = codec.decode(data, about)
             except CodecError as error:
-                raise type(error)(f"{_said(about)} cannot be read: {error}") from error
+                raise type(error)(f"{said(about)} cannot be read: {error}") from error
             except Exception as error:
-                what = f"{_said(about)} cannot be read: codec '{name}' raised {type(error).__name__}"
+                what = f"{said(about)} cannot be read: codec '{name}' raised {type(error).__name__}"
                 raise CodecError(what) from error
         return data
 
@@ -255,7 +255,7 @@ def written_with(data: bytes) -> list[str]:
 def missing(about: About, name: str) -> str:
     """What is said of a codec that something was written with, and that is not there."""
     remedy = "give it: 'Flujo(codecs=[...])', or 'codecs' in the configuration"
-    return f"{_said(about)} was written with codec '{name}', which is not there; {remedy}"
+    return f"{said(about)} was written with codec '{name}', which is not there; {remedy}"
 
 
 def about_record(record: Record) -> About:
@@ -264,7 +264,8 @@ def about_record(record: Record) -> About:
     return About(f"run/{record.run_id}", place)
 
 
-def _said(about: About) -> str:
+def said(about: About) -> str:
+    """What some bytes are of, for messages."""
     kind, *rest = about.place.split("/")
     where = f" {rest[0]}" if kind == "record" else ""
     return f"{kind}{where} of {about.scope.replace('/', ' ', 1)}"
