@@ -43,7 +43,7 @@ def _higher(own: Profile, asked: str | None) -> Profile:
         return own
     for profile in PROFILES:
         if asked == profile:
-            return max(own, profile, key=PROFILES.index)
+            return profile if PROFILES.index(profile) > PROFILES.index(own) else own
     known = "'dev', 'default' and 'regulated' are"
     raise ConfigurationError(f"'{asked}' is no profile, {known}{did_you_mean(asked, PROFILES)}")
 

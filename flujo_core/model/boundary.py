@@ -56,21 +56,6 @@ class Boundary(Protocol):
         ...
 
 
-class Isolated:
-    """The boundary where nothing says otherwise: inside are models for tests and the kernel's backends."""
-
-    masks: frozenset[str] = frozenset()
-
-    def has_model(self, name: str, /) -> bool:
-        return False
-
-    def has_backend(self, name: str, /) -> bool:
-        return name.rpartition("/")[2] in ("local", "process")
-
-    def tool(self, name: str, /) -> ToolFacts | None:
-        return None
-
-
 def agent_outlets(step: Step[Any, Any], action: AgentAction, boundary: Boundary) -> list[Outlet]:
     """Where what an agent is told leaves."""
     said, agent = step.policies.labelling.egress, action.agent

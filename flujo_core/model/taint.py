@@ -98,7 +98,7 @@ class Value(NamedTuple):
             return Value(collapsed(self.marks))
         found = {(rest, origin): way for (path, origin), way in self.marks.items() for rest in _below(path, name)}
         cleared = frozenset((rest, label) for path, label in self.cleared for rest in _below(path, name))
-        hint = union(kinds) if kinds else Any
+        hint = one_of(kinds)
         return Value(_possible(found, hint), hint, cleared)
 
     def item(self, hint: Any) -> Value:
@@ -136,14 +136,17 @@ class Value(NamedTuple):
 
 def joined(one: Value, other: Value) -> Value:
     """What is either of two values."""
-    return Value(merged(one.marks, other.marks), either(one.hint, other.hint), one.cleared & other.cleared)
+    return Value(merged(one.marks, other.marks), one_of((one.hint, other.hint)), one.cleared & other.cleared)
 
 
-def either(one: Any, other: Any) -> Any:
-    """The type of what is of one of two types."""
-    if one == other:
-        return one
-    return Any if isinstance(one, Record) or isinstance(other, Record) else union((one, other))
+def one_of(hints: Sequence[Any]) -> Any:
+    """The type of what is of one of some types; ``Any`` where there is no such type."""
+    if all(one == hints[0] for one in hints):
+        return hints[0] if hints else Any
+    try:
+        return Any if any(isinstance(one, Record) for one in hints) else union(hints)
+    except TypeError:  # one has an annotation that cannot be hashed
+        return Any
 
 
 def merged(*given: Marks) -> Marks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel
@@ -37,6 +37,8 @@ from flujo_core import (
     step,
     tool,
 )
+from flujo_core.model.reconfiguration import Reconfigured
+from flujo_core.model.tool import ToolFacts
 
 Phi = Annotated[str, Label("phi")]
 
@@ -160,6 +162,21 @@ async def age(patient: Patient) -> int:
 @step
 async def is_adult(patient: Patient) -> bool:
     return len(patient.name) > 1
+
+
+class Isolated:
+    """A boundary without plugins."""
+
+    masks: frozenset[str] = frozenset()
+
+    def has_model(self, name: str, /) -> bool:
+        return False
+
+    def has_backend(self, name: str, /) -> bool:
+        return name.rpartition("/")[2] in ("local", "process")
+
+    def tool(self, name: str, /) -> ToolFacts | None:
+        return None
 
 
 class Case(NamedTuple):
@@ -417,6 +434,27 @@ def key_of_a_map() -> Any:
 
     post = Step.agent("post", HTTPAgent("https://agents.example/ask"))
     return read_ward >> Map("each", number >> post, over=lambda ward: ward.patients, key=lambda one: one.name)
+
+
+@leaks((NAME, "model openai:gpt-5 at each[*]/ask"))
+def items_that_a_built_in_makes() -> Any:
+    return read >> Map("each", passed.named("one") >> ask(), over=iter, key=str)
+
+
+@leaks(("step 'read_all'", "model openai:gpt-5 at each[*]/ask"), context=Plain)
+def items_that_a_function_makes_of_the_context() -> Any:
+    @step
+    async def read_all(key: str, context: Plain) -> int:
+        patient = Patient(name=key, age=1)
+        context.log.append(patient.name)
+        return 1
+
+    found = read_all.policy(labels=Labels(adds=["phi"]))
+
+    def lines(number: int, context: Plain) -> list[str]:
+        return context.log
+
+    return found >> Map("each", ask(), over=lines)
 
 
 @leaks(("'patients.*.name' of step 'read_ward'", "model openai:gpt-5 at each[*]/ask"))
@@ -835,6 +873,49 @@ def key_of_a_map_in_a_tool() -> Any:
     return read_ward >> Map("each", body, over=lambda ward: ward.patients, key=lambda one: one.name)
 
 
+@leaks((NAME, "agent acme/underwriter at ask"))
+def agent_that_is_not_looked_up_yet() -> Any:
+    return read >> summarise >> Step.agent("ask", "acme/underwriter", input=str, prompt="{{ input }}")
+
+
+@leaks((NAME, MODEL))
+def step_that_is_not_looked_up_yet() -> Any:
+    return read >> Step.registered("acme/tell", takes=Patient, gives=str) >> ask()
+
+
+@leaks((NAME, "model openai:gpt-5 at ask"))
+def model_that_a_run_has_given() -> Any:
+    step = ask(agent=inside())
+    changed = replace(step.action, changed=Reconfigured(model="openai:gpt-5"))  # type: ignore[type-var]
+    return read >> summarise >> step._changed(action=changed)
+
+
+@leaks((NAME, "model openai:gpt-5 at ask"))
+def instructions_that_a_run_has_given() -> Any:
+    step = ask(input=Patient, prompt="{{ input.name }}")
+    changed = replace(step.action, changed=Reconfigured(instructions=("Be brief.",)))  # type: ignore[type-var]
+    return read >> step._changed(action=changed)
+
+
+@leaks((NAME, "agent the clinic at ask"))
+def agent_that_is_said_to_be_outside() -> Any:
+    return read >> summarise >> ask(agent=inside(), labels=Labels(egress="the clinic"))
+
+
+@leaks(("step 'again[*]/later/look'", "model openai:gpt-5 at again[*]/ask"))
+def child_of_an_iteration_before() -> Any:
+    @step
+    async def look(text: str) -> Phi:
+        return text
+
+    @step
+    async def write(*, before: Annotated[str, From("later/look")] = "") -> str:
+        return before
+
+    later = (look >> passed).named("later").policy(labels=Labels(clears=["phi"]))
+    return Loop("again", write >> ask() >> later, until=bool, max_iterations=2)
+
+
 @leaks((NAME, MODEL))
 def clearance_of_another_label() -> Any:
     @step(labels=Labels(clears=["secret"]))
@@ -1160,6 +1241,22 @@ def built_agent_that_is_said_to_be_inside() -> Any:
 
     agent = ContextualAgentFactory(build)
     return read >> ask(agent=agent, prompt="{{ input.age }}", labels=Labels(egress=False))
+
+
+@clean()
+def agent_of_another_library_that_is_said_to_be_inside() -> Any:
+    return read >> summarise >> Step.agent("post", Unknown(), labels=Labels(egress=False))
+
+
+@clean()
+def tool_whose_types_cannot_be_read() -> Any:
+    async def look_up(key: str) -> str:
+        "Looks up."
+        return key
+
+    made = Tool(look_up)
+    look_up.__annotations__["return"] = "Missing"
+    return plain >> ask(agent=outside(tools=[made]))
 
 
 @clean()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from label_kit import CLEAN, LEAKS, Case
+from label_kit import CLEAN, LEAKS, Case, Isolated
 
-from flujo_core.model.boundary import Isolated
 from flujo_core.model.leak import Leak, leaks_of
+from flujo_core.model.tool import tool_facts
 from flujo_core.model.wiring import wire
 
 
@@ -31,3 +31,8 @@ def test_a_pipeline_without_a_leak_is_not_flagged(case: Case) -> None:
 
 def test_there_are_thirty_of_each_at_least() -> None:
     assert len(LEAKS) >= 30 and len(CLEAN) >= 30
+
+
+def test_what_is_no_tool_has_no_facts() -> None:
+    assert tool_facts(object()) is None
+    assert Isolated().tool("search") is None and not Isolated().has_model("local:x")

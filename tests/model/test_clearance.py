@@ -44,7 +44,7 @@ def test_nodes_of_all_kinds_can_have_it() -> None:
     labels = Labels(clears=["phi"])
     for node in (work, (work >> work.named("other")).named("both"), HumanInput("ask", str, ask="?")):
         assert node.policies.labelling == Labels()
-        assert node.policy(labels=labels).policies.labelling is labels
+        assert node.policy(labels=labels).policies.labelling == labels
 
 
 def test_what_was_said_before_stays_said_unless_it_is_contradicted() -> None:

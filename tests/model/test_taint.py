@@ -12,7 +12,7 @@ from pydantic import BaseModel, computed_field
 from typing_extensions import TypedDict
 
 from flujo_core.model.label import Label
-from flujo_core.model.taint import Origin, Record, Value, declared, either, joined
+from flujo_core.model.taint import Origin, Record, Value, declared, joined, one_of
 
 if TYPE_CHECKING:
     from elsewhere import Unknown  # type: ignore[import-not-found]
@@ -152,5 +152,6 @@ def test_of_two_ways_the_shorter_one_is_kept() -> None:
 
 
 def test_the_type_of_either_of_two() -> None:
-    assert either(int, int) is int and either(int, str) == int | str
-    assert either(Record({}), int) is Any and either(int, Record({})) is Any
+    assert one_of([int, int]) is int and one_of([int, str]) == int | str and one_of([]) is Any
+    assert one_of([Record({}), int]) is Any and one_of([Record({}), Record({})]) == Record({})
+    assert one_of([Annotated[int, {}], str]) is Any
