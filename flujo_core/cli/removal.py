@@ -26,7 +26,7 @@ def delete_run(
     as_json: AsJson = False,
 ) -> None:
     """Deletes a run that has ended; its bytes are written over."""
-    session(context).in_store(store, lambda kept: delete(kept, run_id, force=force))
+    session(context).in_store(store, lambda kept: delete(kept, run_id, force=force), decoded=False)
     typer.echo(json.dumps({"deleted": [run_id]}) if as_json else f"run {run_id} is deleted")
 
 
@@ -53,7 +53,7 @@ def prune_runs(
         found = await prunable(kept, ages, tenant=tenant)
         return [run.run_id for run in found] if dry_run else await prune(kept, found)
 
-    _tell(own.in_store(store, pruned), dry_run, as_json)
+    _tell(own.in_store(store, pruned, decoded=False), dry_run, as_json)
 
 
 def erase_runs(
