@@ -50,7 +50,7 @@ class PluginSettings:
             directly goes by its own name.
         policies: What an error in a plugin means: ``closed`` (the run ends), unless it is ``open`` (the error is logged
             and the run goes on).
-        hook_timeout: How long one call of one plugin may take, in seconds.
+        hook_timeout: How long one call of one plugin, or of one value codec, may take, in seconds.
         lock: The file that says which versions and files the installed plugins have; None: any.
         tables: What is said of single plugins, in ``[plugins.NAME]``, by these names.
     """

@@ -61,6 +61,8 @@ from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Store
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from pydantic_ai import Tool
 
     from flujo_core.agents.tool import ToolOptions
@@ -807,6 +809,27 @@ class Flujo(Generic[In, Out, Ctx]):
         from flujo_core.engine.removal import delete  # noqa: PLC0415 - few programs do that
 
         await delete(self._kept, run_id, force=force)
+
+    async def prune_async(self, older_than: timedelta | None = None, /, *, tenant: str | None = None) -> Sequence[str]:
+        """Deletes the runs that ended long ago, whatever pipeline they are of; those that have not ended stay.
+
+        Args:
+            older_than: How long ago they ended, at least; None: as ``[retention]`` of the configuration says.
+            tenant: Only this tenant's.
+
+        Returns:
+            The ids of the runs that were deleted. One that somebody has at the moment is not.
+
+        Raises:
+            ConfigurationError: Nothing says how long ago, or it is less than ``retention.at_least``; or there is no
+                store.
+        """
+        from flujo_core.engine.removal import prunable, prune  # noqa: PLC0415 - few programs do that
+        from flujo_core.model.retention import ages_of  # noqa: PLC0415
+
+        seconds = None if older_than is None else older_than.total_seconds()
+        ages = ages_of(self._settings.retention, seconds)
+        return await prune(self._kept, await prunable(self._kept, ages, tenant=tenant))
 
     async def erase_async(self, subject: str, /, *, tenant: str | None = None) -> Sequence[str]:
         """Deletes every run whose data is about somebody, as ``run_async(subject=...)`` said, ended or not; forks too.

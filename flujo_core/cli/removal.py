@@ -14,7 +14,7 @@ from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.engine.removal import about, delete, erase, prunable, prune, subject_digest
 from flujo_core.errors import ConfigurationError
 from flujo_core.model.event import RunStatus
-from flujo_core.model.retention import ENDED, Retention, seconds_of
+from flujo_core.model.retention import Retention, ages_of, seconds_of
 from flujo_core.store.protocol import Store
 
 
@@ -26,7 +26,7 @@ def delete_run(
     as_json: AsJson = False,
 ) -> None:
     """Deletes a run that has ended; its bytes are written over."""
-    session(context).in_store(store, lambda kept: delete(kept, run_id, force=force))
+    session(context).in_store(store, lambda kept: delete(kept, run_id, force=force), decoded=False)
     typer.echo(json.dumps({"deleted": [run_id]}) if as_json else f"run {run_id} is deleted")
 
 
@@ -53,7 +53,7 @@ def prune_runs(
         found = await prunable(kept, ages, tenant=tenant)
         return [run.run_id for run in found] if dry_run else await prune(kept, found)
 
-    _tell(own.in_store(store, pruned), dry_run, as_json)
+    _tell(own.in_store(store, pruned, decoded=False), dry_run, as_json)
 
 
 def erase_runs(
@@ -87,18 +87,12 @@ def _ages(retention: Retention | None, older_than: str | None) -> Mapping[RunSta
     """How long ago runs have ended that are pruned, by what they ended as.
 
     Raises:
-        BadParameter: What was given is no age, or less than the configuration says.
+        BadParameter: What was given is no age, or less than the configuration lets.
         ConfigurationError: Nothing says it.
     """
     if older_than is None:
-        if retention is None:
-            raise ConfigurationError("nothing says how long runs are kept; give '--older-than 30d', or '[retention]'")
-        return retention.ages
+        return ages_of(retention, None)
     try:
-        seconds = seconds_of(older_than)
+        return ages_of(retention, seconds_of(older_than))
     except ConfigurationError as error:
         raise typer.BadParameter(str(error), param_hint="'--older-than'") from None
-    if retention is not None and seconds < retention.at_least:
-        what = f"'{older_than}' is less than 'retention.at_least' in the configuration, for which all runs are kept"
-        raise typer.BadParameter(what, param_hint="'--older-than'")
-    return dict.fromkeys(ENDED, seconds)

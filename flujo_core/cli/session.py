@@ -92,8 +92,13 @@ class Session:
             return None
         return self.store_at(url)
 
-    def in_store(self, url: str, do: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+    def in_store(self, url: str, do: Callable[[Store], Coroutine[Any, Any, T]], *, decoded: bool = True) -> T:
         """Does something with a store that there is.
+
+        Args:
+            url: The store's URL.
+            do: What is done.
+            decoded: Whether it reads payloads, for which the codecs of the configuration must be there.
 
         Raises:
             UnknownRun: There is none.
@@ -104,7 +109,7 @@ class Session:
             if store is None:
                 raise UnknownRun(f"there is no run in the store {url}: it does not exist yet")
             try:
-                return await do(self.decoding(store))
+                return await do(self.decoding(store) if decoded else store)
             finally:
                 await store.close()
 

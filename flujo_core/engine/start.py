@@ -33,7 +33,7 @@ async def begin(program: Program, run: LiveRun) -> Any:
         run.hidden = _hidden(program, start.run_id)
         begun = NO_ORIGIN
         if run.hidden is not None:
-            begun = Origin(names_key=run.hidden.key_id, names_in=run.hidden.run_id)
+            begun = Origin(names_key=run.hidden.names_key, names_in=run.hidden.run_id)
         if program.hooks.authorize is not None:
             request = AuthorizationRequest("start_run", start.run_id, start.tenant, start.pipeline, "", None)
             await program.hooks.authorize(run.watch, request)
@@ -68,9 +68,10 @@ def _hidden(program: Program, run_id: str) -> Hidden | None:
     Raises:
         KeyLost: The key cannot be had.
     """
-    if program.codecs is None or program.codecs.hiding is None:
+    if program.codecs is None:
         return None
-    return Hidden(program.codecs, program.codecs.hiding.key_id(), run_id)
+    key = program.codecs.names_key()
+    return Hidden(program.codecs, key, run_id) if key else None
 
 
 def input_digest(data: bytes) -> str:

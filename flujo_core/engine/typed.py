@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +24,9 @@ from flujo_core.store.valued import Typed, ValuedStore
 if TYPE_CHECKING:
     from flujo_core.engine.live import LiveRun
     from flujo_core.model.context import PipelineContext
+
+MANY = 512
+"""How many types are remembered: a program may make them as it runs, from what it asks."""
 
 Told: TypeAlias = Callable[[], Iterable[RunEvent]]
 """Gives the events of a run, from the first."""
@@ -171,7 +174,7 @@ def typed(hint: Any) -> Typed:
         return _typed.__wrapped__(hint)
 
 
-@cache
+@lru_cache(MANY)
 def _typed(hint: Any) -> Typed:
     return Typed(hint, labels_of(hint))
 

@@ -95,7 +95,8 @@ class Origin(Slotted):
         manifest: What the nodes of the pipeline were (``manifest.py``), as JSON; empty where nothing could be resumed.
         plugins: The versions of the plugins that the deployment required, by the names of their distributions.
         input_digest: A digest of the input as the caller gave it, before plugins saw it.
-        names_key: The id of the key that hides the names which stand in clear (map keys, voters); empty: none does.
+        names_key: The codec, and the id of its key, that hide the names which stand in clear (map keys, voters):
+            ``aes-gcm:2026-11``; empty: none does.
         names_in: The id of the run in which they are hidden: of a fork, the one that began.
         forked_from: The run that it is a fork of; empty if it is none.
         forked_at: The address there from which on it runs anew.

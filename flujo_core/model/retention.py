@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Any
 
 from flujo_core.errors import ConfigurationError, did_you_mean
+from flujo_core.model.duration import span
 from flujo_core.model.event import RunStatus
 from flujo_core.model.slotted import frozen
 
@@ -31,6 +32,26 @@ class Retention:
 
     ages: Mapping[RunStatus, float] = field(default_factory=dict)
     at_least: float = 0.0
+
+
+def ages_of(retention: Retention | None, seconds: float | None) -> Mapping[RunStatus, float]:
+    """After how many seconds runs may be deleted now, by what they ended as; one that is not there: never.
+
+    Args:
+        retention: What the configuration says, or None.
+        seconds: What was asked for; None: as the configuration says.
+
+    Raises:
+        ConfigurationError: Nothing says it, or what was asked for is less than the configuration lets.
+    """
+    if seconds is None:
+        if retention is None:
+            raise ConfigurationError("nothing says how long runs are kept; give an age, or '[retention]'")
+        return retention.ages
+    if retention is not None and seconds < retention.at_least:
+        least = span(retention.at_least)
+        raise ConfigurationError(f"runs are kept for {least}, as 'retention.at_least' says in the configuration")
+    return dict.fromkeys(ENDED, seconds)
 
 
 def seconds_of(age: str) -> float:

@@ -74,6 +74,11 @@ class ByteCodec(Protocol):
 class HidingCodec(Protocol):
     """A codec that hides names that must stand in clear: the keys of a map's items, who has voted."""
 
+    @property
+    def name(self) -> str:
+        """As a codec's."""
+        ...
+
     def key_id(self) -> str:
         """The id of the key that is written with now.
 
@@ -117,7 +122,6 @@ class Codecs:
     Attributes:
         values: The value codecs, or None.
         encrypting: The first one that encrypts, or None.
-        hiding: The first one that hides names, or None.
 
     Raises:
         ConfigurationError: One is no codec, two have one name, or a value codec stands behind a byte codec.
@@ -129,7 +133,7 @@ class Codecs:
         self._head = MARK + ",".join(self._by_name).encode() + b"\n"
         self.values = Values(values, timeout) if values else None
         self.encrypting = next((one for one in self._codecs if isinstance(one, EncryptingCodec)), None)
-        self.hiding = next((one for one in codecs if isinstance(one, HidingCodec)), None)
+        self._hiding = {one.name: one for one in codecs if isinstance(one, HidingCodec)}
 
     def encoded(self, data: bytes, about: About) -> bytes:
         """What is kept of some bytes.
@@ -160,25 +164,38 @@ class Codecs:
             try:
                 data = codec.decode(data, about)
             except CodecError as error:
-                raise type(error)(f"{_said(about)} cannot be read: {error}") from error
+                raise type(error)(f"{said(about)} cannot be read: {error}") from error
             except Exception as error:
-                what = f"{_said(about)} cannot be read: codec '{name}' raised {type(error).__name__}"
+                what = f"{said(about)} cannot be read: codec '{name}' raised {type(error).__name__}"
                 raise CodecError(what) from error
         return data
 
-    def hidden(self, key_id: str, scope: str, text: str) -> str:
-        """A keyed digest of a name that must stand in clear.
-
-        Args:
-            key_id: The id of the key; the same name has another digest under another one.
-            scope: What the name is in, in which equal names have equal digests.
-            text: The name.
+    def names_key(self) -> str:
+        """What the names of a new run are hidden with: a codec, and the id of its key; empty if none hides them.
 
         Raises:
             CodecError: The key cannot be had.
         """
-        assert self.hiding is not None
-        return self.hiding.mac(key_id, f"{scope}\0{text}".encode())[:16].hex()
+        first = next(iter(self._hiding.values()), None)
+        return "" if first is None else f"{first.name}:{first.key_id()}"
+
+    def hidden(self, names_key: str, scope: str, text: str) -> str:
+        """A keyed digest of a name that must stand in clear.
+
+        Args:
+            names_key: What it is hidden with, as ``names_key`` gave it; the same name has another digest with another.
+            scope: What the name is in, in which equal names have equal digests.
+            text: The name.
+
+        Raises:
+            CodecError: The codec is not there, or its key cannot be had.
+        """
+        name, _, key_id = names_key.partition(":")
+        codec = self._hiding.get(name)
+        if codec is None:
+            place = scope.partition("\0")[0].replace("/", " ", 1)
+            raise CodecError(f"names in {place} are hidden with codec '{name}', which is not there; give it")
+        return codec.mac(key_id, f"{scope}\0{text}".encode())[:16].hex()
 
 
 class Hidden(NamedTuple):
@@ -186,17 +203,17 @@ class Hidden(NamedTuple):
 
     Attributes:
         codecs: The codecs.
-        key_id: The id of the key that the run was begun with.
+        names_key: What the names of the run were hidden with when it began.
         run_id: The run that began with it; a fork has the digests of that.
     """
 
     codecs: Codecs
-    key_id: str
+    names_key: str
     run_id: str
 
     def of(self, place: str, text: str) -> str:
         """A keyed digest of a name, in some place."""
-        return self.codecs.hidden(self.key_id, f"run/{self.run_id}\0{place}", text)
+        return self.codecs.hidden(self.names_key, f"run/{self.run_id}\0{place}", text)
 
 
 def _checked(given: object) -> Codec:
@@ -255,7 +272,7 @@ def written_with(data: bytes) -> list[str]:
 def missing(about: About, name: str) -> str:
     """What is said of a codec that something was written with, and that is not there."""
     remedy = "give it: 'Flujo(codecs=[...])', or 'codecs' in the configuration"
-    return f"{_said(about)} was written with codec '{name}', which is not there; {remedy}"
+    return f"{said(about)} was written with codec '{name}', which is not there; {remedy}"
 
 
 def about_record(record: Record) -> About:
@@ -264,7 +281,8 @@ def about_record(record: Record) -> About:
     return About(f"run/{record.run_id}", place)
 
 
-def _said(about: About) -> str:
+def said(about: About) -> str:
+    """What some bytes are of, for messages."""
     kind, *rest = about.place.split("/")
     where = f" {rest[0]}" if kind == "record" else ""
     return f"{kind}{where} of {about.scope.replace('/', ' ', 1)}"

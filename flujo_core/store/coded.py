@@ -99,7 +99,7 @@ class CodedCache:
 
 def hidden_of(codecs: Codecs | None, origin: Origin) -> Hidden | None:
     """What hides the names of a run that began with some origin; None where nothing does."""
-    if codecs is None or codecs.hiding is None or not origin.names_key:
+    if codecs is None or not origin.names_key:
         return None
     return Hidden(codecs, origin.names_key, origin.names_in)
 

@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from flujo_core.errors import CodecError
 from flujo_core.model.event import NO_ORIGIN, Origin, RunStarted
 from flujo_core.model.label import LabelledPath
-from flujo_core.store.byte_codec import VALUES_MARK, About, Codecs, about_record, missing, names_in
+from flujo_core.store.byte_codec import VALUES_MARK, About, Codecs, about_record, missing, names_in, said
 from flujo_core.store.codec import decode
 from flujo_core.store.coded import CodedStore, about_mail
 from flujo_core.store.parts import CACHE_PARTS, MAIL_PARTS, Part, Sheet, parts_of
@@ -130,28 +130,48 @@ async def encoded_values(values: Values, kept: Kept, about: ValueAbout, types: T
     return b"\n".join((head, to_json(facts), sheet.payload))
 
 
-async def decoded_values(
-    values: Values, found: Opened, parts: Sequence[Part], about: ValueAbout, where: About, lines: int = 3
-) -> bytes:
+class Place(NamedTuple):
+    """Where a payload is read.
+
+    Attributes:
+        parts: Which of its parts may be values.
+        about: What they are of, told from what the payload says, but for their kind and labels.
+        where: What the payload is of, for messages.
+        lines: How many lines it has at most.
+    """
+
+    parts: Sequence[Part]
+    about: Callable[[dict[str, Any]], ValueAbout]
+    where: About
+    lines: int = 3
+
+
+async def decoded_values(values: Values, data: bytes, place: Place) -> bytes:
     """A payload with its values as they were before they were encoded.
 
     Args:
         values: The codecs.
-        found: The payload as it was kept.
-        parts: Which of its parts may be values.
-        about: What they are of, but for their kind and labels.
-        where: What the payload is of, for messages.
-        lines: How many lines it has at most.
+        data: The payload as it was kept.
+        place: Where it is.
 
     Raises:
-        CodecError: A codec cannot, or is not there.
+        CodecError: A codec cannot, or is not there; or the payload was changed.
     """
-    if lacking := values.lacks(found.names):
-        raise CodecError(missing(where, lacking))
-    sheet, by_name = Sheet(found.payload, lines), {one.name: one for one in parts}
+    if lacking := values.lacks(names_in(data, VALUES_MARK)):
+        raise CodecError(missing(place.where, lacking))
+    try:
+        found = opened(data)
+        return data if found is None else await _decoded(values, found, place)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CodecError(f"{said(place.where)} cannot be read: it was changed") from None
+
+
+async def _decoded(values: Values, found: Opened, place: Place) -> bytes:
+    sheet, by_name = Sheet(found.payload, place.lines), {one.name: one for one in place.parts}
+    about = place.about(found.facts)._replace(subject=found.facts.get("subject", ""))
     for name, labels in found.facts["parts"]:
         part = by_name[name]
-        told = about._replace(kind=part.kind, labels=_labels(labels), subject=found.facts.get("subject", ""))
+        told = about._replace(kind=part.kind, labels=_labels(labels))
         sheet[part] = await values.decoded(sheet[part], told, found.names)
     return sheet.payload
 
@@ -173,11 +193,9 @@ async def encoded_record_values(values: Values, record: Record, types: ValueType
 
 async def decoded_record_values(values: Values, record: Record) -> Record:
     """A record with its values as they were before they were encoded."""
-    found = opened(record.payload)
-    if found is None:
-        return record
-    parts, about = parts_of(record.kind, record.address), _of_record(record)
-    return record._replace(payload=await decoded_values(values, found, parts, about, about_record(record)))
+    parts = parts_of(record.kind, record.address)
+    place = Place(parts, lambda _: _of_record(record), about_record(record))
+    return record._replace(payload=await decoded_values(values, record.payload, place))
 
 
 def _of_record(record: Record) -> ValueAbout:
@@ -235,12 +253,11 @@ class ValuedStore(CodedStore):
         return [await self._decoded_mail(one) for one in found]
 
     async def _decoded_mail(self, mail: Mail) -> Mail:
-        found = opened(mail.payload)
-        if found is None:
-            return mail
-        about = ValueAbout(mail.run_id, found.facts["tenant"], "", found.facts["address"], "answer")
-        payload = await decoded_values(self._values, found, MAIL_PARTS, about, about_mail(mail), 2)
-        return mail._replace(payload=payload)
+        def about(facts: dict[str, Any]) -> ValueAbout:
+            return ValueAbout(mail.run_id, facts["tenant"], "", facts["address"], "answer")
+
+        place = Place(MAIL_PARTS, about, about_mail(mail), 2)
+        return mail._replace(payload=await decoded_values(self._values, mail.payload, place))
 
     async def _origin(self, run_id: str) -> Origin:
         """What a run began with, of which no part is a value."""
@@ -276,8 +293,8 @@ async def decoded_entry(values: Values, entry: bytes) -> bytes:
     Raises:
         CodecError: A codec cannot, or is not there.
     """
-    found = opened(entry)
-    if found is None:
-        return entry
-    about = ValueAbout(found.facts["run_id"], found.facts["tenant"], "", found.facts["address"], "output")
-    return await decoded_values(values, found, CACHE_PARTS, about, About("cache", "entry"), 2)
+
+    def about(facts: dict[str, Any]) -> ValueAbout:
+        return ValueAbout(facts["run_id"], facts["tenant"], "", facts["address"], "output")
+
+    return await decoded_values(values, entry, Place(CACHE_PARTS, about, About("cache", "entry"), 2))

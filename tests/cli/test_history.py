@@ -126,7 +126,7 @@ def test_without_an_age_runs_are_pruned_as_the_configuration_says(capsys: pytest
         '[plugins]\nallow = []\n[retention]\nat_least = "30d"\nkeep = "90d"\nrefused = "forever"\nfailed = "36500d"\n'
     )
     assert set(told(capsys, "runs", "prune", "--dry-run").split()) == {"cancelled", "completed"}
-    assert "less than 'retention.at_least'" in told(capsys, "runs", "prune", "--older-than", "29d", code=2)
+    assert "as 'retention.at_least' says" in told(capsys, "runs", "prune", "--older-than", "29d", code=2)
     assert set(json.loads(told(capsys, "runs", "prune", "--json"))["deleted"]) == {"cancelled", "completed"}
     assert set(told(capsys, "runs", "prune", "--older-than", "30d").split()) == {"failed", "refused"}
     assert "still" in told(capsys, "runs", "list")

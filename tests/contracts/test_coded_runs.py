@@ -472,3 +472,20 @@ def test_the_command_line_erases_what_is_encoded(tmp_path: Path, monkeypatch: py
     done(begun())
     erased = CliRunner().invoke(app, ["runs", "erase", "ann", "--store", url, "--json"])
     assert json.loads(erased.stdout) == {"deleted": ["r"]}
+
+
+def test_runs_are_deleted_and_pruned_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:///{tmp_path}/runs.db"
+    (tmp_path / "flujo.toml").write_text('codecs = ["aes-gcm"]\n[plugins]\nallow = []\n[retention]\nkeep = "0s"\n')
+
+    async def begun() -> None:
+        async with Flujo(keeps, settings=ALONE, store=url, codecs=[aes()]) as flujo:
+            for run_id in ("one", "two"):
+                await flujo.run_async("x", run_id=run_id)
+
+    done(begun())
+    for command in (["delete", "one"], ["prune"]):
+        found = CliRunner().invoke(app, ["runs", *command, "--store", url, "--json"])
+        assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout) == {"deleted": ["two"]}

@@ -551,6 +551,37 @@ def test_a_crash_at_any_write_resumes_to_the_same(tmp_path: Path) -> None:
     done(main())
 
 
+def test_what_has_hidden_the_names_of_a_run_hides_them_to_its_end(tmp_path: Path) -> None:
+    node = Map("each", keeps, over=lambda text: [text, f"{text}2"], key=str) >> joined
+    node = node >> HumanInput("confirm", str, ask="?", approvers=["ann", "bob"], quorum=2) >> keeps.named("last")
+    aes = AesGcmCodec(key_ring({"a:1": bytes(range(32))}, "a:1"))
+
+    async def main() -> None:
+        store, vault = MemoryStore(), Vault(tmp_path / "vault.db")
+        before = await durable(node, store, codecs=[aes]).run_async(said("x"), run_id="r")
+        assert (await durable(node, store, codecs=[vault, aes]).resume_async("r", "yes", approver="ann")).questions
+        result = await durable(node, store, codecs=[vault, aes]).resume_async("r", "yes", approver="bob")
+        assert result.output == "yes"
+        assert [one.address for one in result.steps][:2] == [one.address for one in before.steps][:2]
+        other = durable(node, store, codecs=[vault])
+        await other.run_async(said("x"), run_id="s")
+        silent = Vault(tmp_path / "vault.db")
+        bare = durable(node, store, codecs=[Silent(silent)])
+        with pytest.raises(CodecError, match="names in run s are hidden with codec 'vault', which is not there"):
+            await bare.resume_async("s", "yes", approver="ann")
+
+    class Silent:
+        """A vault that does not hide names."""
+
+        name = "vault"
+
+        def __init__(self, vault: Vault) -> None:
+            self.encode_value = vault.encode_value
+            self.decode_value = vault.decode_value
+
+    done(main())
+
+
 def test_a_fork_is_encoded_as_its_own(tmp_path: Path) -> None:
     async def main() -> None:
         store, vault = MemoryStore(), Vault(tmp_path / "vault.db")

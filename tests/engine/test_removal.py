@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import pytest
 from plugin_kit import alone
 
 from flujo_core import (
+    ConfigurationError,
+    Flujo,
     HumanInput,
     Lease,
     MemoryStore,
+    PluginSettings,
     Record,
     RunBusy,
     RunUnfinished,
+    Settings,
     SQLiteStore,
     Store,
     StoreError,
@@ -24,7 +29,7 @@ from flujo_core import (
     step,
 )
 from flujo_core.engine.removal import about, erase, prunable, prune, subject_digest
-from flujo_core.model.retention import ENDED
+from flujo_core.model.retention import ENDED, Retention
 from flujo_core.store.paging import PAGE
 
 
@@ -126,6 +131,27 @@ def test_only_what_ended_long_ago_is_pruned(store: Store) -> None:
         done = await prune(store, [*found[:3], *filter(None, others), nobody])
         assert list(done) == [one for one in ids[:3] if one != "held"]
         assert await store.run("held") and await store.run("open") and await store.run("new")
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_program_prunes_as_it_says_or_as_the_configuration_does(store: Store) -> None:
+    retention = Retention({"completed": 3600.0}, at_least=60.0)
+    kept: Any = Flujo(double, store=store, settings=Settings(PluginSettings(allow=()), retention=retention))
+
+    async def main() -> None:
+        now = await store.time()
+        for run_id, at, tenant in (("old", 5.0, None), ("new", now - 100, None), ("other", 5.0, "acme")):
+            records = [one._replace(tenant=tenant) for one in first(run_id, at, "ended")]
+            await store.append(records, Lease(run_id, 1, "m", 9.0), release=True)
+        assert await kept.prune_async(tenant="acme") == ["other"]
+        assert await kept.prune_async() == ["old"]
+        with pytest.raises(ConfigurationError, match="runs are kept for 1 min 00 s, as 'retention"):
+            await kept.prune_async(timedelta(seconds=59))
+        assert await kept.prune_async(timedelta(seconds=60)) == ["new"]
+        with pytest.raises(ConfigurationError, match="nothing says how long runs are kept"):
+            await alone(double, store=store).prune_async()
         await store.close()
 
     asyncio.run(main())

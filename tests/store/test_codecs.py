@@ -159,8 +159,13 @@ def test_keys_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_equal_names_have_equal_digests_under_one_key_and_in_one_place() -> None:
     two = Codecs([aes("two", one=ONE, two=TWO)])
-    assert BOTH.hidden("one", "run/r", "k") == two.hidden("one", "run/r", "k")
-    digests = {two.hidden(key, scope, name) for key in ("one", "two") for scope in ("a", "b") for name in ("k", "l")}
+    assert BOTH.hidden("aes-gcm:one", "run/r", "k") == two.hidden("aes-gcm:one", "run/r", "k")
+    digests = {
+        two.hidden(f"aes-gcm:{key}", scope, name)
+        for key in ("one", "two")
+        for scope in ("a", "b")
+        for name in ("k", "l")
+    }
     assert len(digests) == 8
     assert all(len(one) == 32 for one in digests)
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from flujo_core import Label, LabelledPath, Mail, MemoryStore, Record, UnknownRun, ValueAbout, labels_of
+from flujo_core import CodecError, Label, LabelledPath, Mail, MemoryStore, Record, UnknownRun, ValueAbout, labels_of
 from flujo_core.store.byte_codec import Codecs
 from flujo_core.store.codec import DECODERS
 from flujo_core.store.coding import coded
 from flujo_core.store.parts import PARTS, Sheet, parts_of
 from flujo_core.store.protocol import Lease
 from flujo_core.store.value_codec import Values
-from flujo_core.store.valued import ValuedStore, opened
+from flujo_core.store.valued import ValuedStore, decoded_record_values, opened
 
 
 def about(*paths: tuple[str, ...], hint: Any = None) -> ValueAbout:
@@ -167,5 +167,30 @@ def test_an_answer_to_what_nobody_has_asked_is_for_the_store_to_refuse() -> None
             await through.post(mail, seen=0)
         with pytest.raises(UnknownRun):
             await through.post(mail._replace(voter="ann"), seen=0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data.replace(b'{"parts":', b'{"part":'),
+        lambda data: data.replace(b'"input"', b'"output"'),
+        lambda data: data.replace(b'[["input",[]]]', b"3"),
+        lambda data: data.replace(b'{"parts"', b"{"),
+        lambda data: data.partition(b"\n")[0],
+        lambda data: data.replace(b'"x"', b'"x'),
+    ],
+)
+def test_what_was_changed_is_a_codec_error(damage: Any) -> None:
+    async def main() -> None:
+        store, through = await store_of_one()
+        values = Values([Quiet()])
+        one = (await store.read("r"))[0]
+        changed = one._replace(payload=damage(one.payload))
+        assert changed != one
+        with pytest.raises(CodecError, match="record 1 of run r cannot be read: it was changed"):
+            await decoded_record_values(values, changed)
+        assert (await decoded_record_values(values, one)) == (await through.read("r"))[0]
 
     asyncio.run(main())
