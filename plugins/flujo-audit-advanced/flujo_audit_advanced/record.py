@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from flujo_audit_advanced.errors import RecordRejected
 
@@ -25,30 +25,81 @@ MOST_INTEGER: Final = 2**53
 DEEPEST: Final = 32
 """How many objects and lists may stand in one another."""
 
+OWN: Final = "log."
+"""How the kinds of the log's own records begin."""
+
 Value: TypeAlias = "str | int | bool | None | list[Value] | tuple[Value, ...] | Mapping[str, Value]"
 
 
-def encode_record(record: Mapping[str, Value], /) -> bytes:
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
+
+
+class EncodedRecord(bytes):
+    """The bytes of a record that the schema allows; made by ``encode_record`` and ``checked_record`` only."""
+
+
+def encode_record(record: Mapping[str, Value], /) -> EncodedRecord:
     """The bytes of a record: what the log stores, hashes and proves.
 
     Raises:
         RecordRejected: It has a value that the schema forbids, lacks ``id``, ``kind`` or ``at``, or is too large.
     """
     _check(record, "", 0)
-    _check_head(record)
+    check_head(record)
+    if str(record["kind"]).startswith(OWN):
+        raise RecordRejected(f"a record's kind begins with '{OWN}', which only the log's own do; take another")
+    return encoded(record)
+
+
+def encoded(record: Mapping[str, Value], /) -> EncodedRecord:
+    """The bytes of a record of the log's own."""
     try:
-        made = json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
-        data = made.encode()
+        data = _ENCODER.encode(record).encode()
     except UnicodeEncodeError:
         raise RecordRejected("a record has text that is not Unicode (half of a surrogate pair); replace it") from None
-    if len(data) > MOST_BYTES:
-        raise RecordRejected(
-            f"a record of {len(data):,} bytes is larger than {MOST_BYTES:,}; put its payload elsewhere, and its digest here"
-        )
-    return data
+    _check_size(data)
+    return EncodedRecord(data)
 
 
-def _check_head(record: Mapping[str, Value]) -> None:
+def checked_record(data: bytes, /) -> EncodedRecord:
+    """Bytes from elsewhere, if they are a record as ``encode_record`` makes it.
+
+    Raises:
+        RecordRejected: They are not.
+    """
+    if str(parse_record(data)["kind"]).startswith(OWN):
+        raise RecordRejected(f"a record's kind begins with '{OWN}', which only the log's own do; take another")
+    return EncodedRecord(data)
+
+
+def parse_record(data: bytes, /) -> dict[str, Any]:
+    """The object that the bytes of a record are, which may be the log's own.
+
+    Raises:
+        RecordRejected: They are no record, or not in its one form.
+    """
+    _check_size(data)
+    try:
+        record = _DECODER.decode(data.decode())
+        again = _ENCODER.encode(record).encode()
+    except RecursionError:
+        raise RecordRejected(f"a record is nested deeper than {DEEPEST}") from None
+    except ValueError:
+        raise RecordRejected("a record is not JSON in UTF-8; use 'encode_record'") from None
+    if not isinstance(record, dict) or again != data:
+        raise RecordRejected("a record is not a JSON object in canonical form (RFC 8785); use 'encode_record'")
+    if not data.isascii() or data.count(b"{") + data.count(b"[") > DEEPEST:
+        _check(record, "", 0)
+    check_head(record)
+    return record
+
+
+def check_head(record: Mapping[str, Value]) -> None:
+    """Checks the fields that each record has.
+
+    Raises:
+        RecordRejected: One is missing, or of another type.
+    """
     for name in ("id", "kind"):
         value = record.get(name)
         if not isinstance(value, str) or not value:
@@ -58,24 +109,49 @@ def _check_head(record: Mapping[str, Value]) -> None:
         raise RecordRejected("a record needs the field 'at', whole microseconds since 1970")
 
 
+def _check_size(data: bytes) -> None:
+    if len(data) > MOST_BYTES:
+        raise RecordRejected(
+            f"a record of {len(data):,} bytes is larger than {MOST_BYTES:,}; keep its payload elsewhere and its digest here"
+        )
+
+
 def _check(value: object, where: str, depth: int) -> None:
-    if value is None or isinstance(value, str | bool):
-        return
-    if isinstance(value, int):
-        if abs(value) > MOST_INTEGER:
-            raise RecordRejected(f"a record has an integer beyond 2^53 at '{where}'; write it as text")
-    elif isinstance(value, Mapping) and depth < DEEPEST:
+    if isinstance(value, Mapping):
         for key, one in value.items():
             if not isinstance(key, str) or not key.isascii():
                 raise RecordRejected(f"a record has a key at '{where}' that is not ASCII text; rename it")
-            _check(one, f"{where}.{key}" if where else key, depth + 1)
-    elif isinstance(value, list | tuple) and depth < DEEPEST:
+            _check(one, f"{where}.{key}" if where else key, _deeper(depth, where))
+    elif isinstance(value, list | tuple):
         for number, one in enumerate(value):
-            _check(one, f"{where}[{number}]", depth + 1)
-    elif depth >= DEEPEST:
-        raise RecordRejected(f"a record is nested deeper than {DEEPEST} at '{where}'; flatten it")
-    else:
+            _check(one, f"{where}[{number}]", _deeper(depth, where))
+    elif isinstance(value, int):
+        if abs(value) > MOST_INTEGER:
+            raise RecordRejected(f"a record has an integer beyond 2^53 at '{where}'; write it as text")
+    elif value is not None and not isinstance(value, str):
         raise RecordRejected(
-            f"a record has a value of type '{type(value).__name__}' at '{where}'; use text, integers, booleans, null, "
-            "lists and objects"
+            f"a record has a value of type '{type(value).__name__}' at '{where}'; it may have text, integers, booleans, "
+            "null, lists and objects"
         )
+
+
+def _deeper(depth: int, where: str) -> int:
+    if depth == DEEPEST:
+        raise RecordRejected(f"a record is nested deeper than {DEEPEST} at '{where}'; flatten it")
+    return depth + 1
+
+
+def _integer(text: str) -> int:
+    number = int(text) if len(text) < 18 else MOST_INTEGER + 1
+    if abs(number) > MOST_INTEGER:
+        raise RecordRejected("a record has an integer beyond 2^53; write it as text")
+    return number
+
+
+def _no_float(text: str) -> NoReturn:
+    raise RecordRejected(
+        "a record has a number that is no integer; write it as text, or as an integer of a smaller unit"
+    )
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float, parse_int=_integer)
