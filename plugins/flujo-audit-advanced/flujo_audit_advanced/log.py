@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from flujo_core import ConfigurationError
 from flujo_audit_advanced.anchor import Anchor, Sealed
 from flujo_audit_advanced.checkpoint import Checkpoint, parse_checkpoint
 from flujo_audit_advanced.errors import LogDamaged, NotSigned
@@ -23,6 +22,7 @@ from flujo_audit_advanced.recovery import Kept, read_segments, recovered
 from flujo_audit_advanced.sealer import JUMP, Sealer, own_record
 from flujo_audit_advanced.signer import Signer
 from flujo_audit_advanced.writer import Writer
+from flujo_core import ConfigurationError
 
 MOST_WAITING: Final = 64 << 20
 

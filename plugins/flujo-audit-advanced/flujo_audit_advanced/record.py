@@ -1,7 +1,7 @@
 """What a record may be: a JSON object in one form, so that the same event has the same bytes for everybody.
 
-A record is canonical JSON (RFC 8785) without what readers disagree on: no floats, no integers beyond 2^53, keys of ASCII
-letters only. Each has three fields that the log itself looks at:
+A record is canonical JSON (RFC 8785) without what readers disagree on: no floats, no integers beyond 2^53, keys of
+ASCII only. Each has three fields that the log itself looks at:
 
 - ``id``: unique for each event, so that an event that stands twice is found, and exporters can send it twice.
 - ``kind``: what happened, as ``step.started``. Kinds that begin with ``log.`` are the log's own.
@@ -28,7 +28,7 @@ DEEPEST: Final = 32
 OWN: Final = "log."
 """How the kinds of the log's own records begin."""
 
-Value: TypeAlias = "str | int | bool | None | list[Value] | tuple[Value, ...] | Mapping[str, Value]"
+Value: TypeAlias = "str | int | bool | list[Value] | tuple[Value, ...] | Mapping[str, Value] | None"
 
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
@@ -112,7 +112,7 @@ def check_head(record: Mapping[str, Value]) -> None:
 def _check_size(data: bytes) -> None:
     if len(data) > MOST_BYTES:
         raise RecordRejected(
-            f"a record of {len(data):,} bytes is larger than {MOST_BYTES:,}; keep its payload elsewhere and its digest here"
+            f"a record of {len(data):,} bytes is larger than {MOST_BYTES:,}; keep its payload elsewhere and a digest"
         )
 
 
@@ -130,8 +130,8 @@ def _check(value: object, where: str, depth: int) -> None:
             raise RecordRejected(f"a record has an integer beyond 2^53 at '{where}'; write it as text")
     elif value is not None and not isinstance(value, str):
         raise RecordRejected(
-            f"a record has a value of type '{type(value).__name__}' at '{where}'; it may have text, integers, booleans, "
-            "null, lists and objects"
+            f"a record has a value of type '{type(value).__name__}' at '{where}'; it may have text, integers, "
+            "booleans, null, lists and objects"
         )
 
 

@@ -1,8 +1,8 @@
 """Segments: files of batches in the order in which they came, each with a checksum, so that a torn end is seen.
 
 A segment is a header (magic, nonce, number of the first record) and batches. A batch is a head (nonce, number of its
-first record, count, length), a SHA-256 of head and payload, and the payload, framed as a bundle. A batch is written only
-when the one before it is durable; so a bad batch before a good one is no torn write.
+first record, count, length), a SHA-256 of head and payload, and the payload, framed as a bundle. A batch is written
+only when the one before it is durable; so a bad batch before a good one is no torn write.
 """
 
 from __future__ import annotations
