@@ -21,7 +21,7 @@ from flujo_audit_advanced.report import Report
 from flujo_audit_advanced.signer import LocalSigner
 from flujo_audit_advanced.stamp import certificates
 from flujo_audit_advanced.stored import stored_records
-from flujo_audit_advanced.verify import verify
+from flujo_audit_advanced.verify import verify_log
 from flujo_audit_advanced.web import Unreachable, ask
 from flujo_core import ConfigurationError
 
@@ -44,7 +44,7 @@ def audit() -> None:
 
 
 @app.command("verify")
-def verify_log(
+def verify_command(
     log: LogPath,
     key: Key,
     witness: WitnessKeys = None,
@@ -69,7 +69,7 @@ def verify_log(
             tuple(one for path in authority or () for one in certificates(_bytes(path))), tuple(copy or ()),
             tuple((one, _seen(one)) for one in seen or ()),
         )  # fmt: skip
-        report = verify(log, trust)
+        report = verify_log(log, trust)
     except (AuditError, ConfigurationError) as error:
         _cannot(error)
     _end(report, as_json)
@@ -82,7 +82,7 @@ def verify_log(
 def check_files(log: LogPath, as_json: AsJson = False) -> None:
     """Checks that a log's files agree with each other, without a key: finds damage, not forgery."""
     try:
-        report = verify(log, Trust())
+        report = verify_log(log, Trust())
     except AuditError as error:
         _cannot(error)
     _end(report, as_json)

@@ -29,7 +29,7 @@ SLACK_US: Final = 5_000_000
 MOST_FINDINGS: Final = 50
 
 
-def verify(path: Path, trust: Trust) -> Report:
+def verify_log(path: Path, trust: Trust) -> Report:
     """Verifies a log.
 
     Args:
