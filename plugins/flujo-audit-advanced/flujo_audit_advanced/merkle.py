@@ -142,10 +142,10 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
 
 def verify_consistency(old: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> bool:
     """Whether a proof shows that one tree begins with another, which has leaves (RFC 9162, 2.1.4.2)."""
-    if not 0 < old <= size or not _hashes(old_root, root, *proof):
-        return False
     if old == size:
-        return not proof and old_root == root
+        return old > 0 and not proof and old_root == root
+    if not 0 < old < size or not _hashes(old_root, root, *proof):
+        return False
     path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
     if not path:
         return False

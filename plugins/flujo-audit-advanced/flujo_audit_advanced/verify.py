@@ -6,6 +6,7 @@ another than the signed one, the tiles that the signed root vouches for say whic
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Final
 from flujo_audit_advanced.blame import first_bad
 from flujo_audit_advanced.claims import Claim, Trust, anchors_of, check_signature, found_claims
 from flujo_audit_advanced.errors import AuditError, LogDamaged, NotSigned, RecordRejected
-from flujo_audit_advanced.files import LogFiles
+from flujo_audit_advanced.files import LogFiles, numbered
 from flujo_audit_advanced.keys import ROTATED, KeyChain, Rotation
 from flujo_audit_advanced.layout import CHECKPOINT, tile_path
 from flujo_audit_advanced.merkle import EMPTY_ROOT, WIDTH, Tree, leaf_hash, root_of
@@ -228,7 +229,7 @@ class Verification:
     def _look_at(self, index: int, record: dict[str, Any]) -> None:
         known, at = hash(record["id"]), record["at"]
         if known in self._ids:
-            self._bad(index, f"record {index}", "an earlier record has the same id: it was replayed")
+            self._replayed(index, record["id"])
         self._ids.add(known)
         latest, since = self._latest
         if at < latest - SLACK_US:
@@ -245,6 +246,13 @@ class Verification:
                 self._rotations.append(Rotation.of(index, record, self._report.origin))
             except NotSigned as error:
                 self._bad(index, f"record {index}", f"it says that the log has another key, and {error}")
+
+    def _replayed(self, index: int, name: str) -> None:
+        """Says which record had the id before; it is searched for only then, so that not every id is kept."""
+        for earlier, data in numbered(self._files, 0, index if len(self._report.findings) < MOST_FINDINGS else 0):
+            if json.dumps(name, ensure_ascii=False).encode() in data and parse_record(data)["id"] == name:
+                self._bad(index, f"record {index}", f"it has the id of record {earlier}: an event was replayed")
+                return
 
     def _compare_root(self, newest: Claim) -> None:
         size = newest.checkpoint.size

@@ -1,6 +1,6 @@
-"""Checks the cases of others: ``python check_vectors.py FOLDER``, with merkle_proofs.json and signed_note_and_hasher.json.
+"""Checks the cases of others: ``python check_vectors.py FOLDER``.
 
-The files are transparency-dev/merkle's test data and the example of C2SP signed-note, in hex; they are not of this
+The folder has merkle_proofs.json and signed_note_and_hasher.json: transparency-dev/merkle's test data and the example of C2SP signed-note, in hex; they are not of this
 repository. Ends with 0 if every case is as it says.
 """
 

@@ -27,7 +27,7 @@ from flujo_audit_advanced.report import Report
 from flujo_audit_advanced.verify import verify_log
 
 ORIGIN = "flujo.test/audit"
-BEGIN = 1_700_000_000_000_000
+BEGIN = time.time_ns() // 1000
 
 
 class Kit:
@@ -45,7 +45,7 @@ class Kit:
 
     def event(self, number: int, **more: Any) -> bytes:
         """Some record."""
-        fields = {"id": f"e{number}", "kind": "step.started", "at": BEGIN + number * 1000, "address": f"s[{number}]"}
+        fields = {"id": f"e{number}", "kind": "step.started", "at": BEGIN + number, "address": f"s[{number}]"}
         return encode_record(fields | more)
 
     async def open(self, name: str = "log", **options: Any) -> AuditLog:
