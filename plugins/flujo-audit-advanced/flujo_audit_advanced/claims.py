@@ -73,7 +73,7 @@ def _sources(files: LogFiles, trust: Trust) -> Iterator[tuple[str, bytes, tuple[
         if kept is not None:
             yield f"'anchors/{folder.name}'", kept, tuple(sorted(folder.glob("stamp-*.tsr"))), None
     for copy in trust.copies:
-        for path in sorted((copy / "checkpoints").glob("*")):
+        for path in sorted(one for one in (copy / "checkpoints").glob("*") if one.name.isdigit()):
             yield f"'{path}'", path.read_bytes(), (), f"copy '{copy}'"
     for name, data in trust.seen:
         yield f"'{name}'", data, (), f"seen '{name}'"

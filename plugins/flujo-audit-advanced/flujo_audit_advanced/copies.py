@@ -54,10 +54,16 @@ class FolderTarget:
         path = self._path / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444), "wb") as file:
+            new = path.with_name(f".{path.name}.tmp")
+            new.unlink(missing_ok=True)
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            try:
+                os.link(new, path)  # which, unlike renaming, replaces nothing
+            finally:
+                new.unlink()
             sync_folder(path.parent)
         except FileExistsError:
             if path.read_bytes() != data:

@@ -1,7 +1,7 @@
 """Checks the cases of others: ``python check_vectors.py FOLDER``.
 
-The folder has merkle_proofs.json and signed_note_and_hasher.json: transparency-dev/merkle's test data and the example of C2SP signed-note, in hex; they are not of this
-repository. Ends with 0 if every case is as it says.
+The folder has merkle_proofs.json and signed_note_and_hasher.json: transparency-dev/merkle's test data and the example
+of C2SP signed-note, in hex, which are not of this repository. Ends with 0 if every case is as it says.
 """
 
 from __future__ import annotations
