@@ -64,3 +64,4 @@ class Anchor(Protocol):
             NotAnchored: It was not taken.
             Contradicted: Another log of this name was seen.
         """
+        ...

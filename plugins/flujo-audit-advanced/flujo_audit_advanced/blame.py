@@ -11,8 +11,6 @@ from flujo_audit_advanced.layout import tile_path, tile_width
 from flujo_audit_advanced.merkle import WIDTH, leaf_hash, root_of
 from flujo_audit_advanced.report import Finding
 
-Rows = dict[int, Mapping[int, bytes]]
-
 
 def first_bad(files: LogFiles, checkpoint: Checkpoint, bundles: Sequence[bytes]) -> Finding | None:
     """The first record or tile that is not what the signed root vouches for; None if the tiles do not tell.
@@ -33,7 +31,7 @@ def first_bad(files: LogFiles, checkpoint: Checkpoint, bundles: Sequence[bytes])
 
 def _edge(files: LogFiles, size: int) -> list[list[bytes]]:
     """For each level, the hashes of its last tile, if that is not full."""
-    rows = []
+    rows: list[list[bytes]] = []
     while size >> 8 * len(rows):
         level = len(rows)
         number = size >> 8 * (level + 1)

@@ -127,7 +127,7 @@ def check_proof(
     except NotSigned as error:
         typer.echo(f"flujo: {error}", err=True)
         raise typer.Exit(BAD) from None
-    typer.echo(f"record {found.index} of {found.checkpoint.size} in '{found.checkpoint.origin}'")
+    typer.echo(f"record {found.number} of {found.checkpoint.size} in '{found.checkpoint.origin}'")
 
 
 @app.command("show")

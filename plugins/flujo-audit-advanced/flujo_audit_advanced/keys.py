@@ -29,12 +29,12 @@ class Rotation(NamedTuple):
     """One key follows another.
 
     Attributes:
-        index: The number of the record that says so; checkpoints of more records are signed by the new key.
+        number: The number of the record that says so; checkpoints of more records are signed by the new key.
         old: The key before.
         new: The key after.
     """
 
-    index: int
+    number: int
     old: VerifierKey
     new: VerifierKey
 
@@ -84,4 +84,4 @@ class KeyChain:
         keys = [self._rotations[0].old, *(one.new for one in self._rotations)] if self._rotations else [self._given]
         if self._given not in keys:
             raise NotSigned(f"the given key {self._given.id.hex()} is none of the log's keys")
-        return keys[sum(one.index < size for one in self._rotations)]
+        return keys[sum(one.number < size for one in self._rotations)]

@@ -19,13 +19,13 @@ class Proof(NamedTuple):
     """A proof.
 
     Attributes:
-        index: The number of the record.
+        number: The number of the record.
         hashes: The hashes from the record's sibling to the root's child.
         checkpoint: The tree.
         note: The signed checkpoint.
     """
 
-    index: int
+    number: int
     hashes: list[bytes]
     checkpoint: Checkpoint
     note: Note
@@ -48,7 +48,7 @@ class Proof(NamedTuple):
         return cls(int(number), [base64_bytes(one) for one in lines[1:]], *parse_checkpoint(rest))
 
     def __bytes__(self) -> bytes:
-        lines = [TITLE, f"index {self.index}", *(b64encode(one).decode() for one in self.hashes), "", ""]
+        lines = [TITLE, f"index {self.number}", *(b64encode(one).decode() for one in self.hashes), "", ""]
         return "\n".join(lines).encode() + bytes(self.note)
 
     def check(self, record: bytes, key: VerifierKey, witnesses: Sequence[VerifierKey] = (), quorum: int = 0) -> None:
@@ -66,9 +66,11 @@ class Proof(NamedTuple):
                 self.note.check(one)
         if signed < quorum:
             raise NotSigned(f"{signed} of the witnesses have cosigned the proof, and {quorum} have to")
-        found = verify_inclusion(self.index, self.checkpoint.size, leaf_hash(record), self.hashes, self.checkpoint.root)
+        found = verify_inclusion(
+            self.number, self.checkpoint.size, leaf_hash(record), self.hashes, self.checkpoint.root
+        )
         if not found:
-            raise NotSigned(f"the record is not number {self.index} of the log: it is another, or it was changed")
+            raise NotSigned(f"the record is not number {self.number} of the log: it is another, or it was changed")
 
 
 def prove(files: LogFiles, index: int) -> Proof:

@@ -11,12 +11,12 @@ class Finding(NamedTuple):
     """Something that is not as it was written.
 
     Attributes:
-        index: The first record that it concerns; by it findings are sorted.
+        number: The first record that it concerns; by it findings are sorted.
         place: Where it is: a record's number or a file.
         what: What is wrong there.
     """
 
-    index: int
+    number: int
     place: str
     what: str
 

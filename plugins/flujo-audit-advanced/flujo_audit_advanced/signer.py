@@ -16,6 +16,7 @@ class Signer(Protocol):
     @property
     def public_key(self) -> bytes:
         """The 32 bytes of the public key."""
+        ...
 
     def sign(self, message: bytes, /) -> bytes:
         """The 64 bytes of the signature.
@@ -23,6 +24,7 @@ class Signer(Protocol):
         Raises:
             SignerUnavailable: The key cannot be had now.
         """
+        ...
 
 
 class LocalSigner:

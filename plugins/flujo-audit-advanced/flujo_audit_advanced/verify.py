@@ -132,7 +132,7 @@ class Verification:
             try:
                 keys.add(one)
             except NotSigned as error:
-                self._bad(one.index, f"record {one.index}", str(error))
+                self._bad(one.number, f"record {one.number}", str(error))
                 break
         return keys
 

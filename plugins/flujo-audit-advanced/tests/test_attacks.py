@@ -156,7 +156,7 @@ def test_a_truncated_log_is_refused(kit: Any, log: Path, keep: int) -> None:
     kit.rewrite(log, kit.records(log)[:keep])
     report = kit.verified(log)
     assert not report.intact and "missing" in report.findings[0].what
-    assert report.findings[0].index <= keep < report.findings[0].index + 256
+    assert report.findings[0].number <= keep < report.findings[0].number + 256
     with pytest.raises(LogDamaged):
         asyncio.run(reopened(kit))
 
