@@ -51,27 +51,29 @@ class FolderTarget:
         self._path = Path(path)
 
     def put(self, name: str, data: bytes, /) -> None:
-        path = self._path / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_name(f".{path.name}.tmp")
-            new.unlink(missing_ok=True)
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(new, path)  # which, unlike renaming, replaces nothing
-            finally:
-                new.unlink()
-            sync_folder(path.parent)
+            self._put(self._path / name, data)
         except FileExistsError:
-            if path.read_bytes() != data:
+            if self.get(name) != data:
                 raise Contradicted(
                     f"the write-once copy has another '{name}' than the log: the log was rewritten; keep both, and look"
                 ) from None
         except OSError as error:
             raise NotAnchored(f"the write-once copy could not be written ({error.strerror})") from None
+
+    def _put(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.tmp")
+        new.unlink(missing_ok=True)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(new, path)  # which, unlike renaming, replaces nothing
+        finally:
+            new.unlink()
+        sync_folder(path.parent)
 
     def get(self, name: str, /) -> bytes | None:
         try:

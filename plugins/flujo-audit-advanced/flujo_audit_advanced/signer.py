@@ -9,6 +9,8 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from flujo_core import ConfigurationError
+
 
 class Signer(Protocol):
     """Signs with one Ed25519 key. Called in a thread of the log's, never on an event loop."""
@@ -45,8 +47,17 @@ class LocalSigner:
 
     @classmethod
     def from_file(cls, path: Path) -> LocalSigner:
-        """A signer whose key is in a file that ``save`` wrote."""
-        return cls(bytes.fromhex(path.read_text("ascii").strip()))
+        """A signer whose key is in a file that ``save`` wrote.
+
+        Raises:
+            ConfigurationError: It cannot be read, or has no key in it.
+        """
+        try:
+            return cls(bytes.fromhex(path.read_text("ascii").strip()))
+        except OSError as error:
+            raise ConfigurationError(f"the key in '{path}' cannot be read: {error.strerror}") from error
+        except ValueError:
+            raise ConfigurationError(f"the key in '{path}' is not one that 'flujo audit key' made") from None
 
     def save(self, path: Path) -> None:
         """Writes the private key into a new file, for its owner only."""
