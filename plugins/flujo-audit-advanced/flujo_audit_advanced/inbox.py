@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Condition
@@ -93,6 +94,11 @@ class Inbox:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def linger(self, seconds: float) -> None:
+        """Lets more come in for some time, unless there is a job: somebody waits for that."""
+        if not self._jobs:
+            time.sleep(seconds)
 
     def take(self) -> tuple[list[Item], list[Job]]:
         """All that waits, when something does."""

@@ -44,7 +44,7 @@ def encode_record(record: Mapping[str, Value], /) -> EncodedRecord:
     Raises:
         RecordRejected: It has a value that the schema forbids, lacks ``id``, ``kind`` or ``at``, or is too large.
     """
-    _check(record, "", 0)
+    _check_object(record, "", 1)
     check_head(record)
     if str(record["kind"]).startswith(OWN):
         raise RecordRejected(f"a record's kind begins with '{OWN}', which only the log's own do; take another")
@@ -117,11 +117,9 @@ def _check_size(data: bytes) -> None:
 
 
 def _check(value: object, where: str, depth: int) -> None:
+    """Checks any value; what most fields are is passed by ``_check_object`` already."""
     if isinstance(value, Mapping):
-        for key, one in value.items():
-            if not isinstance(key, str) or not key.isascii():
-                raise RecordRejected(f"a record has a key at '{where}' that is not ASCII text; rename it")
-            _check(one, f"{where}.{key}" if where else key, _deeper(depth, where))
+        _check_object(value, where, _deeper(depth, where))
     elif isinstance(value, list | tuple):
         for number, one in enumerate(value):
             _check(one, f"{where}[{number}]", _deeper(depth, where))
@@ -133,6 +131,15 @@ def _check(value: object, where: str, depth: int) -> None:
             f"a record has a value of type '{type(value).__name__}' at '{where}'; it may have text, integers, "
             "booleans, null, lists and objects"
         )
+
+
+def _check_object(record: Mapping[str, object], where: str, depth: int) -> None:
+    for key, one in record.items():
+        if not isinstance(key, str) or not key.isascii():
+            raise RecordRejected(f"a record has a key at '{where}' that is not ASCII text; rename it")
+        kind = type(one)
+        if kind is not str and kind is not bool and (kind is not int or not -MOST_INTEGER <= one <= MOST_INTEGER):
+            _check(one, f"{where}.{key}" if where else key, depth)
 
 
 def _deeper(depth: int, where: str) -> int:

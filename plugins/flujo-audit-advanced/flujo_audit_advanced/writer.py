@@ -86,7 +86,7 @@ class Writer:
         self._bundled = self.size - len(self._tail)
         self._written: list[Path] = []
         self._old: list[tuple[int, Path]] = []
-        self._last_count, self._last_sync = 0, 0.0
+        self._last_count, self._last_sync, self._last_waited = 0, 0.0, True
         self.failed: LogFailed | None = None
         self._thread = Thread(target=self._serve, name="flujo-audit-writer", daemon=True)
 
@@ -140,9 +140,11 @@ class Writer:
                     _do(job)
 
     def _gather(self) -> None:
-        """Waits a moment for those who have just heard of the last batch and are about to give more."""
-        if self._durable and 1 < self._last_count > 2 * len(self._inbox):
-            time.sleep(min(PATIENCE, self._last_sync / 8))
+        """Waits a moment for more: for those who have just heard of the last batch, or who wait for nothing."""
+        if self._last_count > 1 and not self._last_waited:
+            self._inbox.linger(PATIENCE)
+        elif self._durable and 1 < self._last_count > 2 * len(self._inbox):
+            self._inbox.linger(min(PATIENCE, self._last_sync / 8))
 
     def _commit(self, batch: Sequence[Item]) -> None:
         records = [item.record for item in batch]
@@ -154,7 +156,7 @@ class Writer:
         with self._lock:
             self._tail += records
             first, self.size = self.size, self.size + len(records)
-        _tell_all(batch, None, first)
+        self._last_waited = _tell_all(batch, None, first)
         self._tree.add([leaf_hash(record) for record in records])
         with suppress(LogFailed):  # the segment has them; a snapshot tries again and says so
             self._write_tiles()
@@ -298,8 +300,8 @@ def batches(items: list[Item]) -> Iterator[list[Item]]:
         yield batch
 
 
-def _tell_all(batch: Sequence[Item], error: AuditError | None, first: int | None) -> None:
-    """Tells who waits, each on its own loop."""
+def _tell_all(batch: Sequence[Item], error: AuditError | None, first: int | None) -> bool:
+    """Tells who waits, each on its own loop; gives whether anybody does."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int]]] = {}
     for place, item in enumerate(batch):
         if item.done is not None:
@@ -307,6 +309,7 @@ def _tell_all(batch: Sequence[Item], error: AuditError | None, first: int | None
     for loop, waiting in loops.items():
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle, waiting, error, first)
+    return bool(loops)
 
 
 def _settle(waiting: Sequence[tuple[asyncio.Future[int], int]], error: AuditError | None, first: int | None) -> None:

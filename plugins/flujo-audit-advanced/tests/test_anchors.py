@@ -97,8 +97,9 @@ class Authority:
         self._run("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test root", "-days", "9",
                   "-extensions", "authority")  # fmt: skip
         self._run("req", *new, "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=Test TSA")
-        self._run("x509", "-req", "-in", "tsa.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "2",
-                  "-days", "9", "-out", "tsa.pem", "-extfile", str(self._config), "-extensions", "stamping")  # fmt: skip
+        self._run("x509", "-req", "-in", "tsa.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+                  "-set_serial", "2", "-days", "9", "-out", "tsa.pem", "-extfile", str(self._config),
+                  "-extensions", "stamping")  # fmt: skip
 
     def stamp(self, query: bytes) -> bytes:
         """The answer to a request."""
