@@ -17,9 +17,9 @@ from flujo_audit_advanced.keys import ROTATED, Rotation, key_of
 from flujo_audit_advanced.layout import CHECKPOINT
 from flujo_audit_advanced.lock import WriterLock
 from flujo_audit_advanced.note import Note, VerifierKey, proper_name
-from flujo_audit_advanced.record import EncodedRecord, checked_record, parse_record
+from flujo_audit_advanced.record import EncodedRecord, checked_record, own_record, parse_record
 from flujo_audit_advanced.recovery import Kept, read_segments, recovered
-from flujo_audit_advanced.sealer import JUMP, Sealer, own_record
+from flujo_audit_advanced.sealer import JUMP, Sealer
 from flujo_audit_advanced.signer import Signer
 from flujo_audit_advanced.writer import Writer
 from flujo_core import ConfigurationError
@@ -69,6 +69,8 @@ class AuditLog:
             LogBusy: Somebody else writes it.
             LogDamaged: Its files are not what was written.
             NotSigned: Its newest checkpoint is not signed by this signer's key.
+            SignerUnavailable: The key cannot be had.
+            LogFailed: The disk does not work; ``LogFull`` if there is no space.
         """
         if not proper_name(origin):
             raise ConfigurationError("the origin of an audit log may not be empty, nor have spaces or '+' in it")
@@ -76,6 +78,11 @@ class AuditLog:
         lock, writer = await asyncio.to_thread(opening.run)
         sealer = Sealer(opening.files, writer, origin=origin, signer=signer, anchors=anchors, every=checkpoint_every)
         log = cls(Path(path), origin, lock, writer, sealer)
+        try:
+            await asyncio.to_thread(sealer.seal)
+        except BaseException:
+            await asyncio.to_thread(log._let_go)
+            raise
         sealer.start()
         return log
 
@@ -92,8 +99,7 @@ class AuditLog:
     @property
     def trouble(self) -> Exception | None:
         """What is wrong with the log now: with its disk, with signing, or with an anchor; None if nothing is."""
-        anchored = next(iter(self._sealer.anchoring.troubles.values()), None)
-        return self._writer.failed or self._sealer.trouble or anchored
+        return self._writer.failed or self._sealer.trouble or self._sealer.anchoring.trouble
 
     async def append(self, record: bytes, /) -> int:
         """Adds a record, and returns its number, from 0, when it is durable.
@@ -194,9 +200,12 @@ class AuditLog:
         try:
             self._sealer.seal()
         finally:
-            self._sealer.close()
-            self._writer.close()
-            self._lock.release()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._sealer.close()
+        self._writer.close()
+        self._lock.release()
 
 
 class Opening:

@@ -11,8 +11,10 @@ ASCII only. Each has three fields that the log itself looks at:
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, TypeAlias
+from uuid import uuid4
 
 from flujo_audit_advanced.errors import RecordRejected
 
@@ -59,6 +61,11 @@ def encoded(record: Mapping[str, Value], /) -> EncodedRecord:
         raise RecordRejected("a record has text that is not Unicode (half of a surrogate pair); replace it") from None
     _check_size(data)
     return EncodedRecord(data)
+
+
+def own_record(kind: str, fields: Mapping[str, Value]) -> EncodedRecord:
+    """A record of the log's own, of now."""
+    return encoded({"id": uuid4().hex, "kind": OWN + kind, "at": time.time_ns() // 1000, **fields})
 
 
 def checked_record(data: bytes, /) -> EncodedRecord:
@@ -133,7 +140,7 @@ def _check(value: object, where: str, depth: int) -> None:
         )
 
 
-def _check_object(record: Mapping[str, object], where: str, depth: int) -> None:
+def _check_object(record: Mapping[Any, Any], where: str, depth: int) -> None:
     for key, one in record.items():
         if not isinstance(key, str) or not key.isascii():
             raise RecordRejected(f"a record has a key at '{where}' that is not ASCII text; rename it")

@@ -1,33 +1,27 @@
-"""The thread that signs checkpoints, and the one that has them anchored."""
+"""The thread that signs checkpoints."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Condition, Event, RLock, Thread
+from threading import Event, RLock, Thread
 from typing import Final
-from uuid import uuid4
 
 from flujo_audit_advanced.anchor import Anchor, Sealed
+from flujo_audit_advanced.anchoring import Anchoring
 from flujo_audit_advanced.checkpoint import Checkpoint
-from flujo_audit_advanced.errors import AuditError, NotAnchored
+from flujo_audit_advanced.errors import AuditError
 from flujo_audit_advanced.files import LogFiles
 from flujo_audit_advanced.keys import rotation
 from flujo_audit_advanced.layout import CHECKPOINT
-from flujo_audit_advanced.note import Note, Signature
-from flujo_audit_advanced.record import Value, encoded
+from flujo_audit_advanced.note import Note
+from flujo_audit_advanced.record import own_record
 from flujo_audit_advanced.signer import Signer
 from flujo_audit_advanced.writer import Writer
 
 JUMP: Final = 2.0
 """Seconds by which the clock may move against the time that passes before it is put on record."""
-
-
-def own_record(kind: str, fields: Mapping[str, Value]) -> bytes:
-    """A record of the log's own."""
-    return encoded({"id": uuid4().hex, "kind": f"log.{kind}", "at": time.time_ns() // 1000, **fields})
 
 
 class Sealer:
@@ -148,116 +142,3 @@ class Sealer:
                 self.trouble = None
             except Exception as error:  # whatever it is, who asks for a checkpoint hears of it, and the log goes on
                 self.trouble = error
-
-
-class Anchoring:
-    """Gives checkpoints to anchors, the newest there is, in a thread of its own.
-
-    Args:
-        files: The log's folder.
-        writer: Its writer, which is told what was not anchored.
-        anchors: Who keeps checkpoints.
-
-    Attributes:
-        size: For each anchor, up to which record it has been given the log.
-        troubles: Why an anchor did not take what it was last given.
-    """
-
-    def __init__(self, files: LogFiles, writer: Writer, anchors: Sequence[Anchor]) -> None:
-        self._files, self._writer, self._anchors = files, writer, anchors
-        self._changed = Condition()
-        self._waiting: Sealed | None = None
-        self._last = {one.name: -float("inf") for one in anchors}
-        self._stopped = False
-        self.size = {one.name: 0 for one in anchors}
-        self.troubles: dict[str, Exception] = {}
-        self._tries = {one.name: 0 for one in anchors}
-        self._thread = Thread(target=self._serve, name="flujo-audit-anchors", daemon=True)
-
-    def start(self) -> None:
-        """Begins, if there is anybody to give something to."""
-        if self._anchors:
-            self._thread.start()
-
-    def give(self, sealed: Sealed) -> None:
-        """Takes a checkpoint on, in the place of one that waits still."""
-        with self._changed:
-            self._waiting = sealed
-            self._changed.notify_all()
-
-    def wait(self, sealed: Sealed) -> None:
-        """Has a checkpoint anchored by everybody now, however short ago they were given one.
-
-        Raises:
-            NotAnchored: Somebody did not take it.
-        """
-        if not self._anchors:
-            raise NotAnchored("the audit log has no anchors; give it witnesses, an authority for timestamps, or a copy")
-        with self._changed:
-            before = dict(self._tries)
-            self._last = dict.fromkeys(self._last, -float("inf"))
-            self._waiting = sealed
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stopped or all(self._heard(one, before, sealed) for one in self.size))
-            for name, size in self.size.items():
-                if size < sealed.checkpoint.size:
-                    raise self.troubles.get(name) or NotAnchored(f"the log was closed before '{name}' had answered")
-
-    def _heard(self, name: str, before: Mapping[str, int], sealed: Sealed) -> bool:
-        return self.size[name] >= sealed.checkpoint.size or self._tries[name] > before[name]
-
-    def close(self) -> None:
-        """Ends when the anchors that are being asked have answered."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _serve(self) -> None:
-        while (sealed := self._next()) is not None:
-            for one in self._anchors:
-                if time.monotonic() - self._last[one.name] >= one.every:
-                    self._last[one.name] = time.monotonic()
-                    self._give(one, sealed)
-
-    def _next(self) -> Sealed | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._waiting is not None)
-            sealed, self._waiting = self._waiting, None
-            return None if self._stopped else sealed
-
-    def _give(self, anchor: Anchor, sealed: Sealed) -> None:
-        failed: Exception | None = None
-        try:
-            evidence = anchor.anchor(sealed)
-            self._keep(sealed, evidence.signatures, evidence.files)
-        except Exception as error:  # whatever it is, who waits for the anchor hears of it, and the others go on
-            failed = error
-        with self._changed:
-            known = self.troubles.pop(anchor.name, None)
-            if failed is not None:
-                self.troubles[anchor.name] = failed
-            else:
-                self.size[anchor.name] = sealed.checkpoint.size
-            self._tries[anchor.name] += 1
-            self._changed.notify_all()
-        if (failed is None) != (known is None):
-            self._put_on_record(anchor.name, failed)
-
-    def _put_on_record(self, name: str, failed: Exception | None) -> None:
-        """Says in the log when an anchor begins to fail, and when it takes checkpoints again."""
-        kind, why = ("anchored_again", "") if failed is None else ("not_anchored", type(failed).__name__)
-        with suppress(AuditError):  # the log has failed or is closed, which is said elsewhere
-            self._writer.give(own_record(kind, {"anchor": name, "error": why}))
-
-    def _keep(self, sealed: Sealed, signatures: Sequence[Signature], more: Mapping[str, bytes]) -> None:
-        """Keeps what an anchor gave in the folder of the checkpoint."""
-        folder = f"anchors/{sealed.checkpoint.size:020}"
-        known = self._files.read(f"{folder}/checkpoint")
-        note = Note.parse(known) if known else sealed.note
-        if known and note.text != sealed.note.text:
-            note = sealed.note
-        self._files.replace(f"{folder}/checkpoint", bytes(note.adding(signatures)), sync=True)
-        for name, data in more.items():
-            self._files.replace(f"{folder}/{name}", data, sync=True)

@@ -44,11 +44,6 @@ class Witness:
         answer = self._submit(sealed)
         if answer.status == 409:
             self._known = self._said_size(answer)
-            if self._known > sealed.checkpoint.size:
-                raise Contradicted(
-                    f"the witness '{self.key.name}' has seen {self._known} records of the log and it has "
-                    f"{sealed.checkpoint.size} now: it was cut off or begun again; keep its files, and look"
-                )
             answer = self._submit(sealed)
         if answer.status != 200:
             raise self._refusal(answer)
@@ -57,6 +52,11 @@ class Witness:
         return found
 
     def _submit(self, sealed: Sealed) -> Answer:
+        if self._known > sealed.checkpoint.size:
+            raise Contradicted(
+                f"the witness '{self.key.name}' has seen {self._known} records of the log and it has "
+                f"{sealed.checkpoint.size} now: it was cut off or begun again; keep its files, and look"
+            )
         proof = sealed.proof(self._known)
         lines = [f"old {self._known}", *(b64encode(one).decode() for one in proof), "", ""]
         body = "\n".join(lines).encode() + bytes(sealed.note)

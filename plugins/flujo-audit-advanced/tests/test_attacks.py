@@ -268,7 +268,7 @@ def test_rewritten_by_the_holder_of_the_key_it_is_intact_without_anchors_and_no_
     assert kit.verified(log, **trusted).unanchored <= 1
     records[300] = edited(records[300])
     kit.rewrite(log, records, kit.signer)
-    assert "forked or rewritten between record 0" in kit.verified(log, **trusted).findings[-1].what  # its own anchors
+    assert "forked or rewritten between record" in kit.verified(log, **trusted).findings[-1].what  # its own anchors
     shutil.rmtree(log / "anchors")
     assert kit.verified(log, **trusted).intact and kit.verified(log, **trusted).anchored == []
 
