@@ -12,7 +12,6 @@ import typer
 
 from flujo_audit_advanced.claims import Trust
 from flujo_audit_advanced.errors import AuditError, NotSigned
-from flujo_audit_advanced.files import LogFiles
 from flujo_audit_advanced.keys import key_of
 from flujo_audit_advanced.note import VerifierKey
 from flujo_audit_advanced.proof import Proof, prove
@@ -96,7 +95,7 @@ def prove_record(
 ) -> None:
     """Prints a proof that a record is in the log, in the format of c2sp.org/tlog-proof."""
     try:
-        proof = bytes(prove(LogFiles(log), number))
+        proof = bytes(prove(log, number))
         record = next(stored_records(log, number))[1]
     except AuditError as error:
         _cannot(error)

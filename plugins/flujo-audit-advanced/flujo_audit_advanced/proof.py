@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from flujo_audit_advanced.checkpoint import Checkpoint, parse_checkpoint
@@ -73,16 +74,21 @@ class Proof(NamedTuple):
             raise NotSigned(f"the record is not number {self.number} of the log: it is another, or it was changed")
 
 
-def prove(files: LogFiles, index: int) -> Proof:
+def prove(log: Path, index: int) -> Proof:
     """The proof of a record, against the newest checkpoint.
+
+    Args:
+        log: The log's folder.
+        index: The number of the record.
 
     Raises:
         AuditError: The newest checkpoint does not cover it.
         LogDamaged: A tile is missing.
     """
+    files = LogFiles(log)
     data = files.checkpoint()
     if data is None:
-        raise AuditError(f"'{files.path}' has no checkpoint: it is no log, or nothing of it is sealed")
+        raise AuditError(f"'{log}' has no checkpoint: it is no log, or nothing of it is sealed")
     checkpoint, note = parse_checkpoint(data)
     if not 0 <= index < checkpoint.size:
         raise AuditError(f"the newest checkpoint covers records 0 to {checkpoint.size - 1}, and not {index}")

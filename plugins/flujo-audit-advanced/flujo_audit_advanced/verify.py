@@ -78,7 +78,7 @@ class Verification:
         self._check_copies(min(size, self._tree.size))
         self._check_segments(size)
         report = self._report
-        report.findings.sort()
+        report.findings.sort(key=lambda one: one.number)
         del report.findings[MOST_FINDINGS:]
         report.anchored = _best(report.anchored)
         return report
@@ -261,7 +261,7 @@ class Verification:
             return
         found = first_bad(self._files, newest.checkpoint, self._tiles)
         if found is not None:
-            self._report.findings.append(found)
+            self._report.findings.insert(0, found)
         elif self._tree.size == size:
             good = max((one for one, _ in self._good_sizes()), default=0)
             self._bad(
