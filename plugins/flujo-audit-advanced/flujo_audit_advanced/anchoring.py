@@ -130,15 +130,15 @@ class Anchoring:
             self._keep(sealed, evidence.signatures, evidence.files)
         except Exception as error:  # whatever it is, who waits for the anchor hears of it, and the others go on
             failed = error
+        if (failed is None) != (course.trouble is None):
+            self._put_on_record(course.anchor.name, failed)
         with self._changed:
-            known, course.trouble = course.trouble, failed
+            course.trouble = failed
             if failed is None:
                 course.size = sealed.checkpoint.size
             course.answered = wish
             course.due = time.monotonic() + (course.anchor.every if failed is None else max(course.anchor.every, RETRY))
             self._changed.notify_all()
-        if (failed is None) != (known is None):
-            self._put_on_record(course.anchor.name, failed)
 
     def _put_on_record(self, name: str, failed: Exception | None) -> None:
         """Says in the log when an anchor begins to fail, and when it takes checkpoints again."""
