@@ -15,6 +15,9 @@ from flujo_audit_advanced.note import Note, Signature
 from flujo_audit_advanced.record import own_record
 from flujo_audit_advanced.writer import Writer
 
+MOST_KEPT: Final = 500
+"""Anchored checkpoints that are kept."""
+
 RETRY: Final = 2.0
 """Seconds after which an anchor that has failed is asked again, if its own interval is not longer."""
 
@@ -156,3 +159,12 @@ class Anchoring:
         self._files.replace(f"{folder}/checkpoint", bytes(note.adding(signatures)), sync=True)
         for name, data in more.items():
             self._files.replace(f"{folder}/{name}", data, sync=True)
+        self._prune()
+
+    def _prune(self) -> None:
+        """Deletes the oldest anchored checkpoints that have no stamp, if there are many: the newer ones imply them."""
+        folders = self._files.anchors()
+        for folder in folders[: max(0, len(folders) - MOST_KEPT)]:
+            if not any(folder.glob("stamp-*")):
+                self._files.remove([folder / "checkpoint"])
+                folder.rmdir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography.x509 import Certificate
 
@@ -15,6 +15,9 @@ from flujo_audit_advanced.keys import KeyChain
 from flujo_audit_advanced.layout import CHECKPOINT
 from flujo_audit_advanced.note import Note, VerifierKey
 from flujo_audit_advanced.report import Anchored
+
+MOST_NEWEST: Final = 200
+"""Checkpoints of a copy that are looked at: so many of the newest, and as many of those before."""
 
 
 class Trust(NamedTuple):
@@ -73,7 +76,8 @@ def _sources(files: LogFiles, trust: Trust) -> Iterator[tuple[str, bytes, tuple[
         if kept is not None:
             yield f"'anchors/{folder.name}'", kept, tuple(sorted(folder.glob("stamp-*.tsr"))), None
     for copy in trust.copies:
-        for path in sorted(one for one in (copy / "checkpoints").glob("*") if one.name.isdigit()):
+        found = sorted(one for one in (copy / "checkpoints").glob("*") if one.name.isdigit())
+        for path in [*found[: -MOST_NEWEST : max(1, len(found) // MOST_NEWEST)], *found[-MOST_NEWEST:]]:
             yield f"'{path}'", path.read_bytes(), (), f"copy '{copy}'"
     for name, data in trust.seen:
         yield f"'{name}'", data, (), f"seen '{name}'"

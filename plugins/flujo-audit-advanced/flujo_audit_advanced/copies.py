@@ -97,7 +97,7 @@ class WriteOnceCopy:
         name: How it is called in messages.
     """
 
-    def __init__(self, target: WriteOnce, *, every: float = 10.0, name: str = "copy") -> None:
+    def __init__(self, target: WriteOnce, *, every: float = 60.0, name: str = "copy") -> None:
         self.name, self.every = name, every
         self._target = target
 

@@ -33,9 +33,11 @@ class LogFiles:
         self._made: set[Path] = set()
 
     def make(self) -> None:
-        """Makes the folder and what is in every log."""
+        """Makes what is in every log's folder, durably."""
         for name in ("append", "tile", "anchors"):
             (self.path / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.path, self.path.absolute().parent):
+            sync_folder(folder)
 
     # reading
 
@@ -135,11 +137,11 @@ class LogFiles:
 
     def sync(self, paths: Iterable[Path]) -> None:
         """Waits until files, and the folders that they are in, are on the disk."""
-        files = [one for one in paths if one.exists()]
+        files = list(paths)
         with ThreadPoolExecutor(SYNCS) as pool:
-            list(pool.map(sync_file, files))
+            list(pool.map(_sync_if_there, files))
             folders = {above for one in files for above in one.relative_to(self.path).parents}
-            list(pool.map(sync_folder, [self.path / one for one in folders]))
+            list(pool.map(_sync_if_there, [self.path / one for one in folders]))
 
 
 class TileHashes:
@@ -177,6 +179,12 @@ def numbered(files: LogFiles, start: int, end: int) -> Iterator[tuple[int, bytes
         for record in files.records(number, width)[place:]:
             yield start, record
             start += 1
+
+
+def _sync_if_there(path: Path) -> None:
+    """Syncs a file; one that is gone was a partial tile, and the full one is synced in its place."""
+    with suppress(FileNotFoundError):
+        sync_file(path)
 
 
 def sync_file(path: Path) -> None:

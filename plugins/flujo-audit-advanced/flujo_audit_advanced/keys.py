@@ -20,8 +20,8 @@ def key_of(origin: str, signer: Signer) -> VerifierKey:
 
 
 def rotation(origin: str, old: Signer, new: Signer) -> dict[str, Value]:
-    """What the record of a rotation says: the new key, signed by the old one, which is named too."""
-    note = Note(f"{TITLE}\n{origin}\n{key_of(origin, new)}\n", ()).signed(origin, old)
+    """What the record of a rotation says: the new key, signed by the old one, which is named too, and by itself."""
+    note = Note(f"{TITLE}\n{origin}\n{key_of(origin, new)}\n", ()).signed(origin, old).signed(origin, new)
     return {"old": str(key_of(origin, old)), "note": bytes(note).decode()}
 
 
@@ -43,7 +43,7 @@ class Rotation(NamedTuple):
         """The rotation that a record of kind ``ROTATED`` stands for.
 
         Raises:
-            NotSigned: The old key did not sign the new one.
+            NotSigned: The old key, or the new one, did not sign it.
         """
         old, coded = VerifierKey.parse(str(record.get("old"))), str(record.get("note")).encode()
         note = Note.parse(coded)
@@ -51,7 +51,9 @@ class Rotation(NamedTuple):
         lines = note.text.split("\n")
         if lines[:2] != [TITLE, origin] or len(lines) != 4:
             raise NotSigned("a record of another key says something else")
-        return cls(index, old, VerifierKey.parse(lines[2]))
+        new = VerifierKey.parse(lines[2])
+        note.check(new)
+        return cls(index, old, new)
 
 
 class KeyChain:

@@ -48,6 +48,7 @@ class Sealer:
         self._sealed: Sealed | None = None
         self._written: list[Path] = []
         self._finished: list[Path] = []
+        self._unsynced: AuditError | None = None
         self._clock = time.time() - time.monotonic()
         self._stop = Event()
         self.trouble: Exception | None = None

@@ -102,7 +102,7 @@ class Witnesses:
     """
 
     def __init__(
-        self, witnesses: Sequence[Witness], *, quorum: int, every: float = 10.0, name: str = "witnesses"
+        self, witnesses: Sequence[Witness], *, quorum: int, every: float = 60.0, name: str = "witnesses"
     ) -> None:
         if not 1 <= quorum <= len({one.key for one in witnesses}):
             raise ConfigurationError(f"a quorum of {quorum} of {len(witnesses)} different witnesses cannot be had")

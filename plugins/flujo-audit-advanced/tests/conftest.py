@@ -37,11 +37,12 @@ class Kit:
         signer: The log's.
         key: The public key.
         folder: A folder for logs.
+        begin: The time of event 0.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.signer = folder, LocalSigner(bytes(range(32)))
-        self.key = key_of(ORIGIN, self.signer)
+        self.key, self.begin = key_of(ORIGIN, self.signer), BEGIN
 
     def event(self, number: int, **more: Any) -> bytes:
         """Some record."""

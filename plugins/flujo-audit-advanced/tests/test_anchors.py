@@ -253,6 +253,21 @@ def test_a_copy_has_each_full_tile_once_and_does_not_change(kit: Any) -> None:
         FolderTarget(kit.folder / "file").put("x", b"")
 
 
+def test_of_many_anchored_checkpoints_the_newest_are_kept(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flujo_audit_advanced.anchoring.MOST_KEPT", 3)
+
+    async def main() -> None:
+        async with await kit.open(anchors=[WriteOnceCopy(FolderTarget(kit.folder / "copy"), every=0)]) as log:
+            for number in range(6):
+                await log.append(kit.event(number))
+                await log.checkpoint(anchored=True)
+
+    asyncio.run(main())
+    kept = sorted(int(one.name) for one in (kit.folder / "log/anchors").iterdir())
+    assert len(kept) == 3 and kept[-1] == 7
+    assert len(list((kit.folder / "copy/checkpoints").iterdir())) >= 6
+
+
 def test_a_log_without_anchors_says_so_and_one_that_raises_does_not_stop_the_others(kit: Any) -> None:
     class Broken:
         """An anchor with a mistake in it."""

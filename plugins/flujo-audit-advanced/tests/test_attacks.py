@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from flujo_audit_advanced import (
 from flujo_audit_advanced.files import LogFiles
 from flujo_audit_advanced.keys import rotation
 from flujo_audit_advanced.layout import tile_path, unbundled
-from flujo_audit_advanced.record import encoded
+from flujo_audit_advanced.record import encoded, parse_record
 
 COUNT = 700  # two full bundles and a part, with what the log says itself
 
@@ -309,6 +310,21 @@ def test_a_clock_that_ran_ahead_of_the_witness_is_named(kit: Any, witness: Any) 
     asyncio.run(again())
 
 
+def test_a_clock_that_moves_while_the_log_is_written_is_put_on_record(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> list[bytes]:
+        async with await kit.open(checkpoint_every=600) as log:
+            now = time.time
+            monkeypatch.setattr(time, "time", lambda: now() - 3600)
+            await log.checkpoint()
+            await log.checkpoint()
+            return [record for _, record in log.read(1)]
+
+    (moved,) = [parse_record(record) for record in asyncio.run(main())]
+    assert moved["kind"] == "log.clock_moved" and abs(moved["by_us"] + 3_600_000_000) < 1_000_000
+
+
 def test_an_exchanged_key_is_refused(kit: Any, log: Path) -> None:
     thief = LocalSigner.generate()
     kit.rewrite(log, kit.records(log), thief)
@@ -322,11 +338,24 @@ def test_an_exchanged_key_is_refused(kit: Any, log: Path) -> None:
 
 def test_a_rotation_that_the_key_in_effect_did_not_sign_is_refused(kit: Any, log: Path) -> None:
     thief = LocalSigner.generate()
-    forged = rotation(kit.key.name, thief, thief) | {"old": str(kit.key)}
-    record = {"id": "x", "kind": "log.key_rotated", "at": 1_800_000_000_000_000, **forged}
-    kit.rewrite(log, [*kit.records(log), encoded(record)], thief)
-    report = kit.verified(log)
-    assert not report.intact and any("it says that the log has another key" in one.what for one in report.findings)
+    genuine = rotation(kit.key.name, kit.signer, LocalSigner.generate())
+    records = kit.records(log)
+    for forged in (
+        rotation(kit.key.name, thief, thief) | {"old": str(kit.key)},
+        rotation(kit.key.name, kit.signer, thief) | {"note": genuine["note"].replace("v1", "v2")},
+        {"old": str(kit.key), "note": "x"},
+        {},
+    ):
+        record = {"id": "x", "kind": "log.key_rotated", "at": kit.begin, **forged}
+        kit.rewrite(log, [*records, encoded(record)], thief)
+        report = kit.verified(log)
+        assert not report.intact and any("it says that the log has another key" in one.what for one in report.findings)
+    strange = [
+        {"id": f"x{number}", "kind": "log.key_rotated", "at": kit.begin, **rotation(kit.key.name, old, thief)}
+        for number, old in enumerate([kit.signer, LocalSigner.generate()])
+    ]
+    kit.rewrite(log, [*records, *map(encoded, strange)], thief)
+    assert any("than the one in effect signed" in one.what for one in kit.verified(log).findings)
 
 
 def test_a_retired_key_signs_nothing_any_more(kit: Any) -> None:
