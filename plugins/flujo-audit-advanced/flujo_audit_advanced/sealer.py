@@ -118,13 +118,16 @@ class Sealer:
 
     def _retire(self) -> None:
         """Deletes segments whose records are in bundles, when these are on the disk."""
+        if self._unsynced is not None:
+            raise self._unsynced
         if self._finished:
             try:
                 self._files.sync(self._written)
-            except OSError as error:
-                raise AuditError(
-                    f"the log's tiles could not be synced ({error.strerror}); open the log again"
-                ) from None
+            except OSError as error:  # a second try would not tell: the kernel forgets what it could not write
+                self._unsynced = AuditError(
+                    f"the audit log's tiles could not be synced ({error.strerror}); open it again when its disk works"
+                )
+                raise self._unsynced from None
             self._files.remove(self._finished)
             self._written, self._finished = [], []
 

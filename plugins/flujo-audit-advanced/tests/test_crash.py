@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flujo_audit_advanced import AuditLog, LogDamaged, LogFailed, LogFull
+from flujo_audit_advanced import AuditError, AuditLog, LogDamaged, LogFailed, LogFull
 from flujo_audit_advanced.segment import HEADER, read_segment
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
@@ -167,6 +167,35 @@ def test_segments_are_removed_when_their_records_are_in_synced_tiles(kit: Any) -
     assert len(records) == 1402 and records[1400] == kit.event(1399, payload="x" * 30_000)
     assert kit.verified(kit.folder / "dead").intact
     assert len(asyncio.run(opened(kit, "dead"))) == 1403
+
+
+def test_segments_are_kept_when_their_tiles_could_not_be_synced(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def broken(file: int) -> None:
+        if "/tile/" in os.readlink(f"/proc/self/fd/{file}"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(file)
+
+    async def main() -> None:
+        log = await kit.open(checkpoint_every=600)
+        for number in range(1400):
+            log.post(kit.event(number, payload="x" * 30_000))
+        await log.flush()
+        segments = len(list((log.path / "append").iterdir()))
+        assert segments >= 2
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", broken)
+            with pytest.raises(AuditError, match="tiles could not be synced"):
+                await log.checkpoint()
+        with pytest.raises(AuditError, match="tiles could not be synced"):
+            await log.close()
+        assert len(list((log.path / "append").iterdir())) == segments
+        async with await kit.open() as again:
+            assert again.size == 1402
+
+    asyncio.run(main())
+    assert kit.verified(kit.folder / "log").intact
 
 
 FULL = """
