@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+MOST_FINDINGS: Final = 50
+"""Findings that a report has at most."""
 
 
 class Finding(NamedTuple):

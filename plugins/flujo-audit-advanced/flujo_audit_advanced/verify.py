@@ -6,28 +6,22 @@ another than the signed one, the tiles that the signed root vouches for say whic
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from flujo_audit_advanced.blame import first_bad
 from flujo_audit_advanced.claims import Claim, Trust, anchors_of, check_signature, found_claims
-from flujo_audit_advanced.errors import AuditError, LogDamaged, NotSigned, RecordRejected
-from flujo_audit_advanced.files import LogFiles, numbered
-from flujo_audit_advanced.keys import ROTATED, KeyChain, Rotation
+from flujo_audit_advanced.contents import Contents
+from flujo_audit_advanced.errors import AuditError, LogDamaged, NotSigned
+from flujo_audit_advanced.files import LogFiles
+from flujo_audit_advanced.keys import KeyChain
 from flujo_audit_advanced.layout import CHECKPOINT, tile_path
 from flujo_audit_advanced.merkle import EMPTY_ROOT, WIDTH, Tree, leaf_hash, root_of
 from flujo_audit_advanced.note import VerifierKey
-from flujo_audit_advanced.record import parse_record
 from flujo_audit_advanced.recovery import read_segments
-from flujo_audit_advanced.report import Finding, Report
-
-SLACK_US: Final = 5_000_000
-"""Microseconds by which a record may say an earlier time than one before it: many tasks' records come in any order."""
-
-MOST_FINDINGS: Final = 50
+from flujo_audit_advanced.report import MOST_FINDINGS, Finding, Report
 
 
 def verify_log(path: Path, trust: Trust) -> Report:
@@ -55,14 +49,11 @@ class Verification:
         self._files, self._trust = files, trust
         self._report = Report()
         self._claims: list[Claim] = []
-        self._rotations: list[Rotation] = []
         self._roots: dict[int, bytes] = {0: EMPTY_ROOT}
         self._tiles: list[bytes] = []
         self._altered: list[Finding] = []
-        self._ids: set[int] = set()
-        self._latest = (0, 0)
-        self._times: list[tuple[int, int]] = []
         self._tree = Tree(self._compare)
+        self._contents = Contents(files, self._report)
 
     def run(self) -> Report:
         """Does it."""
@@ -128,7 +119,7 @@ class Verification:
         if self._trust.key is None:
             return None
         keys = KeyChain(self._trust.key)
-        for one in self._rotations:
+        for one in self._contents.rotations:
             try:
                 keys.add(one)
             except NotSigned as error:
@@ -169,18 +160,7 @@ class Verification:
             self._bad(0, claim.place, str(error))
             return
         self._report.anchored += found
-        for one in found:
-            self._check_times(one.size, one.at, one.by)
-
-    def _check_times(self, size: int, seen_at: int | None, by: str) -> None:
-        """No record that somebody has seen can be of a later time."""
-        if seen_at is not None:
-            for index, at in self._times:
-                if index < size and at > seen_at * 1_000_000 + 1_000_000 + SLACK_US:
-                    self._report.notices.append(
-                        f"record {index} says a time after {by} had seen it: the clock of its writer was ahead"
-                    )
-                    return
+        self._report.notices += self._contents.ahead_of(found)
 
     # records
 
@@ -197,7 +177,7 @@ class Verification:
             leaves = [leaf_hash(one) for one in records]
             self._tiles.append(root_of(leaves))
             self._grow(leaves, number * WIDTH, [one for one in stops if number * WIDTH < one <= number * WIDTH + width])
-            self._look(records, number * WIDTH)
+            self._contents.look(records, number * WIDTH)
         for level, number, data in self._tree.partial():
             self._compare(level, number, data)
 
@@ -215,44 +195,6 @@ class Verification:
             name = tile_path(level, number, width)
             what = "it is missing" if found is None else "it is not what the records say"
             self._altered.append(Finding((number * WIDTH) << 8 * level, f"'{name}'", what))
-
-    def _look(self, records: Sequence[bytes], first: int) -> None:
-        """Looks at what records say."""
-        for index, data in enumerate(records, first):
-            try:
-                record = parse_record(data)
-            except RecordRejected as error:
-                self._bad(index, f"record {index}", str(error))
-                continue
-            self._look_at(index, record)
-
-    def _look_at(self, index: int, record: dict[str, Any]) -> None:
-        known, at = hash(record["id"]), record["at"]
-        if known in self._ids:
-            self._replayed(index, record["id"])
-        self._ids.add(known)
-        latest, since = self._latest
-        if at < latest - SLACK_US:
-            self._report.notices.append(
-                f"record {index} says a time {(latest - at) / 1e6:.1f} s before that of record {since}: a clock was "
-                "set back"
-            )
-        if at < latest - SLACK_US or at > latest:
-            self._latest = at, index
-            if not self._times or at > self._times[-1][1] + SLACK_US:
-                self._times.append((index, at))
-        if record["kind"] == ROTATED:
-            try:
-                self._rotations.append(Rotation.of(index, record, self._report.origin))
-            except NotSigned as error:
-                self._bad(index, f"record {index}", f"it says that the log has another key, and {error}")
-
-    def _replayed(self, index: int, name: str) -> None:
-        """Says which record had the id before; it is searched for only then, so that not every id is kept."""
-        for earlier, data in numbered(self._files, 0, index if len(self._report.findings) < MOST_FINDINGS else 0):
-            if json.dumps(name, ensure_ascii=False).encode() in data and parse_record(data)["id"] == name:
-                self._bad(index, f"record {index}", f"it has the id of record {earlier}: an event was replayed")
-                return
 
     def _compare_root(self, newest: Claim) -> None:
         size = newest.checkpoint.size
