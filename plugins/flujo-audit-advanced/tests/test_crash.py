@@ -31,7 +31,8 @@ def driven(*arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
-def test_killed_at_200_points_no_acknowledged_event_is_lost_and_the_log_verifies(kit: Any) -> None:
+@pytest.mark.parametrize("how", ["kill", "power"])
+def test_killed_at_200_points_no_acknowledged_event_is_lost_and_the_log_verifies(kit: Any, how: str) -> None:
     count = driven("count", kit.folder)
     assert count > 3 * POINTS
     killed: list[str] = []
@@ -40,7 +41,7 @@ def test_killed_at_200_points_no_acknowledged_event_is_lost_and_the_log_verifies
         missing = POINTS - len(killed)
         points = {(2 * number + 1) * count // (2 * missing) for number in range(missing)} - tried
         tried |= points
-        killed += [point for point, left in driven("kill", kit.folder, *sorted(points)).items() if left == 0]
+        killed += [point for point, left in driven(how, kit.folder, *sorted(points)).items() if left == 0]
         count = count * 4 // 5
         assert count > 100
     for point in killed:
