@@ -60,7 +60,7 @@ class Inbox:
         """
         with self._changed:
             if self._closed is not None:
-                raise self._closed
+                raise self._closed.with_traceback(None)  # which would else grow with each time
             if self._bytes > self._most:
                 raise LogOverloaded(
                     f"{self._bytes:,} bytes of records wait to be written and {self._most:,} may; wait for some of them"

@@ -119,7 +119,7 @@ class Sealer:
     def _retire(self) -> None:
         """Deletes segments whose records are in bundles, when these are on the disk."""
         if self._unsynced is not None:
-            raise self._unsynced
+            raise self._unsynced.with_traceback(None)
         if self._finished:
             try:
                 self._files.sync(self._written)

@@ -163,7 +163,7 @@ class Writer:
 
     def _write(self, records: Sequence[bytes]) -> None:
         if self.failed is not None:
-            raise self.failed
+            raise self.failed.with_traceback(None)
         if self._segment.end > MOST_SEGMENT:
             self._turn()
         try:
@@ -246,7 +246,7 @@ class Writer:
 
     def _snapshot(self) -> Snapshot:
         if self.failed is not None:
-            raise self.failed
+            raise self.failed.with_traceback(None)
         if not self._durable:
             self._sync()
         self._write_tiles()
@@ -266,7 +266,7 @@ class Writer:
 
     def _flushed(self) -> int:
         if self.failed is not None:
-            raise self.failed
+            raise self.failed.with_traceback(None)
         if not self._durable:
             self._sync()
         return self.size
