@@ -25,8 +25,9 @@ from flujo_audit_advanced import (
     Witnesses,
     WriteOnceCopy,
     key_of,
+    prove,
 )
-from flujo_audit_advanced.note import COSIGNATURE, VerifierKey
+from flujo_audit_advanced.note import COSIGNATURE, ED25519, VerifierKey
 from flujo_audit_advanced.stamp import certificates
 
 from flujo_core import ConfigurationError
@@ -202,6 +203,20 @@ def test_a_quorum_of_witnesses_has_to_cosign(kit: Any, witness: Any, another_wit
         Witnesses([both[0], both[0]], quorum=2)
     with pytest.raises(ConfigurationError, match="not one of a cosigner"):
         Witness(witness.url, str(kit.key))
+
+
+def test_a_proof_carries_the_cosignatures_of_its_checkpoint(kit: Any, witness: Any) -> None:
+    witness.know(kit.key)
+    trusted = Witness(witness.url, witness.key)
+    note = anchored(kit, Witnesses([trusted], quorum=1, every=0))
+    (kit.folder / "log/checkpoint").write_bytes(note)
+    proof = prove(kit.folder / "log", 1)
+    proof.check(kit.event(1), kit.key, [trusted.key], quorum=1)
+    stranger = VerifierKey("other.test", COSIGNATURE, LocalSigner.generate().public_key)
+    with pytest.raises(NotSigned, match="1 of the witnesses"):
+        proof.check(kit.event(1), kit.key, [trusted.key, stranger], quorum=2)
+    with pytest.raises(NotSigned, match="no signature of"):
+        proof.check(kit.event(1), VerifierKey("other.test", ED25519, kit.key.key))
 
 
 def test_a_cosignature_that_was_changed_is_named(kit: Any, witness: Any) -> None:

@@ -112,6 +112,23 @@ def test_a_record_changed_together_with_its_tile_names_the_tile(kit: Any, log: P
     assert found.place == "'tile/0/001'" and "records 256 to 511" in found.what
 
 
+def test_in_a_log_of_three_levels_the_tile_that_the_root_does_not_vouch_for_is_named(kit: Any) -> None:
+    log = kit.made(66_000, durable=False, checkpoint_every=600)
+    genuine, segments = kit.copied(log, "genuine"), kit.folder / "segments"
+    (log / "append").rename(segments)
+    records = kit.records(log)
+    records[40_000] = edited(records[40_000])
+    kit.rewrite(log, records)
+    assert kit.verified(log).findings[0].place == "'checkpoint'"
+    for name, place in (
+        ("tile/2/000.p/1", "'tile/1/000'"), ("tile/1/000", "'tile/0/156'"), ("tile/0/156", "record 40000"),
+    ):  # fmt: skip
+        shutil.copy(genuine / name, log / name)
+        assert kit.verified(log).findings[0].place == place
+    shutil.copy(genuine / "tile/entries/156", log / "tile/entries/156")
+    assert kit.verified(log).intact
+
+
 def test_everything_rewritten_without_the_key_is_refused(kit: Any, log: Path) -> None:
     records = kit.records(log)
     records[300] = edited(records[300])

@@ -158,7 +158,8 @@ def test_segments_are_removed_when_their_records_are_in_synced_tiles(kit: Any) -
                 log.post(kit.event(number, payload="x" * 30_000))
                 if number % 100 == 0:
                     await log.flush()
-            assert len(list((log.path / "append").iterdir())) >= 2
+            assert len(list((log.path / "append").iterdir())) >= 3
+            kit.copied(log.path, "before")
             await log.checkpoint()
             assert len(list((log.path / "append").iterdir())) == 1
             kit.copied(log.path, "dead")
@@ -168,6 +169,27 @@ def test_segments_are_removed_when_their_records_are_in_synced_tiles(kit: Any) -
     assert len(records) == 1402 and records[1400] == kit.event(1399, payload="x" * 30_000)
     assert kit.verified(kit.folder / "dead").intact
     assert len(asyncio.run(opened(kit, "dead"))) == 1403
+
+    _check_damaged_segments(kit)
+
+
+def _check_damaged_segments(kit: Any) -> None:
+    """Of the log before the last checkpoint, which had three segments, the middle one is damaged."""
+    first, middle, last = sorted((kit.folder / "before/append").iterdir())
+    whole = middle.read_bytes()
+    for data, why in (
+        (whole[:-1000], "it begins with record"), (whole + b"x" * 99, "batch before it is bad"), (whole[:10], "too short to be a segment"),
+        (None, "it begins with record"),
+    ):  # fmt: skip
+        middle.unlink(missing_ok=True)
+        if data is not None:
+            middle.write_bytes(data)
+        with pytest.raises(LogDamaged, match=why):
+            asyncio.run(opened(kit, "before"))
+        assert not kit.verified(kit.folder / "before").intact
+        assert first.exists() and last.exists() and not (kit.folder / "before/trimmed").exists()
+    middle.write_bytes(whole)
+    assert len(asyncio.run(opened(kit, "before"))) == 1402
 
 
 def test_segments_are_kept_when_their_tiles_could_not_be_synced(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
