@@ -134,10 +134,20 @@ class Writer:
             while True:
                 self._gather()
                 items, jobs = self._inbox.take()
-                for batch in batches(items):
-                    self._commit(batch)
+                try:
+                    for batch in batches(items):
+                        self._commit(batch)
+                except Exception as error:  # a mistake of ours must leave nobody waiting
+                    self._break(error, items)
                 for job in jobs:
                     _do(job)
+
+    def _break(self, error: Exception, items: Sequence[Item]) -> None:
+        self.failed = LogFailed(
+            f"the audit log in '{self._files.path}' has failed of an unexpected {type(error).__name__}; open it again"
+        )
+        self._inbox.close(self.failed)
+        _tell_all(items, self.failed, None)
 
     def _gather(self) -> None:
         """Waits a moment for more: for those who have just heard of the last batch, or who wait for nothing."""

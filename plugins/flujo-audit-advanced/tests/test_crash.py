@@ -178,8 +178,8 @@ def _check_damaged_segments(kit: Any) -> None:
     first, middle, last = sorted((kit.folder / "before/append").iterdir())
     whole = middle.read_bytes()
     for data, why in (
-        (whole[:-1000], "it begins with record"), (whole + b"x" * 99, "batch before it is bad"), (whole[:10], "too short to be a segment"),
-        (None, "it begins with record"),
+        (whole[:-1000], "it begins with record"), (whole + b"x" * 99, "batch before it is bad"),
+        (whole[:10], "too short to be a segment"), (None, "it begins with record"),
     ):  # fmt: skip
         middle.unlink(missing_ok=True)
         if data is not None:
@@ -320,6 +320,25 @@ def test_after_a_sync_that_failed_nothing_is_taken_until_the_log_is_opened_again
 
     asyncio.run(main())
     assert kit.verified(kit.folder / "log").intact
+
+
+def test_after_a_mistake_of_its_own_nobody_is_left_waiting(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: bytes) -> Any:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        log = await kit.open(checkpoint_every=600)
+        with monkeypatch.context() as mistake:
+            mistake.setattr("flujo_audit_advanced.segment.sha256", broken)
+            with pytest.raises(LogFailed, match="unexpected ZeroDivisionError"):
+                await asyncio.wait_for(log.append(kit.event(1)), 20)
+        for use in (log.append(kit.event(2)), log.checkpoint(), log.close()):
+            with pytest.raises(LogFailed):
+                await asyncio.wait_for(use, 20)
+        async with await kit.open() as again:
+            assert again.size == 2
+
+    asyncio.run(main())
 
 
 def test_rlimit_is_what_the_test_of_full_disks_needs() -> None:
