@@ -21,6 +21,7 @@ class WriterLock:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
         try:
             self._file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -35,6 +36,13 @@ class WriterLock:
             ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def held(self) -> bool:
+        """Whether it is still the lock: False if somebody has deleted the file, so that another may hold a new one."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file))
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Lets go of it."""

@@ -76,7 +76,9 @@ class AuditLog:
             raise ConfigurationError("the origin of an audit log may not be empty, nor have spaces or '+' in it")
         opening = Opening(LogFiles(Path(path)), signer, origin, durable, most_waiting)
         lock, writer = await asyncio.to_thread(opening.run)
-        sealer = Sealer(opening.files, writer, origin=origin, signer=signer, anchors=anchors, every=checkpoint_every)
+        sealer = Sealer(
+            opening.files, writer, lock, origin=origin, signer=signer, anchors=anchors, every=checkpoint_every
+        )
         log = cls(Path(path), origin, lock, writer, sealer)
         try:
             await asyncio.to_thread(sealer.seal)

@@ -15,6 +15,7 @@ from flujo_audit_advanced.errors import AuditError
 from flujo_audit_advanced.files import LogFiles
 from flujo_audit_advanced.keys import rotation
 from flujo_audit_advanced.layout import CHECKPOINT
+from flujo_audit_advanced.lock import WriterLock
 from flujo_audit_advanced.note import Note
 from flujo_audit_advanced.record import own_record
 from flujo_audit_advanced.signer import Signer
@@ -30,6 +31,7 @@ class Sealer:
     Args:
         files: The log's folder.
         writer: Its writer.
+        lock: The lock that the writer holds.
         origin: Its name.
         signer: Who signs.
         anchors: Who keeps checkpoints.
@@ -40,10 +42,18 @@ class Sealer:
     """
 
     def __init__(
-        self, files: LogFiles, writer: Writer, *, origin: str, signer: Signer, anchors: Sequence[Anchor], every: float
+        self,
+        files: LogFiles,
+        writer: Writer,
+        lock: WriterLock,
+        *,
+        origin: str,
+        signer: Signer,
+        anchors: Sequence[Anchor],
+        every: float,
     ) -> None:
         self._files, self._writer, self._origin, self._every = files, writer, origin, every
-        self._signers = [signer]
+        self._lock, self._signers = lock, [signer]
         self._sealing = RLock()
         self._sealed: Sealed | None = None
         self._written: list[Path] = []
@@ -73,6 +83,8 @@ class Sealer:
             SignerUnavailable: The key cannot be had.
         """
         with self._sealing:
+            if not self._stop.is_set() and not self._lock.held():
+                raise self._writer.stop("its file 'lock' was deleted, and somebody else may write it")
             self._watch_clock()
             snapshot = self._writer.snapshot()
             self._written += snapshot.written

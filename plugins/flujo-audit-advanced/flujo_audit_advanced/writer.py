@@ -142,12 +142,14 @@ class Writer:
                 for job in jobs:
                     _do(job)
 
-    def _break(self, error: Exception, items: Sequence[Item]) -> None:
-        self.failed = LogFailed(
-            f"the audit log in '{self._files.path}' has failed of an unexpected {type(error).__name__}; open it again"
-        )
+    def stop(self, why: str) -> LogFailed:
+        """Takes nothing more; gives the error that says why. May be called from any thread."""
+        self.failed = LogFailed(f"the audit log in '{self._files.path}' has failed: {why}; open it again")
         self._inbox.close(self.failed)
-        _tell_all(items, self.failed, None)
+        return self.failed
+
+    def _break(self, error: Exception, items: Sequence[Item]) -> None:
+        _tell_all(items, self.stop(f"an unexpected {type(error).__name__}"), None)
 
     def _gather(self) -> None:
         """Waits a moment for more: for those who have just heard of the last batch, or who wait for nothing."""

@@ -18,6 +18,7 @@ from flujo_audit_advanced import (
     LocalSigner,
     LogBusy,
     LogDamaged,
+    LogFailed,
     NotAnchored,
     NotSigned,
     RecordRejected,
@@ -409,6 +410,23 @@ def test_of_two_writers_the_second_is_refused_and_touches_nothing(kit: Any) -> N
         assert await reopened(kit) == 4
 
     asyncio.run(main())
+
+
+def test_a_writer_whose_lock_was_deleted_stops_before_it_signs_anything(kit: Any) -> None:
+    async def main() -> None:
+        log = await kit.open(checkpoint_every=600)
+        (log.path / "lock").unlink()
+        async with await kit.open() as another:
+            with pytest.raises(LogFailed, match="'lock' was deleted"):
+                await log.checkpoint()
+            with pytest.raises(LogFailed):
+                await log.append(kit.event(1))
+            with pytest.raises(LogFailed):
+                await log.close()
+            assert await another.append(kit.event(2)) == 2
+
+    asyncio.run(main())
+    assert kit.verified(kit.folder / "log").intact
 
 
 @pytest.mark.parametrize(
