@@ -123,7 +123,8 @@ class AuditLog:
     def post(self, record: bytes, /) -> None:
         """Gives a record to the next group commit and does not wait; safe from any thread.
 
-        What cannot be written is not told here: ``flush`` raises, and so do ``append`` and ``post`` from then on.
+        What cannot be written is not told here: the next ``flush`` raises. If there is no space, the first record that
+        can be written again is one of the log's own, ``log.records_lost``, with their count.
 
         Raises:
             RecordRejected: The bytes are no record.

@@ -11,16 +11,15 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from flujo_audit_advanced.errors import AuditError, LogFailed, LogFull
 from flujo_audit_advanced.files import LogFiles, sync_folder
 from flujo_audit_advanced.inbox import Closed, Inbox, Item, Job
 from flujo_audit_advanced.layout import ENTRIES, tile_path
 from flujo_audit_advanced.merkle import WIDTH, Tree, leaf_hash
+from flujo_audit_advanced.record import own_record
 from flujo_audit_advanced.segment import MOST_BATCH, SegmentWriter
-
-T = TypeVar("T")
 
 MOST_SEGMENT: Final = 16 << 20
 """Bytes after which another segment begins."""
@@ -87,6 +86,7 @@ class Writer:
         self._written: list[Path] = []
         self._old: list[tuple[int, Path]] = []
         self._last_count, self._last_sync, self._last_waited = 0, 0.0, True
+        self._lost = self._untold = 0  # records that nobody waits for and that could not be written
         self.failed: LogFailed | None = None
         self._thread = Thread(target=self._serve, name="flujo-audit-writer", daemon=True)
 
@@ -159,15 +159,19 @@ class Writer:
             self._inbox.linger(min(PATIENCE, self._last_sync / 8))
 
     def _commit(self, batch: Sequence[Item]) -> None:
-        records = [item.record for item in batch]
+        gap = [own_record("records_lost", {"count": self._lost})] if self._lost else []
+        records = [*gap, *(item.record for item in batch)]
         try:
             self._write(records)
         except AuditError as error:
+            lost = sum(item.done is None for item in batch)
+            self._lost, self._untold = self._lost + lost, self._untold + lost
             _tell_all(batch, error, None)
             return
         with self._lock:
             self._tail += records
-            first, self.size = self.size, self.size + len(records)
+            first, self.size = self.size + len(gap), self.size + len(records)
+        self._lost = 0
         self._last_waited = _tell_all(batch, None, first)
         self._tree.add([leaf_hash(record) for record in records])
         with suppress(LogFailed):  # the segment has them; a snapshot tries again and says so
@@ -279,6 +283,9 @@ class Writer:
     def _flushed(self) -> int:
         if self.failed is not None:
             raise self.failed.with_traceback(None)
+        lost, self._untold = self._untold, 0
+        if lost:
+            raise LogFull(f"{lost} records that were posted could not be written; the log's next record says so")
         if not self._durable:
             self._sync()
         return self.size

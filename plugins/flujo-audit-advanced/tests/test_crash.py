@@ -250,8 +250,19 @@ async def main():
     else:
         raise AssertionError("it is full and took more")
     assert log.size == held and acked == list(range(1, held))
+    for number in range(3):
+        log.post(event(9000 + number))
+    try:
+        await log.flush()
+    except LogFull as error:
+        assert "3 records that were posted" in str(error), error
+    else:
+        raise AssertionError("nobody was told")
+    assert await log.flush() == held
     FREE
-    assert await log.append(event(10000)) == held
+    assert await log.append(event(10000)) == held + 1
+    (_, gap), (_, last) = log.read(held)
+    assert b'"count":3' in gap and b'"log.records_lost"' in gap and last == event(10000)
     await log.close()
     print(held)
 
@@ -274,7 +285,7 @@ def test_a_file_that_may_not_grow_refuses_events_and_takes_them_again_when_it_ma
     assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN
     held = full(kit.folder / "log", limit, more)
     report = kit.verified(kit.folder / "log")
-    assert report.intact and report.size == held + 1
+    assert report.intact and report.size == held + 2
 
 
 def test_a_disk_that_is_full_refuses_events_and_takes_them_again_when_it_is_not(kit: Any) -> None:
@@ -286,7 +297,7 @@ def test_a_disk_that_is_full_refuses_events_and_takes_them_again_when_it_is_not(
     fill = "filler = Path(sys.argv[1]).with_name('filler'); filler.write_bytes(b'x' * 1_400_000)"
     held = full(disk / "log", fill, "filler.unlink()", "unshare", "-rm", "sh", "-c", mount, "sh")
     report = kit.verified(kit.folder / "kept")
-    assert report.intact and report.size == held + 1
+    assert report.intact and report.size == held + 2
 
 
 def test_after_a_sync_that_failed_nothing_is_taken_until_the_log_is_opened_again(
