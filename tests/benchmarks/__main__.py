@@ -7,6 +7,7 @@ import platform
 import sys
 
 import agent_steps
+import audit
 import concurrency
 import discovery
 import durable
@@ -28,6 +29,7 @@ GROUPS = {
     "agents": agent_steps.measure,
     "durable": durable.measure,
     "resume": resume.measure,
+    "audit": audit.measure,
 }
 
 
