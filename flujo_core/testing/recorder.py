@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -125,6 +125,9 @@ class HookRecorder(Plugin):
 
     async def on_shutdown(self) -> None:
         self._note("on_shutdown")
+
+    def configure(self, table: Mapping[str, Any], /) -> None:
+        self._note("configure", table)
 
     def register_steps(self, registry: Registry[Step[Any, Any]], /) -> None:
         self._note("register_steps", registry)
