@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flujo_deidentifier.profile import Profile, profile_named
+from flujo_deidentifier.normal import normalised
+from flujo_deidentifier.profile import Action, Profile, profile_named
+from flujo_deidentifier.resolution import resolved
 from flujo_deidentifier.span import Detector, Span
 
 
@@ -40,4 +42,19 @@ class Finder:
             DetectorTimeout: One did not answer in time.
             LanguageRefused: The text seems to be in a language that the profile does not take.
         """
-        return sorted(span for one in self.detectors for span in one.detect(text))
+        normal = normalised(text)
+        found = [span for one in self.detectors for span in one.detect(normal.text) if self._counts(span)]
+        kept = resolved(found)
+        out = []
+        for span in kept:
+            start, end = normal.original(span.start, span.end)
+            out.append(span._replace(start=start, end=end))
+        return out
+
+    def _counts(self, span: Span) -> bool:
+        profile = self.profile
+        return (
+            span.rule not in profile.ignored
+            and span.score >= profile.least
+            and profile.actions.get(span.label, profile.default) is not Action.KEEP
+        )

