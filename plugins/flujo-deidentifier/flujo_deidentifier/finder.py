@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flujo_deidentifier.again import again
+from flujo_deidentifier.clinical import harmless
 from flujo_deidentifier.normal import normalised
 from flujo_deidentifier.profile import Action, Profile, profile_named
 from flujo_deidentifier.resolution import resolved
@@ -43,7 +45,8 @@ class Finder:
             LanguageRefused: The text seems to be in a language that the profile does not take.
         """
         normal = normalised(text)
-        found = [span for one in self.detectors for span in one.detect(normal.text) if self._counts(span)]
+        found = [span for one in self.detectors for span in one.detect(normal.text) if self._counts(span, normal.text)]
+        found += again(normal.text, found)
         kept = resolved(found)
         out = []
         for span in kept:
@@ -51,10 +54,11 @@ class Finder:
             out.append(span._replace(start=start, end=end))
         return out
 
-    def _counts(self, span: Span) -> bool:
+    def _counts(self, span: Span, text: str) -> bool:
         profile = self.profile
         return (
             span.rule not in profile.ignored
             and span.score >= profile.least
             and profile.actions.get(span.label, profile.default) is not Action.KEEP
+            and not harmless(text, span)
         )

@@ -29,7 +29,7 @@ _FORM = re.compile(
 _PLATE = re.compile(r"(?i:(?<![a-z])(?:plates?|tags?|registration)(?:\s+(?:number|no\.?|is))?[\s:#]*)([A-Z0-9]{1,4}[ -][A-Z0-9]{2,4})(?!\w)")
 _HARMLESS = re.compile(
     r"(?i:covid-?\d+|sars-cov-\d|h\d+n\d+|cha2?ds2?\S*|hba1c|spo2|t\dn\d\S*|\d+(?:st|nd|rd|th)|[a-z]{1,4}\d{1,2}|\d+(?:\.\d+)?"
-    r"(?:mg|mcg|g|kg|ml|l|mm|cm|m|km|mmhg|bpm|hz|iu|u|kb|mb|gb|k|x|pm|am|h|hr|hrs|min|s|d|w|y|yo|yr|%)\S{0,8})"
+    r"(?:mg|mcg|g|kg|ml|dl|l|mm|cm|m|km|mmhg|bpm|hz|iu|u|kb|mb|gb|k|x|pm|am|h|hr|hrs|min|s|d|w|y|yo|yr|yrs)(?:/\S*)?)"
 )
 _LONG: Final = 7
 

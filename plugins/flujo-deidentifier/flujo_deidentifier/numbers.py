@@ -25,7 +25,7 @@ _FORM = re.compile(
             r"(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\d))",
             r"(?P<ip>\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d))",
             r"(?P<date>\d{1,2}\s?(?P<b>[-/.])\s?\d{1,2}\s?(?P=b)\s?(?:\d{4}|\d{2})(?![\w]|[-/.]\d))",
-            rf"(?P<monthly>\d{{1,2}}(?:st|nd|rd|th)?(?:\s+(?:day\s+)?of)?[\s/-]*{MONTH}(?:[\s,/-]*(?:of\s+)?(?:\d{{4}}|'\d\d)(?!\d))?)",
+            rf"(?P<monthly>(?:\d{{1,2}}\s?[-/]\s?)?\d{{1,2}}(?:st|nd|rd|th)?(?:\s+(?:day\s+)?of)?[\s/-]*{MONTH}(?:[\s,/-]*(?:of\s+)?(?:\d{{4}}|'\d\d)(?!\d))?)",
             rf"(?P<ssn>\d{{3}}(?P<c>[- .])\d{{2}}(?P=c)\d{{4}}{_UNTIL})",
             rf"(?P<spaced>\d\s\d\s\d\s-\s\d\s\d\s-\s\d\s\d\s\d\s\d{_UNTIL})",
             r"(?P<card>(?:\d{4}[- ]\d{4}[- ]\d{4}[- ]\d{1,7}|\d{4}[- ]\d{6}[- ]\d{4,5}|\d{12,19})" + _UNTIL + ")",
@@ -86,10 +86,10 @@ _START = re.compile(r"[0-9](?<![\w.][0-9])|[0-9](?<![0-9]\.[0-9])(?<=\.[0-9])")
 
 def _number(text: str, at: int) -> Found | None:
     before = text[max(0, at - 34) : at]
-    month = _MONTH_BEFORE.search(before) if before[-1:] in " ,/-\n" else None
-    if month and (day := _AFTER_MONTH.match(text, at)):
-        return _weekday(text, at - len(before) + month.start(), day.end(), "month")
     form = _FORM.match(text, at)
+    month = _MONTH_BEFORE.search(before) if before[-1:] in " ,/-\n" else None
+    if month and (form is None or form.lastgroup != "monthly") and (day := _AFTER_MONTH.match(text, at)):
+        return _weekday(text, at - len(before) + month.start(), day.end(), "month")
     if form is not None and (found := _FORMS[str(form.lastgroup)](text, at, form, before)) is not None:
         return found
     return _by_words(text, at, before)

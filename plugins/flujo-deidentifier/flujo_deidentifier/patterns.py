@@ -34,6 +34,10 @@ _HOME = re.compile(
     r"(?i:\b(?:(?:home|mailing|billing|shipping|street|postal)\s+)?address\s*(?:is|:|=)|\b(?:lives?|living|resid(?:es?|ing))\s+at)\s*"
     r"(?=[^\n.;]{0,30}\d)([^\n.;]{4,90})"
 )
+_LAST = re.compile(
+    r"[lLnN](?<!\w.)(?i:ast|ext)\s+(?:(?i:mon|tues|wednes|thurs|fri|satur|sun)day|January|February|March|April|May|June|July|August|September|October|November|December)(?!\w)"
+)
+_WEEKDAY = re.compile(r"[MTWFS](?<!\w.)(?:on|ues|ednes|hurs|ri|atur|un)day(?!\w)")
 _TRAILING = ".,;:!?)]}'\""
 
 
@@ -53,6 +57,8 @@ class PatternDetector:
             yield from _hexadecimal(text)
         if _DIGIT.search(text):
             yield from _with_digits(text)
+        yield from _all(_LAST, text, "DATE", 0.6, "last-day")
+        yield from _all(_WEEKDAY, text, "DATE", 0.4, "weekday")
         yield from secrets(text)
 
 

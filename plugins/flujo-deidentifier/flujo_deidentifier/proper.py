@@ -38,13 +38,12 @@ BODIES: Final = frozenset(
 )
 GROUND: Final = frozenset(
     "county city town village district province region state river lake mountain mount mountains valley island islands bay sea"
-    " ocean beach street avenue road square park bridge airport station street coast hills creek forest canal port harbor".split()
+    " ocean beach street avenue road square park bridge airport station street coast hills creek forest canal port harbor harbour glacier plateau plains desert lakes falls tower house museum"
+    " observatory palace castle theatre theater stadium cathedral gulf peninsula strait canyon municipality quarter".split()
 )
-_SAINTED = frozenset(("st", "st.", "saint", "mt", "mt.", "mount", "san", "santa", "new", "north", "south", "east", "west", "los", "las", "el", "la", "lake", "port", "fort", "upper", "lower", "great"))
-_NAME_BEFORE = re.compile(
-    r"(?i:(?<![a-z])(?:named?|called|name(?:'s)?(?:\s+(?:is|was))?|i'm|i am|this is|patient|pt|pts|mother|father|mom|dad|son|daughter|wife|husband"
-    r"|brother|sister|child|kid|driver|surgeon|attn|attention|dear|regards|sincerely|member|contact|surname|signed|nurse|physician"
-    r"|doctor|provider|by|with|for|from|like|similar to|mr|mrs|ms|dr|prof)[.,:;]?\s*[\"'(]?)$"
+_FIRM: Final = frozenset(
+    "county river lake lakes mountain mountains valley island islands bay beach square plateau plains desert creek glacier gulf canal"
+    " peninsula strait falls canyon harbor harbour avenue street road".split()
 )
 _SURE_BEFORE = re.compile(
     r"(?i:(?<![a-z])(?:named|called|names?(?:\s+(?:is|was)|\s*:|)|surname|i'm|mother|father|mom|dad|son|daughter|wife|husband|brother|sister"
@@ -58,8 +57,11 @@ _CARE_BEFORE = re.compile(
     r"(?i:(?<![a-z])(?:seen|treated|admitted|admission|operated|presented|presenting|visited|checked|checked[- ]in|evaluated|diagnosed|referred|consult(?:ed|ation)?"
     r"|hospitali[sz]ed|observed|attended|followed|monitored|managed|discharged|transferred|surgery|appointment|appt|visit|care|documented|examined"
     r"|underwent|assessed|reviewed|recorded|currently|clinic|patient|last\s+seen|f/u|dx'?d|tx'?d|ref'?d|evaluation|screened|noted|handled|processed|lives?|living|moved|residing"
-    r"|resident|office|enrolled|received|started|performed|done|case|records?)\b[^.;!?\n]{0,28}?\b(?:at|to|in|from|by|with|@)\s+(?:the\s+|our\s+)?)$"
+    r"|resident|office|enrolled|received|started|performed|done|case|records?)\b(?:[^.;!?\n]|(?<=\b[A-Z])\.|(?<=\b[DM]r|\bMs)\.){0,30}?\b(?:at|to|in|from|by|with|@)\s+(?:the\s+|our\s+)?)$"
 )
+
+
+_JOINING: Final = frozenset("of in the and &".split())
 
 
 class Word(NamedTuple):
@@ -81,16 +83,31 @@ class NameListDetector:
     name = "lists"
 
     def detect(self, text: str, /) -> Iterator[Span]:
-        """The spans of a text."""
-        for match in _RUN.finditer(text):
-            yield from self._run(text, match)
+        """The spans of a text; in one that is all in one case, unknown words are not taken for names."""
+        even = text.islower() or text.isupper()
+        cased = text.title() if even else text
+        if len(cased) != len(text):
+            return
+        for match in _RUN.finditer(cased):
+            for span in self._run(cased, match):
+                if not even or span.rule not in ("unlisted", "care-words", "ground"):
+                    yield span
 
     def _run(self, text: str, match: re.Match[str]) -> Iterator[Span]:
+        """The spans of one run of capitalised words; a place goes on with the words of its kind and its state."""
         words = [Word(one[0], match.start() + one.start(), match.start() + one.end()) for one in _SPLIT.finditer(match[0])]
         before = text[max(0, match.start() - 60) : match.start()]
         for label, score, rule, start, end in judged(words, before, text):
+            if label == "LOCATION" and (more := _PLACE_AFTER.match(text, end)):
+                end = more.end()
             yield Span(start, end, label, score, self.name, rule)
 
+
+_PLACE_AFTER = re.compile(
+    r"(?:['’]s)?(?:\s+(?i:(?:(?:medical|health|nursing|care|walk-in|urgent|family|dental|community)\s+)?(?:clinic|hospital|office|center|centre|branch|area"
+    r"|campus|department|facility|practice|ward|er|cntr|ctr|home))(?!\w))?(?:,\s(?:A[LKZR]|C[AOT]|D[CE]|FL|GA|HI|I[DLNA]|K[SY]|LA|M[EDAINSOT]|N[EVHJMYCD]"
+    r"|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[TA]|W[AVIY])(?!\w)(?:\s\d{5}(?:-\d{4})?(?!\w))?)?"
+)
 
 Judgement = tuple[str, float, str, int, int]
 
@@ -112,7 +129,37 @@ def judged(words: list[Word], before: str, text: str) -> Iterator[Judgement]:
         if head:
             yield "LOCATION", 0.8, "facility", head[0].start, head[-1].end
             return
+    if (ground := _ground(words, keys)) > 1:
+        yield "LOCATION", 0.7, "ground", words[0].start, words[ground - 1].end
+        yield from judged(words[ground:], "", text)
+        return
+    if _CARE_BEFORE.search(before) and not set(keys) <= lowered("eponyms") and (care := _cared(words, before, text)):
+        yield "LOCATION", 0.65, "care-words", care[0].start, care[-1].end
+        yield from judged(words[words.index(care[-1]) + 1 :], "", text)
+        return
     yield from _listed(words, keys, before, text)
+
+
+def _ground(words: list[Word], keys: list[str]) -> int:
+    """How many words, from the first, are a name and the word for a kind of place: ``Ford County``; 0: none."""
+    for at, key in enumerate(keys[:5]):
+        if words[at].text in _JOINING and words[at].text != "of":
+            return 0
+        if at and key in GROUND and not words[at].text.islower() and keys[0] not in _LEADING:
+            following = keys[at + 1] if at + 1 < len(keys) else ""
+            return at + 1 if following not in BODIES | CARE and (key in _FIRM or not all(map(_common, keys[:at]))) else 0
+    return 0
+
+
+def _cared(words: list[Word], before: str, text: str) -> list[Word]:
+    """The words after ``seen at`` that can be the name of a place; none after ``by`` or ``with``, where names are."""
+    if re.search(r"(?i:\b(?:by|with)\s+)$", before):
+        return []
+    stop = next((at for at, word in enumerate(words) if word.key in TITLES or word.text == "and"), len(words))
+    taken = words[:stop]
+    while taken and taken[-1].text.islower():
+        taken = taken[:-1]
+    return taken if taken and not all(_common(word.key) for word in taken) else []
 
 
 def _named(words: list[Word]) -> list[Word]:
@@ -128,7 +175,10 @@ _LEADING = frozenset("the a an our this that their its any each every of in at a
 
 
 def _common(key: str) -> bool:
-    return key in entries("words") or key in _KNOWN
+    """Whether a word is an everyday one, or made of such: ``we'll``, ``well-known``."""
+    if key in entries("words") or key in _KNOWN:
+        return True
+    return ("'" in key or "-" in key) and all(_common(part) or len(part) < 3 for part in re.split("['-]", key))
 
 
 _KNOWN: Final = frozenset(
@@ -152,27 +202,37 @@ def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Itera
             if not everyday or place > 1 or _PLACE_BEFORE.search(text[max(0, word.start - 24) : word.start]):
                 yield "LOCATION", 0.7, "place", word.start, words[stop - 1].end
             at = stop
-        elif key in given and following and (_initial(following) or _surname(following)):
+        elif key in given and key not in _LEADING and following and (_initial(following) or _surname(following)):
             yield "PERSON", 0.6 if everyday else 0.85, "given-and-surname", word.start, _tail(words, at + 1).end
             at = words.index(_tail(words, at + 1)) + 1
-        elif key in given and not everyday and key not in lowered("eponyms"):
+        elif key in given and not everyday and key not in lowered("eponyms") and not _shouted(word, words):
             yield "PERSON", 0.55, "given-name", word.start, word.end
             at += 1
         elif key in surnames and not everyday and _SURE_BEFORE.search(text[max(0, word.start - 24) : word.start]):
             yield "PERSON", 0.7, "name-words", word.start, word.end
             at += 1
-        elif not word.text.islower() and not everyday and key not in lowered("demonyms") and len(key) > 1:
+        elif _unlisted(word, key, everyday, words):
             yield "PERSON", 0.35, "unlisted", word.start, word.end
             at += 1
         else:
             at += 1
 
 
+def _unlisted(word: Word, key: str, everyday: bool, words: list[Word]) -> bool:
+    known = everyday or key in lowered("demonyms") or len(key) < 2 or word.text.islower()
+    return not known and not _shouted(word, words)
+
+
 def _tail(words: list[Word], at: int) -> Word:
     """The last word of a name whose second word is given by its place."""
-    while at + 1 < len(words) and (_initial(words[at]) or words[at].text.islower()) and not words[at + 1].text.islower():
+    while at + 1 < len(words) and (_initial(words[at]) or words[at].text.islower()) and words[at + 1].text not in _JOINING:
         at += 1
     return words[at]
+
+
+def _shouted(word: Word, words: list[Word]) -> bool:
+    """Whether a word is an abbreviation rather than a name: a few capitals among words that have others."""
+    return word.text.isupper() and len(word.text) < 5 and not any(one.text.isupper() and len(one.text) > 4 for one in words)
 
 
 def _initial(word: Word) -> bool:
@@ -197,7 +257,7 @@ def _place(words: list[Word], keys: list[str], at: int) -> int:
 def _person(words: list[Word], text: str, score: float, rule: str) -> Iterator[Judgement]:
     """A title and the name after it."""
     stop = 1
-    while stop < len(words) and stop < 6 and (words[stop].text.islower() or words[stop].key in TITLES or not _ends_name(words[stop])):
+    while stop < min(len(words), 7) and words[stop].text not in _JOINING and not _ends_name(words[stop]):
         stop += 1
     while stop > 1 and words[stop - 1].text.islower():
         stop -= 1
@@ -207,4 +267,4 @@ def _person(words: list[Word], text: str, score: float, rule: str) -> Iterator[J
 
 
 def _ends_name(word: Word) -> bool:
-    return word.key in CARE | BODIES | _LEADING
+    return not _initial(word) and word.key in CARE | BODIES | _LEADING

