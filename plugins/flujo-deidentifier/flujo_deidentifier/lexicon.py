@@ -26,6 +26,16 @@ def places() -> frozenset[str]:
     return lowered("countries") | lowered("cities")
 
 
+# States and countries that share their names with cities count as cities.
+_CITIES = frozenset(("georgia", "luxembourg", "mexico", "new york", "panama", "singapore", "washington", "kuwait", "djibouti"))
+
+
+@cache
+def regions() -> frozenset[str]:
+    """Countries, states and regions, in lower case, but for those that are cities as well."""
+    return lowered("countries") - _CITIES
+
+
 @cache
 def place_starts() -> frozenset[str]:
     """The first words of places that have several."""

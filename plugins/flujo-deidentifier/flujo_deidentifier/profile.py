@@ -97,7 +97,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         "hipaa-safe-harbor": Profile(
             "hipaa-safe-harbor",
             {"AGE": Action.GENERALISE, "NRP": Action.KEEP, "ORGANIZATION": Action.KEEP},
-            ignored=frozenset({"age", "case-number", "unlisted", "weekday", "year"}),
+            ignored=frozenset({"age", "case-number", "region", "unlisted", "weekday", "year"}),
         ),
         "gdpr": Profile("gdpr", {"AGE": Action.KEEP}),
         "secrets": Profile(

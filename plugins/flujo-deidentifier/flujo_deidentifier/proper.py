@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from flujo_deidentifier.lexicon import entries, lowered, place_starts, places
+from flujo_deidentifier.lexicon import entries, lowered, place_starts, places, regions
 from flujo_deidentifier.span import Span
 
 _CAPITAL = r"[^\W\d_a-zà-öø-ÿ]"
@@ -47,8 +47,11 @@ _FIRM: Final = frozenset(
 )
 _SURE_BEFORE = re.compile(
     r"(?i:(?<![a-z])(?:named|called|names?(?:\s+(?:is|was)|\s*:|)|surname|i'm|mother|father|mom|dad|son|daughter|wife|husband|brother|sister"
-    r"|kid|driver|surgeon|attn\.?:?|dear|regards,?|sincerely,?|member:?|partner's name|mr\.?|mrs\.?|ms\.?|dr\.?|prof\.?)\s+[\"'(]?)$"
+    r"|kid|driver|surgeon|attending:?|pcp:?|provider:?|physician:?|referring:?|nurse:?|therapist:?|spoke with|records of|summary for|claim for|report for"
+    r"|results for|chart of|chart for|brought|attn\.?:?|dear|regards,?|sincerely,?|member:?|partner's name|mr\.?|mrs\.?|ms\.?|dr\.?|prof\.?)\s+[\"'(]?)$"
 )
+_TITLE_AFTER = re.compile(r",?\s+(?:M\.?D|D\.?O|R\.?N|N\.?P|PA-C|Ph\.?D|DDS|DMD|LPN|CRNA|Esq|Jr|Sr)\b")
+_FIRST_AFTER = re.compile(r",\s+([^\W\d_]+)(?:\s+[A-Z]\.)?(?!\w)")
 _PLACE_BEFORE = re.compile(
     r"(?i:(?<![a-z])(?:at|in|from|near|to|of|visited|visiting|via|around|outside|our|the)\s+(?:(?:the|our|downtown|central|northern|southern"
     r"|eastern|western|nearby)\s+){0,2})$"
@@ -98,6 +101,8 @@ class NameListDetector:
         words = [Word(one[0], match.start() + one.start(), match.start() + one.end()) for one in _SPLIT.finditer(match[0])]
         before = text[max(0, match.start() - 60) : match.start()]
         for label, score, rule, start, end in judged(words, before, text):
+            if label == "PERSON" and (first := _FIRST_AFTER.match(text, end)) and _given(first[1]):
+                end = first.end()
             if label == "LOCATION" and (more := _PLACE_AFTER.match(text, end)):
                 end = more.end()
             yield Span(start, end, label, score, self.name, rule)
@@ -134,7 +139,8 @@ def judged(words: list[Word], before: str, text: str) -> Iterator[Judgement]:
         yield from judged(words[ground:], "", text)
         return
     if _CARE_BEFORE.search(before) and not set(keys) <= lowered("eponyms") and (care := _cared(words, before, text)):
-        yield "LOCATION", 0.65, "care-words", care[0].start, care[-1].end
+        rule = "region" if _spoken(care) in regions() else "care-words"
+        yield "LOCATION", 0.65, rule, care[0].start, care[-1].end
         yield from judged(words[words.index(care[-1]) + 1 :], "", text)
         return
     yield from _listed(words, keys, before, text)
@@ -200,7 +206,8 @@ def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Itera
         if place and not (key in given and following and _surname(following)):
             stop = at + place
             if not everyday or place > 1 or _PLACE_BEFORE.search(text[max(0, word.start - 24) : word.start]):
-                yield "LOCATION", 0.7, "place", word.start, words[stop - 1].end
+                rule = "region" if _spoken(words[at:stop]) in regions() else "place"
+                yield "LOCATION", 0.7, rule, word.start, words[stop - 1].end
             at = stop
         elif key in given and key not in _LEADING and following and (_initial(following) or _surname(following)):
             yield "PERSON", 0.6 if everyday else 0.85, "given-and-surname", word.start, _tail(words, at + 1).end
@@ -208,8 +215,14 @@ def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Itera
         elif key in given and not everyday and key not in lowered("eponyms") and not _shouted(word, words):
             yield "PERSON", 0.55, "given-name", word.start, word.end
             at += 1
-        elif key in surnames and not everyday and _SURE_BEFORE.search(text[max(0, word.start - 24) : word.start]):
+        elif key in surnames and _TITLE_AFTER.match(text, word.end):
+            yield "PERSON", 0.8, "name-words", word.start, word.end
+            at += 1
+        elif key in surnames and _SURE_BEFORE.search(text[max(0, word.start - 24) : word.start]):
             yield "PERSON", 0.7, "name-words", word.start, word.end
+            at += 1
+        elif key in surnames and _unlisted(word, key, everyday, words) and key not in lowered("eponyms"):
+            yield "PERSON", 0.45, "surname", word.start, word.end
             at += 1
         elif _unlisted(word, key, everyday, words):
             yield "PERSON", 0.35, "unlisted", word.start, word.end
@@ -230,6 +243,10 @@ def _tail(words: list[Word], at: int) -> Word:
     return words[at]
 
 
+def _given(word: str) -> bool:
+    return word[0].isupper() and word.lower() in entries("given-names") and not _common(word.lower())
+
+
 def _shouted(word: Word, words: list[Word]) -> bool:
     """Whether a word is an abbreviation rather than a name: a few capitals among words that have others."""
     return word.text.isupper() and len(word.text) < 5 and not any(one.text.isupper() and len(one.text) > 4 for one in words)
@@ -243,13 +260,18 @@ def _surname(word: Word) -> bool:
     return word.text[:1].isupper() and (word.key in entries("surnames") or not _common(word.key)) and word.key not in CARE | GROUND | BODIES
 
 
+def _spoken(words: list[Word]) -> str:
+    """The words as lists have places."""
+    return " ".join(one.text.lower().removesuffix("'s") for one in words)
+
+
 def _place(words: list[Word], keys: list[str], at: int) -> int:
     """How many words from ``at`` on are a place; 0: none."""
     if words[at].text.islower():
         return 0
     if keys[at] in place_starts():
         for size in (4, 3, 2):
-            if at + size <= len(words) and " ".join(one.text.lower().removesuffix("'s") for one in words[at : at + size]) in places():
+            if at + size <= len(words) and _spoken(words[at : at + size]) in places():
                 return size
     return int(words[at].text.lower().removesuffix("'s") in places())
 

