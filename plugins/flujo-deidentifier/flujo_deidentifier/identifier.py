@@ -6,27 +6,35 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from flujo_deidentifier.checksum import is_vin
 from flujo_deidentifier.span import Span
 
-_KINDS = (
-    r"MRNs?|medical\s+records?|records?|charts?|account|acct|policy|plan|member(?:ship)?|beneficiary|claims?|certificate"
-    r"|licen[cs]e|plates?|registration|VIN|serial|device|implant|NPI|DEA|passport|ID|identifier|ident|insurance|ins"
-    r"|ref(?:erence|d)?|case|file|invoice|order|tracking|badge|employee|student|patient|pt|subject|study|template|code|routing"
-    r"|prescription|rx|ticket|confirmation|customer|contract|tax|driver'?s?|health|HMO|PPO|medicare|medicaid|specimen|accession"
-    r"|encounter|visit|admission|UHID|SSN|EIN|TIN|ABA|swift|application|docket|enrol?lment|group|subscriber|unit|lot|batch"
-)
+_KIND_WORDS: Final = (
+    "mrn record chart account acct policy plan member membership beneficiary claim certificate license licence plate registration vin"
+    " serial device implant npi dea passport id identifier ident insurance ins ref reference case file invoice order tracking badge"
+    " employee student patient pt subject study template code routing prescription rx ticket confirmation customer contract tax driver"
+    " health hmo ppo medicare medicaid specimen accession encounter visit admission uhid ssn ein tin aba swift application docket"
+    " enrolment enrollment group subscriber unit lot batch"
+).split()
+_LINKS: Final = "number numbers nr no nos num id ids code plan policy record card is was on file shows show".split()
+_KINDS: Final = "|".join(sorted(_KIND_WORDS, key=len, reverse=True))
 _WORDS_BEFORE = re.compile(
-    rf"(?:(?<![A-Za-z])(?i:{_KINDS})(?:[\s_-]*(?i:number|numbers|nr|no|nos|num|id|ids|code|plan|policy|record|card|is|was|on\s+file"
-    r"|shows?))*[\s.:#=|\"'(\[*_-]*)$"
+    rf"(?<![A-Za-z])(?i:(?:{_KINDS})(?:'?s)?)(?:[\s_-]*(?i:number|numbers|nr|no|nos|num|id|ids|code|plan|policy|record|card|is|was|on\s+file"
+    r"|shows?))*[\s.:#=|\"'(\[*_-]*$"
 )
-_TOKEN = re.compile(r"[A-Za-z0-9#(](?<![\w/.-].)[\w-]*[0-9][\w/#()-]*(?:\.[0-9][\w-]*)*")
+_LAST_WORD = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
+_ENDINGS: Final = frozenset((*_KIND_WORDS, *(f"{word}s" for word in _KIND_WORDS), *_LINKS, "s"))
 # Forms that say by themselves what they are: letters and many digits, or digits in unusual groups.
 _FORM = re.compile(
     r"#?[A-Z]{1,5}[- ]?\d{4,}[A-Z]?|#?[A-Z]{2,5}-\d{2,}(?:-[A-Z0-9]+)*|\d{3,}[A-Z]{1,3}\d*|#\d{4,}|[A-Z]{1,4}\d{5,}[A-Z]{0,2}"
     r"|\d[A-Z][A-Z0-9]\d-?[A-Z][A-Z0-9]\d-?[A-Z]{2}\d\d|[A-Z]{1,3}\d{3,}-\d{3,}(?:-\d+)*|\d{2,4}-[A-Z]{2}-\d{3,}|\d{5,}-[A-Z]{1,4}"
     r"|\(\d\d\)\d{5,}\(\d\d\)\w{4,}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d\d-\d\d-\d\d|\d{1,4}-\d{4,8}|\d{4,8}-\d{3,8}(?:-\d+)*"
 )
-_PLATE = re.compile(r"(?i:(?<![a-z])(?:plates?|tags?|registration|vehicle|car|truck|van|ambulance|motorcycle)(?:\s+(?:number|no\.?|is))?[\s:#]*)([A-Z0-9]{1,4}[ -][A-Z0-9]{2,4})(?!\w)")
+VEHICLES: Final = re.compile("plate|tag|registration|vehicle|car |truck|van |ambulance|motorcycle")
+_PLATE = re.compile(
+    r"(?i:(?<![a-z])(?:plates?|tags?|registration|vehicle|car|truck|van|ambulance|motorcycle)(?:\s+(?:number|no\.?|is))?[\s:#]*)"
+    r"([A-Z0-9]{1,4}[ -][A-Z0-9]{2,4})(?!\w)"
+)
 _HARMLESS = re.compile(
     r"(?i:covid-?\d+|sars-cov-\d|h\d+n\d+|cha2?ds2?\S*|hba1c|spo2|t\dn\d\S*|\d+(?:st|nd|rd|th)|[a-z]{1,4}\d{1,2}|\d+(?:\.\d+)?"
     r"(?:mg|mcg|g|kg|ml|dl|l|mm|cm|m|km|mmhg|bpm|hz|iu|u|kb|mb|gb|k|x|pm|am|h|hr|hrs|min|s|d|w|y|yo|yr|yrs)(?:/\S*)?)"
@@ -34,27 +42,44 @@ _HARMLESS = re.compile(
 _LONG: Final = 7
 
 
-def identifiers(text: str) -> Iterator[Span]:
-    """The tokens of a text that have digits and are somebody's number."""
+def plates(text: str) -> Iterator[Span]:
+    """The plates of vehicles, after the word for one."""
     for plate in _PLATE.finditer(text):
         yield Span(plate.start(1), plate.end(1), "ID", 0.85, "patterns", "plate")
-    for match in _TOKEN.finditer(text):
-        start, token = match.start(), match[0].rstrip("-/(#")
-        if token[0] == "(" and not token.startswith("(01)"):
-            start, token = start + 1, token[1:]
-        if token.count("(") < token.count(")"):
-            token = token.rstrip(")")
-        found = _judged(text, start, token)
-        if found is not None:
-            yield Span(start, start + len(token), "ID", found[0], "patterns", found[1])
+
+
+def identifier(text: str, at: int, stop: int) -> Span | None:
+    """Somebody's number, if the token around a digit is one.
+
+    Args:
+        text: The text.
+        at: Where its first digit is.
+        stop: Where the token ends.
+    """
+    start = at
+    while start and (text[start - 1].isalnum() or text[start - 1] in "-_"):
+        start -= 1
+    if start and text[start - 1] in "#(" and (text[start - 1] == "#" or text.startswith("01)", start)):
+        start -= 1
+    while start < at and text[start] in "-_":
+        start += 1
+    token = text[start:stop].rstrip("-/(#")
+    if token.count("(") < token.count(")"):
+        token = token.rstrip(")")
+    found = _judged(text, start, token)
+    return Span(start, start + len(token), "ID", found[0], "patterns", found[1]) if found else None
 
 
 def _judged(text: str, at: int, token: str) -> tuple[float, str] | None:
-    digits = sum("0" <= one <= "9" for one in token)
-    if _HARMLESS.fullmatch(token):
+    digits = sum(map(token.count, "0123456789"))
+    if digits < 2 or _HARMLESS.fullmatch(token):
         return None
-    if digits > 1 and _WORDS_BEFORE.search(text[max(0, at - 40) : at]):
+    before = text[max(0, at - 40) : at]
+    last = _LAST_WORD.search(before[-20:])
+    if last and last[1].lower() in _ENDINGS and _WORDS_BEFORE.search(before):
         return (0.85 if digits > 2 else 0.5), "id-words"
     if token.isdigit():
         return (0.6, "long-number") if digits >= _LONG else None
+    if len(token) == 17 and is_vin(token):
+        return 0.95, "vin"
     return (0.65, "id-form") if _FORM.fullmatch(token) else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from flujo_deidentifier.checksum import digits_of, is_address, is_card, is_ssn
+from flujo_deidentifier.identifier import identifier
 from flujo_deidentifier.span import Span
 from flujo_deidentifier.street import STREET
 
@@ -72,24 +73,34 @@ Found = tuple[int, int, str, float, str]
 def numbers(text: str) -> Iterator[Span]:
     """The spans of a text that begin with a number or hold one."""
     done = 0
-    for match in _START.finditer(text):
-        if match.start() < done:
+    for match in _TOKEN.finditer(text):
+        at, stop = match.span()
+        if at < done:
             continue
-        found = _number(text, match.start())
+        before = text[at - 1] if at else " "
+        found = None if before.isalnum() or before == "_" else _number(text, at)
         if found is not None:
             done = found[1]
             yield Span(*found[:4], NAME, found[4])
+        if (found is None or found[3] < SURE) and (number := identifier(text, at, stop)):
+            done = max(done, number.end)
+            yield number
 
 
-_START = re.compile(r"[0-9](?<![\w.][0-9])|[0-9](?<![0-9]\.[0-9])(?<=\.[0-9])")
+# What can stand between a month and a number, and how the months' names and their short forms end.
+_GAP: Final = frozenset(" ,/-\n")
+_ENDS: Final = frozenset("ybnrchilet.gpvYBNRCHILETGPV")
+SURE: Final = 0.8
+"""The score from which on a number is nothing else."""
+_TOKEN = re.compile(r"[0-9][\w/#()-]*(?:\.[0-9][\w-]*)*")
 
 
 def _number(text: str, at: int) -> Found | None:
     before = text[max(0, at - 34) : at]
     form = _FORM.match(text, at)
-    month = _MONTH_BEFORE.search(before) if before[-1:] in " ,/-\n" else None
+    month = _MONTH_BEFORE.search(before[-16:]) if before[-1:] in _GAP and before.rstrip(" ,/-\n")[-1:] in _ENDS else None
     if month and (form is None or form.lastgroup != "monthly") and (day := _AFTER_MONTH.match(text, at)):
-        return _weekday(text, at - len(before) + month.start(), day.end(), "month")
+        return _weekday(text, at - len(before[-16:]) + month.start(), day.end(), "month")
     if form is not None and (found := _FORMS[str(form.lastgroup)](text, at, form, before)) is not None:
         return found
     return _by_words(text, at, before)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from flujo_deidentifier.checksum import is_address, is_iban, is_vin
-from flujo_deidentifier.identifier import identifiers
+from flujo_deidentifier.checksum import is_address, is_iban
+from flujo_deidentifier.identifier import VEHICLES, plates
 from flujo_deidentifier.numbers import NAME, numbers
 from flujo_deidentifier.secret import secrets
 from flujo_deidentifier.span import Span
@@ -25,11 +25,11 @@ _HOST = re.compile(
 _IPV6 = re.compile(r"[0-9A-Fa-f:](?<![\w:].)[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
 _MAC = re.compile(r"[0-9A-Fa-f](?<![\w:.-].)[0-9A-Fa-f](?:[:-][0-9A-Fa-f]{2}){5}(?![\w:-])")
 _IBAN = re.compile(r"[A-Z](?<!\w.)[A-Z]\d\d(?:[ -]?[A-Z0-9]{2,4}){3,8}(?!\w)")
-_VIN = re.compile(r"[A-HJ-NPR-Z0-9](?<![\w-].)[A-HJ-NPR-Z0-9]{16}(?![\w-])")
 _BOX = re.compile(
     r"[pPuU](?<!\w.)(?i:(?<=p)\.?\s?o\.?\s?box|(?<=p)sc|(?<=u)nit)\s+\d+(?:,?\s+(?i:box)\s+\d+)?(?:,?\s+[ADF]PO\s+A[APE]\s+\d{5})?"
 )
 _UNIT = re.compile(UNIT + r"(?:,?\s+(?:[^\W\d_a-z][\w'-]+\s){1,3}[^\W\d_a-z][\w'-]+)?")
+_TOP = re.compile(r"\.(?:com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu|app|dev)(?![\w-])")
 _HOME = re.compile(
     r"(?i:\b(?:(?:home|mailing|billing|shipping|street|postal)\s+)?address\s*(?:is|:|=)|\b(?:lives?|living|resid(?:es?|ing))\s+at)\s*"
     r"(?=[^\n.;]{0,30}\d)([^\n.;]{4,90})"
@@ -48,18 +48,24 @@ class PatternDetector:
 
     def detect(self, text: str, /) -> Iterator[Span]:
         """The spans of a text, of all forms."""
+        lower = text.lower()
         if "@" in text:
             yield from _all(_EMAIL, text, "EMAIL", 0.98, "email")
-        yield from _spelled(text)
-        if "." in text:
-            yield from _links(text)
-        if ":" in text or "-" in text:
-            yield from _hexadecimal(text)
+        if " dot " in lower or "dot]" in lower or "dot)" in lower or "dot}" in lower:
+            yield from _all(_SPELLED, text, "EMAIL", 0.85, "email-spelled")
+        if "://" in text or "www." in lower:
+            yield from _links(_URL, text)
+        if _TOP.search(lower):
+            yield from _links(_HOST, text)
+        yield from _hexadecimal(text)
         if _DIGIT.search(text):
-            yield from _with_digits(text)
-        yield from _all(_LAST, text, "DATE", 0.6, "last-day")
-        yield from _all(_WEEKDAY, text, "DATE", 0.4, "weekday")
-        yield from secrets(text)
+            yield from numbers(text)
+            yield from _with_digits(text, lower)
+        if "last " in lower or "next " in lower:
+            yield from _all(_LAST, text, "DATE", 0.6, "last-day")
+        if "day" in text:
+            yield from _all(_WEEKDAY, text, "DATE", 0.4, "weekday")
+        yield from secrets(text, lower)
 
 
 _DIGIT = re.compile("[0-9]")
@@ -70,38 +76,35 @@ def _all(pattern: re.Pattern[str], text: str, label: str, score: float, rule: st
         yield Span(match.start(), match.end(), label, score, NAME, rule)
 
 
-def _spelled(text: str) -> Iterator[Span]:
-    lower = text.lower()
-    if " dot " in lower or "dot]" in lower or "dot)" in lower or "dot}" in lower:
-        yield from _all(_SPELLED, text, "EMAIL", 0.85, "email-spelled")
-
-
-def _links(text: str) -> Iterator[Span]:
-    found = [_URL] if "://" in text or "ww." in text.lower() else []
-    for pattern in (*found, _HOST):
-        for match in pattern.finditer(text):
-            end = match.end() - len(match[0]) + len(match[0].rstrip(_TRAILING))
-            yield Span(match.start(), end, "URL", 0.9, NAME, "url")
+def _links(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    for match in pattern.finditer(text):
+        end = match.end() - len(match[0]) + len(match[0].rstrip(_TRAILING))
+        yield Span(match.start(), end, "URL", 0.9, NAME, "url")
 
 
 def _hexadecimal(text: str) -> Iterator[Span]:
-    if text.count(":") > 1:
+    colons = text.count(":")
+    if colons > 1:
         for match in _IPV6.finditer(text):
             if len(match[0]) > 2 and is_address(match[0]):
                 yield Span(match.start(), match.end(), "IP", 0.95, NAME, "ipv6")
-    yield from _all(_MAC, text, "ID", 0.9, "mac")
+    if colons > 4 or text.count("-") > 4:
+        yield from _all(_MAC, text, "ID", 0.9, "mac")
 
 
-def _with_digits(text: str) -> Iterator[Span]:
-    yield from numbers(text)
-    yield from identifiers(text)
+def _with_digits(text: str, lower: str) -> Iterator[Span]:
     for match in _IBAN.finditer(text):
         if is_iban(re.sub(r"[ -]", "", match[0])):
             yield Span(match.start(), match.end(), "IBAN", 0.99, NAME, "mod-97")
-    for match in _VIN.finditer(text):
-        if is_vin(match[0]):
-            yield Span(match.start(), match.end(), "ID", 0.95, NAME, "vin")
-    yield from _all(_BOX, text, "ADDRESS", 0.75, "box")
-    yield from _all(_UNIT, text, "ADDRESS", 0.7, "unit")
-    for match in _HOME.finditer(text):
-        yield Span(match.start(1), match.end(1), "ADDRESS", 0.7, NAME, "address-words")
+    if "box" in lower or "psc" in lower or "unit" in lower:
+        yield from _all(_BOX, text, "ADDRESS", 0.75, "box")
+    if _ROOMS.search(lower):
+        yield from _all(_UNIT, text, "ADDRESS", 0.7, "unit")
+    if "address" in lower or "live" in lower or "living" in lower or "resid" in lower:
+        for match in _HOME.finditer(text):
+            yield Span(match.start(1), match.end(1), "ADDRESS", 0.7, NAME, "address-words")
+    if VEHICLES.search(lower):
+        yield from plates(text)
+
+
+_ROOMS = re.compile("apt|apartment|suite|ste|unit|flat|studio|room|rm|floor|bldg|#")

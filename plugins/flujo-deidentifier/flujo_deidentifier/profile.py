@@ -41,8 +41,9 @@ class Profile:
         deny: Texts that always are, found as whole words, and the label of each.
         ignored: Rules of detectors whose spans are kept, such as ``"year"`` where years may stay.
         least: The least score of a span that counts.
-        languages: The languages that are taken; texts that seem to be in another one are refused.
-        flagged: Languages beyond those that are taken, with the weakness on record: ``Finding.language``.
+        languages: The languages in which the detectors are trusted, as ISO 639-1 codes. What is found in a text that
+            seems to be in another one is flagged: ``Findings.weak``.
+        refuses_others: Whether such a text is refused instead.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Profile:
     ignored: frozenset[str] = frozenset()
     least: float = 0.0
     languages: frozenset[str] = frozenset({"en"})
-    flagged: frozenset[str] = frozenset()
+    refuses_others: bool = False
 
     def __post_init__(self) -> None:
         actions = {label: Action(action) for label, action in self.actions.items()}
@@ -63,7 +64,7 @@ class Profile:
     def __reduce__(self) -> tuple[object, ...]:
         return _profile, (
             self.name, dict(self.actions), self.default, self.allow, dict(self.deny), self.ignored, self.least, self.languages,
-            self.flagged,
+            self.refuses_others,
         )  # fmt: skip
 
     def action(self, label: str) -> Action:
@@ -86,10 +87,10 @@ class Profile:
 
 def _profile(
     name: str, actions: Mapping[str, Action], default: Action, allow: frozenset[str], deny: Mapping[str, str],
-    ignored: frozenset[str], least: float, languages: frozenset[str], flagged: frozenset[str],
+    ignored: frozenset[str], least: float, languages: frozenset[str], refuses_others: bool,
 ) -> Profile:  # fmt: skip
     """The profile again, in another process."""
-    return Profile(name, actions, default, allow, deny, ignored, least, languages, flagged)
+    return Profile(name, actions, default, allow, deny, ignored, least, languages, refuses_others)
 
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, NamedTuple
 
 from flujo_deidentifier.lexicon import entries, lowered, place_starts, places, regions
@@ -67,6 +68,9 @@ _CARE_BEFORE = re.compile(
 _JOINING: Final = frozenset("of in the and &".split())
 
 
+_CARE_END = re.compile(r"[ \n@](?i:at|to|in|from|by|with|@|the|our) $")
+
+
 class Word(NamedTuple):
     """One word of a run, and its place in the text."""
 
@@ -91,7 +95,10 @@ class NameListDetector:
         cased = text.title() if even else text
         if len(cased) != len(text):
             return
+        plain = _plain()
         for match in _RUN.finditer(cased):
+            if plain.issuperset(match[0].lower().split()):
+                continue
             for span in self._run(cased, match):
                 if not even or span.rule not in ("unlisted", "care-words", "ground"):
                     yield span
@@ -106,6 +113,13 @@ class NameListDetector:
             if label == "LOCATION" and (more := _PLACE_AFTER.match(text, end)):
                 end = more.end()
             yield Span(start, end, label, score, self.name, rule)
+
+
+@cache
+def _plain() -> frozenset[str]:
+    """The everyday words that alone are never a name, in no surroundings."""
+    names = (entries("given-names") - _LEADING) | (entries("surnames") - _LEADING)
+    return (entries("words") | _KNOWN | _LEADING) - names - places() - place_starts() - TITLES - CARE_HEADS - GROUND
 
 
 _PLACE_AFTER = re.compile(
@@ -138,7 +152,7 @@ def judged(words: list[Word], before: str, text: str) -> Iterator[Judgement]:
         yield "LOCATION", 0.7, "ground", words[0].start, words[ground - 1].end
         yield from judged(words[ground:], "", text)
         return
-    if _CARE_BEFORE.search(before) and not set(keys) <= lowered("eponyms") and (care := _cared(words, before, text)):
+    if _CARE_END.search(before) and _CARE_BEFORE.search(before) and not set(keys) <= lowered("eponyms") and (care := _cared(words, before, text)):
         rule = "region" if _spoken(care) in regions() else "care-words"
         yield "LOCATION", 0.65, rule, care[0].start, care[-1].end
         yield from judged(words[words.index(care[-1]) + 1 :], "", text)

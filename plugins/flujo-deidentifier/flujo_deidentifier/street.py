@@ -18,11 +18,12 @@ _SUFFIXES = (
 _SUFFIX = "(?:" + "|".join(sorted(((one.capitalize() + "s?") for one in _SUFFIXES), key=len, reverse=True)) + r")(?!\w)\.?"
 _ALWAYS = r"(?i:street|avenue|ave|road|rd|boulevard|blvd|lane|drive|highway|parkway|trafficway|expressway|turnpike|terrace|court|way|place)(?!\w)"
 UNIT: Final = (
-    r"(?:\s*,?\s*(?:(?<![^\W\d_])(?i:apt|apartment|suite|ste|unit|flat|studio|room|rm|floor|bldg)\.?\s*#?|#)\s*[A-Z]?-?\d[\w-]{0,5})"
+    r"(?:[aAsSuUfFrRbB#](?<!\w.)(?i:(?<=a)p(?:t|artment)|(?<=s)(?:uite|te|tudio)|(?<=u)nit|(?<=f)l(?:at|oor)|(?<=r)(?:oom|m)|(?<=b)ldg|(?<=#))"
+    r"\.?\s*#?\s*[A-Z]?-?\d[\w-]{0,5})"
 )
 _WORD = r"[^\W\d_a-z][\w'.-]*"
 STREET: Final = (
-    rf"\d{{1,6}}[A-Za-z]?(?:[-/]\d{{1,4}})?,?\s+(?:{_WORD}\s+){{1,4}}?{_SUFFIX}{UNIT}?"
-    rf"|\d{{2,6}}\s+(?:[^\W\d_][\w'.-]*\s+){{1,3}}?{_ALWAYS}{UNIT}?"
+    rf"\d{{1,6}}[A-Za-z]?(?:[-/]\d{{1,4}})?,?\s+(?:{_WORD}\s+){{1,4}}?{_SUFFIX}(?:\s*,?\s*{UNIT})?"
+    rf"|\d{{2,6}}\s+(?:[^\W\d_][\w'.-]*\s+){{1,3}}?{_ALWAYS}(?:\s*,?\s*{UNIT})?"
 )
 """A number, some words, and the word for a kind of street."""

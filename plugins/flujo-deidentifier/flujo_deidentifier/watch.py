@@ -1,0 +1,75 @@
+"""Watch: calls detectors so that what goes wrong with one is an error, and never an empty answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, TimeoutError
+from threading import Thread
+from typing import Final
+
+from flujo_deidentifier.errors import DeidentificationError, DetectorFailed, DetectorTimeout
+from flujo_deidentifier.span import Detector, Span
+
+OWN: Final = frozenset({"patterns", "lists", "terms", "structure"})
+"""Our detectors that take time in proportion to the text; no thread is needed to hold them to a time."""
+
+
+class Watch:
+    """Calls detectors, each within its time.
+
+    Args:
+        detectors: The detectors, called in this order.
+        timeout: Seconds that each may take for one text.
+    """
+
+    def __init__(self, detectors: Sequence[Detector], timeout: float) -> None:
+        self._timeout = timeout
+        self._detectors = [(one, one.name, _ours(one)) for one in detectors]
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """What all of them find.
+
+        Raises:
+            DetectorFailed: One raised, or gave a span that cannot be.
+            DetectorTimeout: One did not answer in time.
+        """
+        for detector, name, ours in self._detectors:
+            yield from _found(detector, name, text) if ours else self._in_time(detector, name, text)
+
+    def _in_time(self, detector: Detector, name: str, text: str) -> list[Span]:
+        """The spans of a detector that may hang; its thread is left behind if it does."""
+        answer: Future[list[Span]] = Future()
+        Thread(target=_answer, args=(answer, detector, name, text), daemon=True, name=f"detector {name}").start()
+        try:
+            return answer.result(self._timeout)
+        except TimeoutError:
+            pass
+        raise DetectorTimeout(
+            f"detector '{name}' did not answer within {self._timeout:g} s; the text goes nowhere: give it more time, or less text"
+        )
+
+
+def _ours(detector: Detector) -> bool:
+    return type(detector).__module__.partition(".")[0] == "flujo_deidentifier" and detector.name in OWN
+
+
+def _answer(answer: Future[list[Span]], detector: Detector, name: str, text: str) -> None:
+    try:
+        answer.set_result(_found(detector, name, text))
+    except DeidentificationError as error:
+        answer.set_exception(error)
+
+
+def _found(detector: Detector, name: str, text: str) -> list[Span]:
+    try:
+        spans = list(detector.detect(text))
+    except Exception as error:
+        kind = type(error).__name__
+    else:
+        length = len(text)
+        for span in spans:
+            if not 0 <= span[0] < span[1] <= length:
+                raise DetectorFailed(f"detector '{name}' gave a span from {span[0]} to {span[1]} in a text of {length}")
+        return spans
+    # Outside the handler, so that the error of the detector, which may quote the text, is no context of this one.
+    raise DetectorFailed(f"detector '{name}' raised {kind}; the text goes nowhere")
