@@ -24,7 +24,8 @@ _ABBREVIATION = re.compile(
     r"(?i:t[12]dm|cha2ds2?(?:-?vasc)?|hba1c|a1c|spo2|fio2|p[ao]2|pco2|hco3|g6pd|b12|her2|brca[12]|cyp\w+|cd\d+|il-?\d+|p53|h\d+n\d+|covid-?\d*"
     r"|sars-cov-2|c\d-?\d*|l\d-?l?\d*|s1|t\d{1,2}|vo2|fev1|ft[34]|ca-?125|ca19-9|igg4|apoe4?|jak2|kras|braf|egfr|loc|gcs|bmi|bp|hr|rr|mrn|dob|ssn|npi|dx|tx|hx|rx|pt|yo|\d{1,3}\s?-?(?:yo|y/o|yrs?|years?)(?:-?\s?old)?)"
 )
-_PLAIN = frozenset({"model", "place", "given-name", "unlisted", "care-words", "given-and-surname", "surname"})
+# The rules whose finds may be words of medicine; others have more to go by than the look of a word.
+DOUBTED = frozenset({"model", "place", "given-name", "unlisted", "care-words", "given-and-surname", "surname"})
 _SHORT = 5
 
 
@@ -37,7 +38,7 @@ def harmless(text: str, span: Span) -> bool:
 
     Spans that a title or other words before them make names are names all the same.
     """
-    if span.rule not in _PLAIN or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON"):
+    if span.rule not in DOUBTED or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON"):
         return False
     words = [word.removesuffix("'s") for word in text[span.start : span.end].lower().replace("-", " ").split()]
     if not words:

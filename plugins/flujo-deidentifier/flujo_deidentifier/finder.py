@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from flujo_deidentifier.again import again
-from flujo_deidentifier.clinical import harmless
+from flujo_deidentifier.clinical import DOUBTED, harmless
 from flujo_deidentifier.detectors import chosen
 from flujo_deidentifier.language import UNKNOWN, checked
 from flujo_deidentifier.normal import Normal, normalised
@@ -106,16 +106,16 @@ class Finder:
     def _counted(self, spans: Iterable[Span], text: str) -> list[Span]:
         profile, kept = self.profile, self._kept
         ignored, least = profile.ignored, profile.least
-        return [
-            span
-            for span in spans
-            if span.rule not in ignored
-            and span.label not in kept
-            and not (self._all_kept and span.label not in profile.actions)
-            and span.score >= least
-            and not harmless(text, span)
-            and not (self._allow and text[span.start : span.end].casefold() in self._allow)
-        ]
+        counted = []
+        for span in spans:
+            _, _, label, score, _, rule = span
+            if rule in ignored or label in kept or score < least or (self._all_kept and label not in profile.actions):
+                continue
+            if rule in DOUBTED and harmless(text, span):
+                continue
+            if not self._allow or text[span.start : span.end].casefold() not in self._allow:
+                counted.append(span)
+        return counted
 
     def _decision(self, normal: Normal, span: Span, kept: list[Span]) -> Decision:
         placed = _placed(normal, span)

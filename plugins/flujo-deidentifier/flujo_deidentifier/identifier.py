@@ -22,7 +22,7 @@ _WORDS_BEFORE = re.compile(
     rf"(?<![A-Za-z])(?i:(?:{_KINDS})(?:'?s)?)(?:[\s_-]*(?i:number|numbers|nr|no|nos|num|id|ids|code|plan|policy|record|card|is|was|on\s+file"
     r"|shows?))*[\s.:#=|\"'(\[*_-]*$"
 )
-_LAST_WORD = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
+_LETTERS = re.compile("[A-Za-z]+")
 _ENDINGS: Final = frozenset((*_KIND_WORDS, *(f"{word}s" for word in _KIND_WORDS), *_LINKS, "s"))
 # Forms that say by themselves what they are: letters and many digits, or digits in unusual groups.
 _FORM = re.compile(
@@ -30,7 +30,6 @@ _FORM = re.compile(
     r"|\d[A-Z][A-Z0-9]\d-?[A-Z][A-Z0-9]\d-?[A-Z]{2}\d\d|[A-Z]{1,3}\d{3,}-\d{3,}(?:-\d+)*|\d{2,4}-[A-Z]{2}-\d{3,}|\d{5,}-[A-Z]{1,4}"
     r"|\(\d\d\)\d{5,}\(\d\d\)\w{4,}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d\d-\d\d-\d\d|\d{1,4}-\d{4,8}|\d{4,8}-\d{3,8}(?:-\d+)*"
 )
-VEHICLES: Final = re.compile("plate|tag|registration|vehicle|car |truck|van |ambulance|motorcycle")
 _PLATE = re.compile(
     r"(?i:(?<![a-z])(?:plates?|tags?|registration|vehicle|car|truck|van|ambulance|motorcycle)(?:\s+(?:number|no\.?|is))?[\s:#]*)"
     r"([A-Z0-9]{1,4}[ -][A-Z0-9]{2,4})(?!\w)"
@@ -42,19 +41,28 @@ _HARMLESS = re.compile(
 _LONG: Final = 7
 
 
+def with_vehicle(lower: str) -> bool:
+    """Whether a text, in lower case, may speak of a vehicle; to look for words is cheaper than to look for plates."""
+    return (
+        "plate" in lower or "vehicle" in lower or "registration" in lower or "car " in lower or "truck" in lower
+        or "van " in lower or "ambulance" in lower or "motorcycle" in lower or "tag " in lower
+    )  # fmt: skip
+
+
 def plates(text: str) -> Iterator[Span]:
     """The plates of vehicles, after the word for one."""
     for plate in _PLATE.finditer(text):
         yield Span(plate.start(1), plate.end(1), "ID", 0.85, "patterns", "plate")
 
 
-def identifier(text: str, at: int, stop: int) -> Span | None:
+def identifier(text: str, at: int, stop: int, last: str) -> Span | None:
     """Somebody's number, if the token around a digit is one.
 
     Args:
         text: The text.
         at: Where its first digit is.
         stop: Where the token ends.
+        last: The last word before the digit, in lower case.
     """
     start = at
     while start and (text[start - 1].isalnum() or text[start - 1] in "-_"):
@@ -66,17 +74,19 @@ def identifier(text: str, at: int, stop: int) -> Span | None:
     token = text[start:stop].rstrip("-/(#")
     if token.count("(") < token.count(")"):
         token = token.rstrip(")")
-    found = _judged(text, start, token)
+    found = _judged(text, start, token, last if start + 1 >= at else "")
     return Span(start, start + len(token), "ID", found[0], "patterns", found[1]) if found else None
 
 
-def _judged(text: str, at: int, token: str) -> tuple[float, str] | None:
+def _judged(text: str, at: int, token: str, last: str) -> tuple[float, str] | None:
     digits = sum(map(token.count, "0123456789"))
     if digits < 2 or _HARMLESS.fullmatch(token):
         return None
     before = text[max(0, at - 40) : at]
-    last = _LAST_WORD.search(before[-20:])
-    if last and last[1].lower() in _ENDINGS and _WORDS_BEFORE.search(before):
+    if not last:
+        words = _LETTERS.findall(before, max(0, len(before) - 20))
+        last = words[-1].lower() if words else ""
+    if last in _ENDINGS and _WORDS_BEFORE.search(before):
         return (0.85 if digits > 2 else 0.5), "id-words"
     if token.isdigit():
         return (0.6, "long-number") if digits >= _LONG else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from typing import Final
@@ -23,7 +22,7 @@ _WORDS: Final = {
     "pt": "o a os as de do da dos das que e em um uma por com para se não no na ao é foi mais como anos paciente",
     "nl": "de het een en van is op te dat die voor met zijn aan niet ook er om naar bij door als uit was wordt",
 }  # fmt: skip
-_SETS: Final = {code: frozenset(words.split()) for code, words in _WORDS.items()}
+_CODES: Final = {word: [code for code in _WORDS if word in _WORDS[code].split()] for word in " ".join(_WORDS.values()).split()}
 _SCRIPTS: Final = {
     "CYRILLIC": "ru", "ARABIC": "ar", "HEBREW": "he", "GREEK": "el", "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja",
     "HANGUL": "ko", "DEVANAGARI": "hi", "THAI": "th",
@@ -44,10 +43,11 @@ def language(text: str) -> str:
 
 
 def _by_words(head: str) -> str:
-    words = Counter(re.findall(r"[^\W\d_]+", head.lower()))
-    counts = {code: sum(words[word] for word in known) for code, known in _SETS.items()}
-    best = max(counts, key=lambda code: counts[code])
-    return best if counts[best] >= _LEAST else UNKNOWN
+    counts = Counter(code for word in head.lower().split() for code in _CODES.get(word, ()))
+    if not counts:
+        return UNKNOWN
+    best, count = counts.most_common(1)[0]
+    return best if count >= _LEAST else UNKNOWN
 
 
 def _by_script(head: str) -> str:

@@ -32,6 +32,7 @@ _HIDDEN = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\
 _MARKED = re.compile(r"[^\W\d_][\u0300-\u036f]+")
 _MIXED = re.compile(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 _WORD = re.compile(r"\w+")
+_UNEVEN = re.compile("[" + "".join(map(re.escape, map(chr, SAME_LENGTH))) + "]")
 # What the slow way looks at: hidden characters, a hyphen at the end of a line, combining marks, digits of other scripts,
 # and the ranges in which compatibility forms lie.
 _ODD = re.compile(
@@ -76,10 +77,14 @@ def normalised(text: str) -> Normal:
     """
     if text.isascii():
         return _rewritten(text) if "-\n" in text or "-\r" in text else Normal(text, [], [])
-    even = text.translate(SAME_LENGTH)
+    even = _UNEVEN.sub(_even, text)
     if _MIXED.search(even):
         even = _WORD.sub(_latin, even)
     return _rewritten(even) if _ODD_HERE.search(even) else Normal(even, [], [])
+
+
+def _even(match: re.Match[str]) -> str:
+    return SAME_LENGTH[ord(match[0])]
 
 
 def _latin(match: re.Match[str]) -> str:

@@ -77,33 +77,40 @@ def numbers(text: str) -> Iterator[Span]:
         at, stop = match.span()
         if at < done:
             continue
-        before = text[at - 1] if at else " "
-        found = None if before.isalnum() or before == "_" else _number(text, at)
+        before = text[at - 34 if at > 34 else 0 : at]
+        words = _LETTERS.findall(before, max(0, len(before) - 20))
+        last = words[-1].lower() if words else ""
+        inside = before[-1:].isalnum() or before[-1:] == "_"
+        found = None if inside else _number(text, at, before, last)
         if found is not None:
             done = found[1]
             yield Span(*found[:4], NAME, found[4])
-        if (found is None or found[3] < SURE) and (number := identifier(text, at, stop)):
+        if (found is None or found[3] < SURE) and (number := identifier(text, at, stop, last)):
             done = max(done, number.end)
             yield number
 
 
-# What can stand between a month and a number, and how the months' names and their short forms end.
-_GAP: Final = frozenset(" ,/-\n")
-_ENDS: Final = frozenset("ybnrchilet.gpvYBNRCHILETGPV")
+_LETTERS = re.compile("[A-Za-z]+")
+_MONTHS: Final = frozenset("jan feb mar apr may jun jul aug sep oct nov dec".split())
+_ROOMS: Final = frozenset("apt apartment suite ste unit flat studio room rm floor bldg box psc".split())
+_AGES: Final = frozenset("age aged turned turning turns is was of over".split())
+_SOCIAL: Final = frozenset("ssn social security number no itin tin id is file".split())
 SURE: Final = 0.8
 """The score from which on a number is nothing else."""
 _TOKEN = re.compile(r"[0-9][\w/#()-]*(?:\.[0-9][\w-]*)*")
 
 
-def _number(text: str, at: int) -> Found | None:
-    before = text[max(0, at - 34) : at]
+def _number(text: str, at: int, before: str, last: str) -> Found | None:
+    if last in _ROOMS and (room := _ROOM_BEFORE.search(before)) and (number := _ROOM.match(text, at)):
+        return at - len(before) + room.start(), number.end(), "ADDRESS", 0.85, "room-or-box"
     form = _FORM.match(text, at)
-    month = _MONTH_BEFORE.search(before[-16:]) if before[-1:] in _GAP and before.rstrip(" ,/-\n")[-1:] in _ENDS else None
-    if month and (form is None or form.lastgroup != "monthly") and (day := _AFTER_MONTH.match(text, at)):
-        return _weekday(text, at - len(before[-16:]) + month.start(), day.end(), "month")
+    if last[:3] in _MONTHS or last == "the":
+        month = _MONTH_BEFORE.search(before[-16:])
+        if month and (form is None or form.lastgroup != "monthly") and (day := _AFTER_MONTH.match(text, at)):
+            return _weekday(text, at - len(before[-16:]) + month.start(), day.end(), "month")
     if form is not None and (found := _FORMS[str(form.lastgroup)](text, at, form, before)) is not None:
         return found
-    return _by_words(text, at, before)
+    return _by_words(text, at, before, last)
 
 
 def _weekday(text: str, start: int, end: int, rule: str) -> Found:
@@ -175,7 +182,7 @@ _FORMS: Final[dict[str, Callable[[str, int, re.Match[str], str], Found | None]]]
 }  # fmt: skip
 
 
-def _by_words(text: str, at: int, before: str) -> Found | None:
+def _by_words(text: str, at: int, before: str, last: str) -> Found | None:
     """What the words around a number say of it."""
     if before[-1:] == "+" and (abroad := _ABROAD.match(text, at)):
         return at - 1, abroad.end(), "PHONE", 0.85, "phone-abroad"
@@ -184,20 +191,28 @@ def _by_words(text: str, at: int, before: str) -> Found | None:
         return at, age.end(), "AGE", 0.8, "age" if int(age[1]) < 90 else "age-over-89"
     groups = _GROUPS.match(text, at)
     if groups is not None and 7 <= len(digits_of(groups[0])) <= 15:
-        if _SSN_BEFORE.search(before):
+        if last in _SOCIAL and _SSN_BEFORE.search(before):
             return at, groups.end(), "SSN", 0.85, "ssn-words"
         if _PHONE_BEFORE.search(before) or _PHONE_AFTER.match(text, groups.end()):
             return (at - 1 if before[-1:] == "(" else at), groups.end(), "PHONE", 0.75, "phone-words"
-    return _short(text, at, before)
+    return _short(text, at, before, last)
 
 
-def _short(text: str, at: int, before: str) -> Found | None:
+_ROOM_BEFORE = re.compile(
+    r"(?i:(?<![a-z])(?:apt|apartment|suite|ste|unit|flat|studio|room|rm|floor|bldg|p\.?\s?o\.?\s?box|psc)\.?\s*#?\s*[A-Z]?-?)$"
+)
+_ROOM = re.compile(
+    r"\d[\w-]{0,5}(?:,?\s+(?i:box)\s+\d+)?(?:,?\s+[ADF]PO\s+A[APE]\s+\d{5}|,\s+[^\W\d_a-z][\w'-]+(?:\s[^\W\d_a-z][\w'-]+){1,3})?"
+)
+
+
+def _short(text: str, at: int, before: str, last: str) -> Found | None:
     """A number of few digits, which only words can make anything of."""
     end = at
     while end < len(text) and text[end].isdigit():
         end += 1
-    if end - at in (4, 5) and _STATE_BEFORE.search(before):
+    if end - at in (4, 5) and _STATE_BEFORE.search(before[-16:]):
         return at, end, "ADDRESS", 0.75, "zip"
-    if end - at in (2, 3) and _AGE_BEFORE.search(before) and int(text[at:end]) < 150:
+    if last in _AGES and end - at in (2, 3) and _AGE_BEFORE.search(before) and int(text[at:end]) < 150:
         return at, end, "AGE", 0.6, "age" if int(text[at:end]) < 90 else "age-over-89"
     return None

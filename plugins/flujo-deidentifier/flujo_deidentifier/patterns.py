@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator
 
 from flujo_deidentifier.checksum import is_address, is_iban
-from flujo_deidentifier.identifier import VEHICLES, plates
+from flujo_deidentifier.identifier import plates, with_vehicle
 from flujo_deidentifier.numbers import NAME, numbers
 from flujo_deidentifier.secret import secrets
 from flujo_deidentifier.span import Span
-from flujo_deidentifier.street import UNIT
 
 _EMAIL = re.compile(r"[\w.+%'-]+@[^\W_][\w-]*(?:\.[\w-]+)*\.[^\W\d_]{2,}")
 _SPELLED = re.compile(
@@ -25,10 +24,6 @@ _HOST = re.compile(
 _IPV6 = re.compile(r"[0-9A-Fa-f:](?<![\w:].)[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
 _MAC = re.compile(r"[0-9A-Fa-f](?<![\w:.-].)[0-9A-Fa-f](?:[:-][0-9A-Fa-f]{2}){5}(?![\w:-])")
 _IBAN = re.compile(r"[A-Z](?<!\w.)[A-Z]\d\d(?:[ -]?[A-Z0-9]{2,4}){3,8}(?!\w)")
-_BOX = re.compile(
-    r"[pPuU](?<!\w.)(?i:(?<=p)\.?\s?o\.?\s?box|(?<=p)sc|(?<=u)nit)\s+\d+(?:,?\s+(?i:box)\s+\d+)?(?:,?\s+[ADF]PO\s+A[APE]\s+\d{5})?"
-)
-_UNIT = re.compile(UNIT + r"(?:,?\s+(?:[^\W\d_a-z][\w'-]+\s){1,3}[^\W\d_a-z][\w'-]+)?")
 _TOP = re.compile(r"\.(?:com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu|app|dev)(?![\w-])")
 _HOME = re.compile(
     r"(?i:\b(?:(?:home|mailing|billing|shipping|street|postal)\s+)?address\s*(?:is|:|=)|\b(?:lives?|living|resid(?:es?|ing))\s+at)\s*"
@@ -96,15 +91,9 @@ def _with_digits(text: str, lower: str) -> Iterator[Span]:
     for match in _IBAN.finditer(text):
         if is_iban(re.sub(r"[ -]", "", match[0])):
             yield Span(match.start(), match.end(), "IBAN", 0.99, NAME, "mod-97")
-    if "box" in lower or "psc" in lower or "unit" in lower:
-        yield from _all(_BOX, text, "ADDRESS", 0.75, "box")
-    if _ROOMS.search(lower):
-        yield from _all(_UNIT, text, "ADDRESS", 0.7, "unit")
     if "address" in lower or "live" in lower or "living" in lower or "resid" in lower:
         for match in _HOME.finditer(text):
             yield Span(match.start(1), match.end(1), "ADDRESS", 0.7, NAME, "address-words")
-    if VEHICLES.search(lower):
+    if with_vehicle(lower):
         yield from plates(text)
 
-
-_ROOMS = re.compile("apt|apartment|suite|ste|unit|flat|studio|room|rm|floor|bldg|#")

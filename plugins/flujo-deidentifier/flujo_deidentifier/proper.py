@@ -10,11 +10,19 @@ from typing import Final, NamedTuple
 from flujo_deidentifier.lexicon import entries, lowered, place_starts, places, regions
 from flujo_deidentifier.span import Span
 
-_CAPITAL = r"[^\W\d_a-zà-öø-ÿ]"
-_WORD = rf"{_CAPITAL}(?<!\w.)(?:[^\W\d_]|['’-](?=[^\W\d_]))*(?:(?<=\b[A-Z])\.(?:-?[A-Z]\.)*|(?<=\bSt|\bMt|\bFt|\bDr|\bMr|\bMs|\bJr|\bSr)\.|(?<=\bMrs|\bMed|\bCtr)\.|(?<=\bProf|\bHosp)\.)?"
 _PARTICLE = r"(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|al|el|bin|ibn|ben|ter|ten|zu|of|the|y|e|in|and|&)"
-_RUN = re.compile(rf"{_WORD}(?:[ \t]+(?:{_PARTICLE}[ \t]+){{0,3}}{_WORD})*")
-_SPLIT = re.compile(rf"{_WORD}|[a-z&]+")
+
+
+def _patterns(capital: str, letter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A run of capitalised words with what joins them, and one of its words."""
+    ends = r"(?<=\bSt|\bMt|\bFt|\bDr|\bMr|\bMs|\bJr|\bSr)\.|(?<=\bMrs|\bMed|\bCtr)\.|(?<=\bProf|\bHosp)\."
+    word = rf"{capital}(?<!\w.)(?:{letter}+|['’-](?={letter}))*(?:(?<=\b[A-Z])\.(?:-?[A-Z]\.)*|{ends})?"
+    run = re.compile(rf"{word}(?:[ \t]+(?:{_PARTICLE}[ \t]+){{0,3}}{word})*")
+    return run, re.compile(rf"{word}|[a-z&]+")
+
+
+_ANY = _patterns(r"[^\W\d_a-zà-öø-ÿ]", r"[^\W\d_]")
+_ASCII = _patterns("[A-Z]", "[A-Za-z]")
 
 TITLES: Final = frozenset(
     "mr mrs ms miss mx dr prof professor sir dame madam mme lord lady judge justice president minister senator governor"
@@ -68,20 +76,33 @@ _CARE_BEFORE = re.compile(
 _JOINING: Final = frozenset("of in the and &".split())
 
 
-_CARE_END = re.compile(r"[ \n@](?i:at|to|in|from|by|with|@|the|our) $")
+_CARE_ENDS: Final = tuple(f" {word} " for word in "at to in from by with @ the our At To In From".split())
 
 
 class Word(NamedTuple):
-    """One word of a run, and its place in the text."""
+    """One word of a run.
+
+    Attributes:
+        text: The word.
+        start: Where it begins in the text.
+        end: Where it ends.
+        key: The word as lists have it.
+        small: Whether it is in lower case, and so only joins others.
+    """
 
     text: str
     start: int
     end: int
+    key: str
+    small: bool
 
-    @property
-    def key(self) -> str:
-        """The word as lists have it."""
-        return self.text.lower().removesuffix("'s").rstrip(".")
+
+def _word(match: re.Match[str], offset: int) -> Word:
+    text = match[0]
+    key = text.lower()
+    if key[-1] == "." or key.endswith("'s"):
+        key = key.removesuffix("'s").rstrip(".")
+    return Word(text, offset + match.start(), offset + match.end(), key, text.islower())
 
 
 class NameListDetector:
@@ -96,16 +117,17 @@ class NameListDetector:
         if len(cased) != len(text):
             return
         plain = _plain()
-        for match in _RUN.finditer(cased):
+        run, single = _ASCII if cased.isascii() else _ANY
+        for match in run.finditer(cased):
             if plain.issuperset(match[0].lower().split()):
                 continue
-            for span in self._run(cased, match):
+            for span in self._run(cased, match, single):
                 if not even or span.rule not in ("unlisted", "care-words", "ground"):
                     yield span
 
-    def _run(self, text: str, match: re.Match[str]) -> Iterator[Span]:
+    def _run(self, text: str, match: re.Match[str], single: re.Pattern[str]) -> Iterator[Span]:
         """The spans of one run of capitalised words; a place goes on with the words of its kind and its state."""
-        words = [Word(one[0], match.start() + one.start(), match.start() + one.end()) for one in _SPLIT.finditer(match[0])]
+        words = [_word(one, match.start()) for one in single.finditer(match[0])]
         before = text[max(0, match.start() - 60) : match.start()]
         for label, score, rule, start, end in judged(words, before, text):
             if label == "PERSON" and (first := _FIRST_AFTER.match(text, end)) and _given(first[1]):
@@ -133,26 +155,26 @@ Judgement = tuple[str, float, str, int, int]
 
 def judged(words: list[Word], before: str, text: str) -> Iterator[Judgement]:
     """What is said of a run of words."""
-    while words and words[0].text.islower():
-        words = words[1:]
+    if words and words[0].small:
+        words = words[next((at for at, word in enumerate(words) if not word.small), len(words)) :]
     keys = [word.key for word in words]
     if not keys:
         return
-    title = next((at for at, key in enumerate(keys) if key in TITLES), None)
-    if title is not None and title + 1 < len(words) and not CARE_HEADS & set(keys):
+    title = -1 if TITLES.isdisjoint(keys) else next(at for at, key in enumerate(keys) if key in TITLES)
+    if -1 < title < len(words) - 1 and CARE_HEADS.isdisjoint(keys):
         yield from _person(words[title:], text, 0.95, "title")
         yield from judged(words[:title], before, text)
         return
-    if set(keys) & CARE_HEADS and len(keys) > 1:
+    if len(keys) > 1 and not CARE_HEADS.isdisjoint(keys):
         head = _named(words)
         if head:
             yield "LOCATION", 0.8, "facility", head[0].start, head[-1].end
             return
-    if (ground := _ground(words, keys)) > 1:
+    if len(keys) > 1 and not GROUND.isdisjoint(keys) and (ground := _ground(words, keys)) > 1:
         yield "LOCATION", 0.7, "ground", words[0].start, words[ground - 1].end
         yield from judged(words[ground:], "", text)
         return
-    if _CARE_END.search(before) and _CARE_BEFORE.search(before) and not set(keys) <= lowered("eponyms") and (care := _cared(words, before, text)):
+    if before.endswith(_CARE_ENDS) and _CARE_BEFORE.search(before) and not set(keys) <= lowered("eponyms") and (care := _cared(words, before, text)):
         rule = "region" if _spoken(care) in regions() else "care-words"
         yield "LOCATION", 0.65, rule, care[0].start, care[-1].end
         yield from judged(words[words.index(care[-1]) + 1 :], "", text)
@@ -165,7 +187,7 @@ def _ground(words: list[Word], keys: list[str]) -> int:
     for at, key in enumerate(keys[:5]):
         if words[at].text in _JOINING and words[at].text != "of":
             return 0
-        if at and key in GROUND and not words[at].text.islower() and keys[0] not in _LEADING:
+        if at and key in GROUND and not words[at].small and keys[0] not in _LEADING:
             following = keys[at + 1] if at + 1 < len(keys) else ""
             return at + 1 if following not in BODIES | CARE and (key in _FIRM or not all(map(_common, keys[:at]))) else 0
     return 0
@@ -177,7 +199,7 @@ def _cared(words: list[Word], before: str, text: str) -> list[Word]:
         return []
     stop = next((at for at, word in enumerate(words) if word.key in TITLES or word.text == "and"), len(words))
     taken = words[:stop]
-    while taken and taken[-1].text.islower():
+    while taken and taken[-1].small:
         taken = taken[:-1]
     return taken if taken and not all(_common(word.key) for word in taken) else []
 
@@ -186,7 +208,7 @@ def _named(words: list[Word]) -> list[Word]:
     """A facility's words, from the first that is its name to the last that says what it is; empty: it has no name."""
     last = max(at for at, word in enumerate(words) if word.key in CARE_HEADS)
     start = 0
-    while start < last and (words[start].key in _LEADING or words[start].text.islower()):
+    while start < last and (words[start].key in _LEADING or words[start].small):
         start += 1
     return words[start : last + 1] if start < last else []
 
@@ -232,7 +254,7 @@ def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Itera
         elif key in surnames and _TITLE_AFTER.match(text, word.end):
             yield "PERSON", 0.8, "name-words", word.start, word.end
             at += 1
-        elif key in surnames and _SURE_BEFORE.search(text[max(0, word.start - 24) : word.start]):
+        elif key in surnames and _sure(text, word.start):
             yield "PERSON", 0.7, "name-words", word.start, word.end
             at += 1
         elif key in surnames and _unlisted(word, key, everyday, words) and key not in lowered("eponyms"):
@@ -246,13 +268,26 @@ def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Itera
 
 
 def _unlisted(word: Word, key: str, everyday: bool, words: list[Word]) -> bool:
-    known = everyday or key in lowered("demonyms") or len(key) < 2 or word.text.islower()
+    known = everyday or key in lowered("demonyms") or len(key) < 2 or word.small
     return not known and not _shouted(word, words)
+
+
+def _sure(text: str, at: int) -> bool:
+    """Whether the words before a place say that a name is there."""
+    before = text[max(0, at - 24) : at]
+    last = before.split()[-1:]
+    return bool(last) and last[0].strip(".,:;\"'()").lower() in _SURE_ENDS and _SURE_BEFORE.search(before) is not None
+
+
+_SURE_ENDS: Final = frozenset(
+    "named called name names is was surname i'm mother father mom dad son daughter wife husband brother sister kid driver surgeon attending"
+    " pcp provider physician referring nurse therapist with of for brought attn dear regards sincerely member mr mrs ms dr prof".split()
+)
 
 
 def _tail(words: list[Word], at: int) -> Word:
     """The last word of a name whose second word is given by its place."""
-    while at + 1 < len(words) and (_initial(words[at]) or words[at].text.islower()) and words[at + 1].text not in _JOINING:
+    while at + 1 < len(words) and (_initial(words[at]) or words[at].small) and words[at + 1].text not in _JOINING:
         at += 1
     return words[at]
 
@@ -281,13 +316,13 @@ def _spoken(words: list[Word]) -> str:
 
 def _place(words: list[Word], keys: list[str], at: int) -> int:
     """How many words from ``at`` on are a place; 0: none."""
-    if words[at].text.islower():
+    if words[at].small:
         return 0
-    if keys[at] in place_starts():
+    if keys[at] in place_starts() and at + 1 < len(words):
         for size in (4, 3, 2):
             if at + size <= len(words) and _spoken(words[at : at + size]) in places():
                 return size
-    return int(words[at].text.lower().removesuffix("'s") in places())
+    return int(keys[at] in places())
 
 
 def _person(words: list[Word], text: str, score: float, rule: str) -> Iterator[Judgement]:
@@ -295,7 +330,7 @@ def _person(words: list[Word], text: str, score: float, rule: str) -> Iterator[J
     stop = 1
     while stop < min(len(words), 7) and words[stop].text not in _JOINING and not _ends_name(words[stop]):
         stop += 1
-    while stop > 1 and words[stop - 1].text.islower():
+    while stop > 1 and words[stop - 1].small:
         stop -= 1
     if stop > 1:
         yield "PERSON", score, rule, words[0].start, words[stop - 1].end

@@ -67,9 +67,9 @@ def _found(detector: Detector, name: str, text: str) -> list[Span]:
         kind = type(error).__name__
     else:
         length = len(text)
-        for span in spans:
-            if not 0 <= span[0] < span[1] <= length:
-                raise DetectorFailed(f"detector '{name}' gave a span from {span[0]} to {span[1]} in a text of {length}")
+        for start, end, *_ in spans:
+            if not 0 <= start < end <= length:
+                raise DetectorFailed(f"detector '{name}' gave a span from {start} to {end} in a text of {length}")
         return spans
     # Outside the handler, so that the error of the detector, which may quote the text, is no context of this one.
     raise DetectorFailed(f"detector '{name}' raised {kind}; the text goes nowhere")
