@@ -29,6 +29,14 @@ DOUBTED = frozenset({"model", "place", "given-name", "unlisted", "care-words", "
 _SHORT = 5
 
 
+def is_clinical(word: str) -> bool:
+    """Whether a word alone is one of medicine: an abbreviation, a drug, or somebody after whom a disease is called."""
+    lower = word.lower()
+    return (
+        _ABBREVIATION.fullmatch(word) is not None or _DRUG.fullmatch(lower) is not None or lower in lowered("eponyms")
+    )
+
+
 def _abbreviates(found: str, span: Span) -> bool:
     return span.label != "LOCATION" and span.rule == "model" and found.isalpha() and len(found) < _SHORT
 

@@ -18,7 +18,6 @@ WINDOW: Final = 126
 """Tokens that the model sees at once; longer texts are cut at the ends of sentences where there are any."""
 OVERLAP: Final = 24
 """Tokens that two windows have in common where a sentence had to be cut."""
-BATCH: Final = 4
 FLOOR: Final = 0.05
 """The least score of a word that is told."""
 
@@ -95,22 +94,14 @@ class Model:
     def _scores(self, encoding: Encoding, text: str) -> NDArray[np.float32]:
         """The probability of each label, for each token."""
         ids = encoding.ids
-        windows = list(_windows(encoding.offsets, text))
         found = np.zeros((len(ids), len(self._labels)), dtype=np.float32)
-        for at in range(0, len(windows), BATCH):
-            batch = windows[at : at + BATCH]
-            width = max(end - start for start, end in batch) + 2
-            given = np.zeros((len(batch), width), dtype=np.int64)
-            mask = np.zeros_like(given)
-            for row, (start, end) in enumerate(batch):
-                given[row, : end - start + 2] = [self._first, *ids[start:end], self._last]
-                mask[row, : end - start + 2] = 1
-            feed = {"input_ids": given, "attention_mask": mask, "token_type_ids": np.zeros_like(given)}
+        for start, end in _windows(encoding.offsets, text):
+            given = np.array([[self._first, *ids[start:end], self._last]], dtype=np.int64)
+            feed = {"input_ids": given, "attention_mask": np.ones_like(given), "token_type_ids": np.zeros_like(given)}
             (logits,) = self._session.run(["logits"], feed)
-            sums = _softmax(np.asarray(logits)) @ self._sums
-            for row, (start, end) in enumerate(batch):
-                # Where windows overlap, the more probable label counts: a miss costs more than a find.
-                np.maximum(found[start:end], sums[row, 1 : end - start + 1], out=found[start:end])
+            sums = _softmax(np.asarray(logits)[0, 1:-1]) @ self._sums
+            # Where windows overlap, the more probable label counts: a miss costs more than a find.
+            np.maximum(found[start:end], sums, out=found[start:end])
         return found
 
     def _grouped(self, encoding: Encoding, sums: NDArray[np.float32]) -> Iterator[Scored]:

@@ -98,6 +98,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         "hipaa-safe-harbor": Profile(
             "hipaa-safe-harbor",
             {"AGE": Action.GENERALISE, "NRP": Action.KEEP, "ORGANIZATION": Action.KEEP},
+            least=0.3,
             ignored=frozenset({"age", "case-number", "region", "unlisted", "weekday", "year"}),
         ),
         "gdpr": Profile("gdpr", {"AGE": Action.KEEP}),

@@ -116,7 +116,7 @@ class NameListDetector:
         cased = text.title() if even else text
         if len(cased) != len(text):
             return
-        plain = _plain()
+        plain = never_names()
         run, single = _ASCII if cased.isascii() else _ANY
         for match in run.finditer(cased):
             if plain.issuperset(match[0].lower().split()):
@@ -138,7 +138,7 @@ class NameListDetector:
 
 
 @cache
-def _plain() -> frozenset[str]:
+def never_names() -> frozenset[str]:
     """The everyday words that alone are never a name, in no surroundings."""
     names = (entries("given-names") - _LEADING) | (entries("surnames") - _LEADING)
     return (entries("words") | _KNOWN | _LEADING) - names - places() - place_starts() - TITLES - CARE_HEADS - GROUND

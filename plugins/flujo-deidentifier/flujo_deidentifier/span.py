@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 LABELS: Final = (
@@ -48,5 +48,19 @@ class Detector(Protocol):
 
         Args:
             text: Normalised text: see ``flujo_deidentifier.normal``. Indexes are into this text.
+        """
+        ...
+
+
+@runtime_checkable
+class LateDetector(Detector, Protocol):
+    """A detector that is dear, and asked last: it may pass by what others have found."""
+
+    def detect_rest(self, text: str, found: Sequence[Span], /) -> Iterable[Span]:
+        """The spans of a text that others have not found; those that they have may be among them.
+
+        Args:
+            text: As for ``detect``.
+            found: What the detectors before it have found.
         """
         ...
