@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from flujo_deidentifier.span import Span
 
-_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['’-](?=[^\W\d_]))+")
+_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['\u2019-](?=[^\W\d_]))+")
 _SURE = frozenset({"given-and-surname", "title", "model", "name-words"})
 
 

@@ -1,7 +1,7 @@
 """Bench: how much a finder finds in marked texts, and how fast it is.
 
-The files have a JSON object a line: ``{"id", "text", "spans": [{"start", "end", "label"}]}``, with indexes into the text
-as Python counts them.
+The files have a JSON object a line: ``{"id", "text", "spans": [{"start", "end", "label"}]}``, with indexes into the
+text as Python counts them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def texts_of(path: Path) -> list[Text]:
     try:
         lines = path.read_text(encoding="utf8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"file '{path}' cannot be read ({type(error).__name__}); name one of marked texts") from None
+        raise ConfigurationError(
+            f"file '{path}' cannot be read ({type(error).__name__}); name one of marked texts"
+        ) from None
     return [_text(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
@@ -82,7 +84,8 @@ def _text(line: str, path: Path, number: int) -> Text:
     except (ValueError, KeyError, TypeError):
         pass
     raise ConfigurationError(
-        f"line {number} of file '{path}' is no marked text; it needs 'text', and 'spans' with 'start', 'end' and 'label'"
+        f"line {number} of file '{path}' is no marked text; it needs 'text', and 'spans' with 'start', 'end'"
+        f" and 'label'"
     )
 
 

@@ -8,21 +8,31 @@ from flujo_deidentifier.lexicon import entries, lowered
 from flujo_deidentifier.span import Span
 
 _DRUG = re.compile(
-    r"[a-z]*(?:pril|sartan|statin|olol|mab|nib|xaban|gatran|arone|azole|cillin|mycin|micin|floxacin|cycline|tidine|prazole|dipine"
-    r"|thiazide|semide|lactone|gliptin|gliflozin|glutide|formin|zepam|zolam|pidem|oxetine|triptyline|azine|apine|idone|triptan"
-    r"|profen|coxib|sone|solone|onide|terol|tropium|lukast|parin|platin|taxel|rubicin|vastin|vir|mide|zide|limus|dronate|caine"
-    r"|codone|morphone|phylline|bital|toin|gabalin|racetam|setron|bilirubin|globin|phosphatase|emia|itis|osis|opathy|ectomy|oma|uria"
+    r"[a-z]*(?:pril|sartan|statin|olol|mab|nib|xaban|gatran|arone|azole|cillin|mycin|micin|floxacin|cycline"
+    r"|tidine|prazole|dipine"
+    r"|thiazide|semide|lactone|gliptin|gliflozin|glutide|formin|zepam|zolam|pidem|oxetine|triptyline|azine"
+    r"|apine|idone|triptan"
+    r"|profen|coxib|sone|solone|onide|terol|tropium|lukast|parin|platin|taxel|rubicin|vastin|vir|mide|zide"
+    r"|limus|dronate|caine"
+    r"|codone|morphone|phylline|bital|toin|gabalin|racetam|setron|bilirubin|globin|phosphatase|emia|itis|osis"
+    r"|opathy|ectomy|oma|uria"
     r"|algia|plasty|scopy|otomy|ase|feron|cept|grel|fibrate|zumab|ximab|tinib|ciclib|parib)s?"
 )
 _AFTER = re.compile(
-    r"['’]?s?[- ](?:\w+\s){0,2}?(?i:disease|syndrome|lymphoma|sign|reflex|score|scale|criteria|test|phenomenon|palsy|sarcoma|anemia|tumou?r|contracture"
-    r"|esophagus|oesophagus|thyroiditis|dystrophy|chorea|ulcer|fracture|procedure|operation|manoeuvre|maneuver|classification|study|protocol"
-    r"|index|stage|staging|grade|cell|cells|body|bodies|dementia|encephalopathy|encephalitis|arthritis|granulomatosis|ataxia|carcinoma"
-    r"|rules?|guidelines?|equation|formula|curve|analysis|regression|model|coefficient|catheter|line|position|fever|virus|infection|trials?|cohort|registry)\b"
+    r"['\u2019]?s?[- ](?:\w+\s){0,2}?(?i:disease|syndrome|lymphoma|sign|reflex|score|scale|criteria|test"
+    r"|phenomenon|palsy|sarcoma|anemia|tumou?r|contracture"
+    r"|esophagus|oesophagus|thyroiditis|dystrophy|chorea|ulcer|fracture|procedure|operation|manoeuvre|maneuver"
+    r"|classification|study|protocol"
+    r"|index|stage|staging|grade|cell|cells|body|bodies|dementia|encephalopathy|encephalitis|arthritis"
+    r"|granulomatosis|ataxia|carcinoma"
+    r"|rules?|guidelines?|equation|formula|curve|analysis|regression|model|coefficient|catheter|line|position"
+    r"|fever|virus|infection|trials?|cohort|registry)\b"
 )
 _ABBREVIATION = re.compile(
-    r"(?i:t[12]dm|cha2ds2?(?:-?vasc)?|hba1c|a1c|spo2|fio2|p[ao]2|pco2|hco3|g6pd|b12|her2|brca[12]|cyp\w+|cd\d+|il-?\d+|p53|h\d+n\d+|covid-?\d*"
-    r"|sars-cov-2|c\d-?\d*|l\d-?l?\d*|s1|t\d{1,2}|vo2|fev1|ft[34]|ca-?125|ca19-9|igg4|apoe4?|jak2|kras|braf|egfr|loc|gcs|bmi|bp|hr|rr|mrn|dob|ssn|npi|dx|tx|hx|rx|pt|yo|\d{1,3}\s?-?(?:yo|y/o|yrs?|years?)(?:-?\s?old)?)"
+    r"(?i:t[12]dm|cha2ds2?(?:-?vasc)?|hba1c|a1c|spo2|fio2|p[ao]2|pco2|hco3|g6pd|b12|her2|brca[12]|cyp\w+|cd\d+"
+    r"|il-?\d+|p53|h\d+n\d+|covid-?\d*"
+    r"|sars-cov-2|c\d-?\d*|l\d-?l?\d*|s1|t\d{1,2}|vo2|fev1|ft[34]|ca-?125|ca19-9|igg4|apoe4?|jak2|kras|braf"
+    r"|egfr|loc|gcs|bmi|bp|hr|rr|mrn|dob|ssn|npi|dx|tx|hx|rx|pt|yo|\d{1,3}\s?-?(?:yo|y/o|yrs?|years?)(?:-?\s?old)?)"
 )
 # The rules whose finds may be words of medicine; others have more to go by than the look of a word.
 DOUBTED = frozenset({"model", "place", "given-name", "unlisted", "care-words", "given-and-surname", "surname"})
@@ -61,4 +71,6 @@ def harmless(text: str, span: Span) -> bool:
         return span.label != "LOCATION" or _AFTER.match(text, span.end) is not None
     if _AFTER.match(text, span.end) and words[-1] in known:
         return True
-    return text[span.start].islower() and all(_ABBREVIATION.fullmatch(word) or _DRUG.fullmatch(word) or word in entries("words") for word in words)
+    return text[span.start].islower() and all(
+        _ABBREVIATION.fullmatch(word) or _DRUG.fullmatch(word) or word in entries("words") for word in words
+    )

@@ -24,7 +24,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Takes out of
 ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME", help="hipaa-safe-harbor, gdpr or secrets.")]
 DetectorNames = Annotated[
     str | None,
-    typer.Option("--detectors", metavar="NAMES", help="Only these, with commas: patterns, lists, structure, rampart, ..."),
+    typer.Option(
+        "--detectors", metavar="NAMES", help="Only these, with commas: patterns, lists, structure, rampart, ..."
+    ),
 ]
 Subject = Annotated[str, typer.Option("--subject", help="Whom the texts are about; moves the dates.")]
 KeyFile = Annotated[
@@ -135,14 +137,18 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"file '{path}' cannot be read ({type(error).__name__}); name a text in UTF-8") from None
+        raise ConfigurationError(
+            f"file '{path}' cannot be read ({type(error).__name__}); name a text in UTF-8"
+        ) from None
 
 
 def _value(line: str, path: Path, number: int) -> object:
     try:
         value: object = json.loads(line)
     except ValueError:
-        raise DeidentificationError(f"line {number} of file '{path}' is not JSON; mend it, or use 'flujo deid file'") from None
+        raise DeidentificationError(
+            f"line {number} of file '{path}' is not JSON; mend it, or use 'flujo deid file'"
+        ) from None
     return value
 
 

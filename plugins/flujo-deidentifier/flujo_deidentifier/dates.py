@@ -1,4 +1,4 @@
-"""Dates: the dates that people write, moved by days or reduced to their year, in the form in which they were written."""
+"""Dates: dates as people write them, moved by days or reduced to their year, in the form that they had."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ from flujo_deidentifier.draw import Draw
 SPAN: Final = 365
 """Days by which a subject's dates are moved at most."""
 _MONTHS: Final = (
-    "January February March April May June July August September October November December".split()
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 )
 _ISO = re.compile(r"(?P<y>\d{4})(?P<s>[-/.])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})(?P<rest>[T ].*)?", re.DOTALL)
 _SHORT = re.compile(r"(?P<a>\d{1,2})(?P<s>\s?[-/.]\s?)(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d{2})")
 _MONTH = r"(?P<m>[^\W\d_]{3,9})(?P<dot>\.?)"
 _MONTH_FIRST = re.compile(rf"{_MONTH}(?P<g1>[\s-]+)(?P<d>\d{{1,2}})(?P<o>st|nd|rd|th)?(?P<g2>[\s,-]+)(?P<y>\d{{4}})")
-_DAY_FIRST = re.compile(rf"(?P<d>\d{{1,2}})(?P<o>st|nd|rd|th)?(?P<g1>(?:\s+of)?[\s-]+){_MONTH}(?P<g2>[\s,-]+)(?P<y>\d{{4}})")
+_DAY_FIRST = re.compile(
+    rf"(?P<d>\d{{1,2}})(?P<o>st|nd|rd|th)?(?P<g1>(?:\s+of)?[\s-]+){_MONTH}(?P<g2>[\s,-]+)(?P<y>\d{{4}})"
+)
 _WEEKDAY = re.compile(r"(?P<w>(?i:mon|tues|wednes|thurs|fri|satur|sun)day)(?P<g>,?\s+)", re.IGNORECASE)
 _YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
 _CENTURY_TURNS: Final = 69

@@ -1,4 +1,4 @@
-"""Which detectors there are: our own by name, those of others by the entry-point group ``flujo_deidentifier.detectors``."""
+"""Which detectors there are: our own by name, those of others by the group ``flujo_deidentifier.detectors``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def chosen(detectors: Sequence[str | Detector] | None) -> tuple[Detector, ...]:
         detectors = ["patterns", "lists", "structure", *(["rampart"] if rampart.installed() else [])]
     made = tuple(_named(one) if isinstance(one, str) else one for one in detectors)
     if not made:
-        raise ConfigurationError("no detector was given, so nothing would be found; leave 'detectors' out for the usual ones")
+        raise ConfigurationError(
+            "no detector was given, so nothing would be found; leave 'detectors' out for the usual ones"
+        )
     names = [one.name for one in made]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigurationError(f"detector '{twice}' was given twice")
@@ -62,5 +64,7 @@ def _named(name: str) -> Detector:
     try:
         made: Detector = others[name].load()()
     except Exception as error:
-        raise DetectorMissing(f"detector '{name}' ({others[name].value}) cannot be loaded: it raised {type(error).__name__}") from None
+        raise DetectorMissing(
+            f"detector '{name}' ({others[name].value}) cannot be loaded: it raised {type(error).__name__}"
+        ) from None
     return made

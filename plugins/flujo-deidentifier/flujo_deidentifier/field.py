@@ -10,27 +10,38 @@ from flujo_deidentifier.lexicon import entries
 
 _NAMES: Final = {
     "PERSON": (
-        "firstname lastname middlename fullname givenname familyname surname maidenname patientname membername customername"
-        " username nickname displayname given family patient physician provider doctor nurse attending surgeon contactname"
-        " mothername fathername spouse guarantor subscribername employeename holder cardholder accountholder author recipient"
+        "firstname lastname middlename fullname givenname familyname surname maidenname patientname membername"
+        " customername"
+        " username nickname displayname given family patient physician provider doctor nurse attending surgeon"
+        " contactname"
+        " mothername fathername spouse guarantor subscribername employeename holder cardholder accountholder"
+        " author recipient"
         " sender name first last middle mothersmaidenname attendingphysician emergencycontact fname lname"
     ),
     "DATE": (
-        "dob dateofbirth birthdate birthday birthdatetime deceaseddatetime dateofdeath admissiondate dischargedate admitdate"
+        "dob dateofbirth birthdate birthday birthdatetime deceaseddatetime dateofdeath admissiondate"
+        " dischargedate admitdate"
         " visitdate servicedate dateofservice appointmentdate date birth born"
     ),
     "SSN": "ssn socialsecuritynumber socialsecurity socialsecurityno itin taxid",
-    "PHONE": "phone phonenumber telephone mobile mobilephone cell cellphone fax faxnumber homephone workphone tel phoneno contactnumber",
+    "PHONE": (
+        "phone phonenumber telephone mobile mobilephone cell cellphone fax"
+        " faxnumber homephone workphone tel phoneno contactnumber"
+    ),
     "EMAIL": "email emailaddress mail electronicmail",
     "ADDRESS": (
-        "address street streetaddress addressline line line1 line2 address1 address2 zip zipcode postalcode postcode homeaddress"
+        "address street streetaddress addressline line line1 line2 address1 address2 zip zipcode postalcode"
+        " postcode homeaddress"
         " mailingaddress billingaddress shippingaddress"
     ),
     "LOCATION": "city town county birthplace placeofbirth village district suburb",
     "ID": (
-        "mrn medicalrecordnumber patientid memberid accountnumber account acct policynumber policy licensenumber license licence"
-        " passport passportnumber vin plate licenseplate serialnumber deviceid npi dea insuranceid subscriberid beneficiaryid"
-        " driverslicense employeeid studentid customerid nationalid claimnumber bankaccount routingnumber fingerprint biometric"
+        "mrn medicalrecordnumber patientid memberid accountnumber account acct policynumber policy"
+        " licensenumber license licence"
+        " passport passportnumber vin plate licenseplate serialnumber deviceid npi dea insuranceid subscriberid"
+        " beneficiaryid"
+        " driverslicense employeeid studentid customerid nationalid claimnumber bankaccount routingnumber"
+        " fingerprint biometric"
     ),
     "IP": "ip ipaddress remoteaddr clientip",
     "URL": "url website homepage profileurl",
@@ -39,8 +50,27 @@ _NAMES: Final = {
     "SECRET": "password passwd secret apikey token accesstoken secretkey privatekey clientsecret authorization",
 }
 _LABELS: Final = {name: label for label, names in _NAMES.items() for name in names.split()}
-_BARE: Final = frozenset("name first last middle given family patient holder author sender recipient provider contact birth line date".split())
-_NAME_LIKE = re.compile(r"[^\W\d_]['’.\w-]*(?:[ ,]+[^\W\d_]['’.\w-]*){0,4}")
+_BARE: Final = frozenset(
+    {
+        "name",
+        "first",
+        "last",
+        "middle",
+        "given",
+        "family",
+        "patient",
+        "holder",
+        "author",
+        "sender",
+        "recipient",
+        "provider",
+        "contact",
+        "birth",
+        "line",
+        "date",
+    }
+)
+_NAME_LIKE = re.compile(r"[^\W\d_]['\u2019.\w-]*(?:[ ,]+[^\W\d_]['\u2019.\w-]*){0,4}")
 
 
 @lru_cache(maxsize=4096)

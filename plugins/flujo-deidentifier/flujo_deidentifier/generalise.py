@@ -8,7 +8,27 @@ from typing import Final
 from flujo_deidentifier.dates import year_of
 
 OLDEST: Final = 89
-_RARE_ZIPS: Final = frozenset("036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893".split())
+_RARE_ZIPS: Final = frozenset(
+    {
+        "036",
+        "059",
+        "063",
+        "102",
+        "203",
+        "556",
+        "692",
+        "790",
+        "821",
+        "823",
+        "830",
+        "831",
+        "878",
+        "879",
+        "884",
+        "890",
+        "893",
+    }
+)
 """Beginnings of ZIP codes in whose areas fewer than 20,000 people live."""
 _ZIP = re.compile(r"(?<!\d)(\d{3})\d\d(?:-\d{4})?(?!\d)")
 

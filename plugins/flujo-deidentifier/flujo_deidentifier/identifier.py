@@ -7,35 +7,56 @@ from collections.abc import Iterator
 from typing import Final
 
 from flujo_deidentifier.checksum import is_vin
+from flujo_deidentifier.lexicon import entries
 from flujo_deidentifier.span import Span
 
-_KIND_WORDS: Final = (
-    "mrn record chart account acct policy plan member membership beneficiary claim certificate license licence plate registration vin"
-    " serial device implant npi dea passport id identifier ident insurance ins ref reference case file invoice order tracking badge"
-    " employee student patient pt subject study template code routing prescription rx ticket confirmation customer contract tax driver"
-    " health hmo ppo medicare medicaid specimen accession encounter visit admission uhid ssn ein tin aba swift application docket"
-    " enrolment enrollment group subscriber unit lot batch"
-).split()
-_LINKS: Final = "number numbers nr no nos num id ids code plan policy record card is was on file shows show".split()
+_KIND_WORDS: Final = sorted(entries("numbered"))
+_LINKS: Final = (
+    "number",
+    "numbers",
+    "nr",
+    "no",
+    "nos",
+    "num",
+    "id",
+    "ids",
+    "code",
+    "plan",
+    "policy",
+    "record",
+    "card",
+    "is",
+    "was",
+    "on",
+    "file",
+    "shows",
+    "show",
+)
 _KINDS: Final = "|".join(sorted(_KIND_WORDS, key=len, reverse=True))
 _WORDS_BEFORE = re.compile(
-    rf"(?<![A-Za-z])(?i:(?:{_KINDS})(?:'?s)?)(?:[\s_-]*(?i:number|numbers|nr|no|nos|num|id|ids|code|plan|policy|record|card|is|was|on\s+file"
+    rf"(?<![A-Za-z])(?i:(?:{_KINDS})(?:'?s)?)(?:[\s_-]*(?i:number|numbers|nr|no|nos|num|id|ids|code|plan|policy"
+    rf"|record|card|is|was|on\s+file"
     r"|shows?))*[\s.:#=|\"'(\[*_-]*$"
 )
 _LETTERS = re.compile("[A-Za-z]+")
 _ENDINGS: Final = frozenset((*_KIND_WORDS, *(f"{word}s" for word in _KIND_WORDS), *_LINKS, "s"))
 # Forms that say by themselves what they are: letters and many digits, or digits in unusual groups.
 _FORM = re.compile(
-    r"#?[A-Z]{1,5}[- ]?\d{4,}[A-Z]?|#?[A-Z]{2,5}-\d{2,}(?:-[A-Z0-9]+)*|\d{3,}[A-Z]{1,3}\d*|#\d{4,}|[A-Z]{1,4}\d{5,}[A-Z]{0,2}"
-    r"|\d[A-Z][A-Z0-9]\d-?[A-Z][A-Z0-9]\d-?[A-Z]{2}\d\d|[A-Z]{1,3}\d{3,}-\d{3,}(?:-\d+)*|\d{2,4}-[A-Z]{2}-\d{3,}|\d{5,}-[A-Z]{1,4}"
-    r"|\(\d\d\)\d{5,}\(\d\d\)\w{4,}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d\d-\d\d-\d\d|\d{1,4}-\d{4,8}|\d{4,8}-\d{3,8}(?:-\d+)*"
+    r"#?[A-Z]{1,5}[- ]?\d{4,}[A-Z]?|#?[A-Z]{2,5}-\d{2,}(?:-[A-Z0-9]+)*|\d{3,}[A-Z]{1,3}\d*|#\d{4,}"
+    r"|[A-Z]{1,4}\d{5,}[A-Z]{0,2}"
+    r"|\d[A-Z][A-Z0-9]\d-?[A-Z][A-Z0-9]\d-?[A-Z]{2}\d\d|[A-Z]{1,3}\d{3,}-\d{3,}(?:-\d+)*"
+    r"|\d{2,4}-[A-Z]{2}-\d{3,}|\d{5,}-[A-Z]{1,4}"
+    r"|\(\d\d\)\d{5,}\(\d\d\)\w{4,}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d\d-\d\d-\d\d|\d{1,4}-\d{4,8}"
+    r"|\d{4,8}-\d{3,8}(?:-\d+)*"
 )
 _PLATE = re.compile(
-    r"(?i:(?<![a-z])(?:plates?|tags?|registration|vehicle|car|truck|van|ambulance|motorcycle)(?:\s+(?:number|no\.?|is))?[\s:#]*)"
+    r"(?i:(?<![a-z])(?:plates?|tags?|registration|vehicle|car|truck|van|ambulance|motorcycle)(?:\s+(?:number"
+    r"|no\.?|is))?[\s:#]*)"
     r"([A-Z0-9]{1,4}[ -][A-Z0-9]{2,4})(?!\w)"
 )
 _HARMLESS = re.compile(
-    r"(?i:covid-?\d+|sars-cov-\d|h\d+n\d+|cha2?ds2?\S*|hba1c|spo2|t\dn\d\S*|\d+(?:st|nd|rd|th)|[a-z]{1,4}\d{1,2}|\d+(?:\.\d+)?"
+    r"(?i:covid-?\d+|sars-cov-\d|h\d+n\d+|cha2?ds2?\S*|hba1c|spo2|t\dn\d\S*|\d+(?:st|nd|rd|th)"
+    r"|[a-z]{1,4}\d{1,2}|\d+(?:\.\d+)?"
     r"(?:mg|mcg|g|kg|ml|dl|l|mm|cm|m|km|mmhg|bpm|hz|iu|u|kb|mb|gb|k|x|pm|am|h|hr|hrs|min|s|d|w|y|yo|yr|yrs)(?:/\S*)?)"
 )
 _LONG: Final = 7

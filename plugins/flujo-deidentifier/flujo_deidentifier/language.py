@@ -14,15 +14,29 @@ UNKNOWN: Final = ""
 
 _ENGLISH = (" the ", " and ", " is ", " of ", " with ", " my ", " for ", " to ")
 _WORDS: Final = {
-    "en": "the and of to is was for with his her on at by from that this are be my you your not have has he she it as an please",
-    "es": "el la los las de del que y en un una por con para se su al es lo como más pero fue este ha sin sobre años paciente",
-    "fr": "le la les des du de et en un une par pour que qui dans est sur au aux ce cette il elle pas avec son sa ses été ans",
-    "de": "der die das und ist von mit für den dem des ein eine nicht sich auf im zu als auch wurde bei nach aus an wird ich",
+    "en": (
+        "the and of to is was for with his her on at by from that this"
+        " are be my you your not have has he she it as an please"
+    ),
+    "es": (
+        "el la los las de del que y en un una por con para se su"
+        " al es lo como más pero fue este ha sin sobre años paciente"
+    ),
+    "fr": (
+        "le la les des du de et en un une par pour que qui dans est"
+        " sur au aux ce cette il elle pas avec son sa ses été ans"
+    ),
+    "de": (
+        "der die das und ist von mit für den dem des ein eine nicht sich auf"
+        " im zu als auch wurde bei nach aus an wird ich"
+    ),
     "it": "il lo la gli le di del della che e un una per con non è si da al dei nel sono alla anche più ha su",
     "pt": "o a os as de do da dos das que e em um uma por com para se não no na ao é foi mais como anos paciente",
     "nl": "de het een en van is op te dat die voor met zijn aan niet ook er om naar bij door als uit was wordt",
 }  # fmt: skip
-_CODES: Final = {word: [code for code in _WORDS if word in _WORDS[code].split()] for word in " ".join(_WORDS.values()).split()}
+_CODES: Final = {
+    word: [code for code in _WORDS if word in _WORDS[code].split()] for word in " ".join(_WORDS.values()).split()
+}
 _SCRIPTS: Final = {
     "CYRILLIC": "ru", "ARABIC": "ar", "HEBREW": "he", "GREEK": "el", "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja",
     "HANGUL": "ko", "DEVANAGARI": "hi", "THAI": "th",
@@ -73,7 +87,7 @@ def checked(text: str, profile: Profile) -> str:
     if profile.refuses_others and found not in profile.languages and found != UNKNOWN:
         known = ", ".join(f"'{one}'" for one in sorted(profile.languages))
         raise LanguageRefused(
-            f"the text seems to be in language '{found}', and profile '{profile.name}' takes only {known}, in which the "
-            f"detectors were measured; add the language to the profile to take its texts all the same"
+            f"the text seems to be in language '{found}', and profile '{profile.name}' takes only {known}, in "
+            f"which the detectors were measured; add the language to the profile to take its texts all the same"
         )
     return found

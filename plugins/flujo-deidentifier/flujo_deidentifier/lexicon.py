@@ -6,7 +6,6 @@ from functools import cache
 from importlib.resources import files
 
 
-
 @cache
 def entries(name: str) -> frozenset[str]:
     """The lines of one of the files in ``data``, without its ``.txt``."""
@@ -27,7 +26,9 @@ def places() -> frozenset[str]:
 
 
 # States and countries that share their names with cities count as cities.
-_CITIES = frozenset(("georgia", "luxembourg", "mexico", "new york", "panama", "singapore", "washington", "kuwait", "djibouti"))
+_CITIES = frozenset(
+    ("georgia", "luxembourg", "mexico", "new york", "panama", "singapore", "washington", "kuwait", "djibouti")
+)
 
 
 @cache

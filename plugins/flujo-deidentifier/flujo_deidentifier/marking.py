@@ -37,7 +37,8 @@ class Marker:
         """
         found = self._finder.find(text)
         self.weak += found.weak
-        parts, done = [], 0
+        parts: list[str] = []
+        done = 0
         for span in found:
             action = self._finder.profile.action(span.label)
             new = replacement(span, text, action, self._key, self._subject)
@@ -58,7 +59,9 @@ class Marker:
         """
         if field is not None:
             if not isinstance(value, Mapping) or not isinstance(value.get(field), str):
-                raise DeidentificationError(f"a line has no text '{field}'; name another field, or none to mark all texts")
+                raise DeidentificationError(
+                    f"a line has no text '{field}'; name another field, or none to mark all texts"
+                )
             return {**value, field: self.marked(value[field])}
         if isinstance(value, str):
             return self.marked(value)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime import InferenceSession, SessionOptions  # pyright: ignore[reportAttributeAccessIssue] - it has no types
 from tokenizers import Encoding, Tokenizer
 
 WINDOW: Final = 126
@@ -143,12 +143,15 @@ def _windows(offsets: list[tuple[int, int]], text: str) -> Iterator[tuple[int, i
 
 def _ends(text: str, end: int, following: int) -> bool:
     """Whether a sentence or a paragraph ends between two tokens."""
-    return "\n" in text[end:following] or (end < following and text[end - 1] in "?!" or text[end - 2 : end] in (").", '".'))
+    return "\n" in text[end:following] or (
+        (end < following and text[end - 1] in "?!") or text[end - 2 : end] in (").", '".')
+    )
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     risen: NDArray[np.float32] = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return risen / risen.sum(axis=-1, keepdims=True)
+    shares: NDArray[np.float32] = risen / risen.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def in_eight_bits(model: onnx.ModelProto) -> onnx.ModelProto:

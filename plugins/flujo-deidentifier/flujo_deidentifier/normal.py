@@ -28,15 +28,18 @@ _LOOKALIKES: Final = dict(
         strict=True,
     )
 )
-_HIDDEN = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+_HIDDEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+)
 _MARKED = re.compile(r"[^\W\d_][\u0300-\u036f]+")
 _MIXED = re.compile(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 _WORD = re.compile(r"\w+")
 _UNEVEN = re.compile("[" + "".join(map(re.escape, map(chr, SAME_LENGTH))) + "]")
-# What the slow way looks at: hidden characters, a hyphen at the end of a line, combining marks, digits of other scripts,
-# and the ranges in which compatibility forms lie.
+# What the slow way looks at: hidden characters, a hyphen at the end of a line, combining marks, digits of other
+# scripts, and the ranges in which compatibility forms lie.
 _ODD = re.compile(
-    rf"[{_HIDDEN}]+|(?<=\w-)\r?\n[ \t]*(?=\w)|[^\W\d_][\u0300-\u036f]+|[^\x00-\x7f\W]|[\u2000-\u2bff\ufb00-\ufb4f\uff00-\uffef]"
+    rf"[{_HIDDEN}]+|(?<=\w-)\r?\n[ \t]*(?=\w)|[^\W\d_][\u0300-\u036f]+|[^\x00-\x7f\W]"
+    rf"|[\u2000-\u2bff\ufb00-\ufb4f\uff00-\uffef]"
     r"|[\U0001d400-\U0001d7ff]"
 )
 _ODD_HERE = re.compile(
@@ -72,8 +75,9 @@ class Normal:
 def normalised(text: str) -> Normal:
     """What detectors look at instead of a text.
 
-    Compatibility forms, digits of other scripts, unusual dashes, quotes and spaces become the usual ones; characters that
-    show nothing are gone; look-alike letters in a Latin word become Latin; a word that was broken at a hyphen is whole.
+    Compatibility forms, digits of other scripts, unusual dashes, quotes and spaces become the usual ones;
+    characters that show nothing are gone; look-alike letters in a Latin word become Latin; a word that was broken
+    at a hyphen is whole.
     """
     if text.isascii():
         return _rewritten(text) if "-\n" in text or "-\r" in text else Normal(text, [], [])

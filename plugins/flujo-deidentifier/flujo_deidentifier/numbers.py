@@ -26,7 +26,8 @@ _FORM = re.compile(
             r"(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\d))",
             r"(?P<ip>\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d))",
             r"(?P<date>\d{1,2}\s?(?P<b>[-/.])\s?\d{1,2}\s?(?P=b)\s?(?:\d{4}|\d{2})(?![\w]|[-/.]\d))",
-            rf"(?P<monthly>(?:\d{{1,2}}\s?[-/]\s?)?\d{{1,2}}(?:st|nd|rd|th)?(?:\s+(?:day\s+)?of)?[\s/-]*{MONTH}(?:[\s,/-]*(?:of\s+)?(?:\d{{4}}|'\d\d)(?!\d))?)",
+            rf"(?P<monthly>(?:\d{{1,2}}\s?[-/]\s?)?\d{{1,2}}(?:st|nd|rd"
+            rf"|th)?(?:\s+(?:day\s+)?of)?[\s/-]*{MONTH}(?:[\s,/-]*(?:of\s+)?(?:\d{{4}}|'\d\d)(?!\d))?)",
             rf"(?P<ssn>\d{{3}}(?P<c>[- .])\d{{2}}(?P=c)\d{{4}}{_UNTIL})",
             rf"(?P<spaced>\d\s\d\s\d\s-\s\d\s\d\s-\s\d\s\d\s\d\s\d{_UNTIL})",
             r"(?P<card>(?:\d{4}[- ]\d{4}[- ]\d{4}[- ]\d{1,7}|\d{4}[- ]\d{6}[- ]\d{4,5}|\d{12,19})" + _UNTIL + ")",
@@ -42,28 +43,36 @@ _FORM = re.compile(
 )
 _MONTH_BEFORE = re.compile(rf"(?<![^\W\d_]){MONTH}[\s,/-]{{1,3}}(?:the\s+)?$")
 _AFTER_MONTH = re.compile(
-    r"\d{1,2}(?:st|nd|rd|th)?(?![\w%]|\.\d)(?:[\s,/-]+(?:of\s+)?(?:at\s+)?(?:\d{4}|'\d\d)(?!\d))?|\d{4}(?!\d)|'?\d\d(?!\d)"
+    r"\d{1,2}(?:st|nd|rd|th)?(?![\w%]|\.\d)(?:[\s,/-]+(?:of\s+)?(?:at\s+)?(?:\d{4}|'\d\d)(?!\d))?|\d{4}(?!\d)"
+    r"|'?\d\d(?!\d)"
 )
 _WEEKDAY_BEFORE = re.compile(r"(?i:(?<![a-z])(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?)\.?,?\s+$")
 _ABROAD = re.compile(rf"\d{{1,3}}[ .()/-]*\d(?:[ .()/-]{{0,3}}\d){{5,13}}(?:{_EXTENSION})?(?!\d)")
 _GROUPS = re.compile(rf"\d{{1,7}}\)?(?:[ .()/-]{{1,3}}\d{{1,5}}){{1,6}}(?:{_EXTENSION})?(?!\d)|\d{{7,15}}(?!\d)")
 _PHONE_BEFORE = re.compile(
-    r"(?i:(?<![a-z])(?:phones?|tel(?:ephone)?|fax|mobile|cell(?:ular|phone)?|call(?:ed|ing|back)?|text|sms|contact|dial|reach\w*"
+    r"(?i:(?<![a-z])(?:phones?|tel(?:ephone)?|fax|mobile|cell(?:ular|phone)?|call(?:ed|ing|back)?|text|sms"
+    r"|contact|dial|reach\w*"
     r"|toll-?free|whatsapp|pager|hotline|direct|office|line|ph|mob|landline|home|work)(?:\s+(?:number|no|num))?"
     r"(?:\s+(?:him|her|me|us|them|is|was|at|on|from|to|or|by))*[\s.:#=|\"']*[(+]?$)"
 )
 _PHONE_AFTER = re.compile(r"\s{0,2}\(?(?i:office|fax|mobile|cell|home|work|tel|phone|direct|\(?[ofmhwc]\))")
 _STATE_BEFORE = re.compile(r"(?:(?<![A-Z])[A-Z]{2}|(?i:zip(?:\s*code)?|post(?:al)?\s*code)(?:\s+(?:is|was))?)[\s.:,]*$")
-_SSN_BEFORE = re.compile(r"(?i:ssn|social(?:\s+security)?(?:\s+(?:number|no\.?))?|itin|tin|tax\s+id)(?:\s+(?i:is|on file))?[\s:#=\"']*$")
+_SSN_BEFORE = re.compile(
+    r"(?i:ssn|social(?:\s+security)?(?:\s+(?:number|no\.?))?|itin|tin|tax\s+id)(?:\s+(?i:is|on file))?[\s:#=\"']*$"
+)
 _CARD_BEFORE = re.compile(r"(?i:card|cc|visa|mastercard|amex|credit)(?:\s+(?i:number|no\.?|is|#))*[\s:#=\"']*$")
 _DATE_BEFORE = re.compile(
-    r"(?i:(?<![a-z])(?:dob|d\.o\.b\.?|born|birth\s?date|birthday|date(?:\s+of\s+\w+)?|on|since|from|until|to|dated|visit|seen|by))"
+    r"(?i:(?<![a-z])(?:dob|d\.o\.b\.?|born|birth\s?date|birthday|date(?:\s+of\s+\w+)?|on|since|from|until|to"
+    r"|dated|visit|seen|by))"
     r"[\s:(\"']*$"
 )
-_NO_DAY_BEFORE = re.compile(r"(?i:(?:bp|apgar|score[ds]?|vision|va|ratio|stage|grade|rated|pressure)(?:\s+(?:of|is|was))?)[\s:]*$")
+_NO_DAY_BEFORE = re.compile(
+    r"(?i:(?:bp|apgar|score[ds]?|vision|va|ratio|stage|grade|rated|pressure)(?:\s+(?:of|is|was))?)[\s:]*$"
+)
 _NO_BEFORE = re.compile(r"(?i:\bnos?\.?|\bnumbers?|and|application)\s+$")
 _AGE = re.compile(
-    r"(1[0-4]\d|\d{1,2})(?:\s?-?\s?(?i:year|yr)s?\.?(?:\s?-?\s?old)?|\s?(?i:y/?o|yo)\b|(?=\s(?:female|male|man|woman|F|M)\b))"
+    r"(1[0-4]\d|\d{1,2})(?:\s?-?\s?(?i:year|yr)s?\.?(?:\s?-?\s?old)?|\s?(?i:y/?o|yo)\b|(?=\s(?:female|male|man"
+    r"|woman|F|M)\b))"
 )
 _AGE_BEFORE = re.compile(r"(?i:\b(?:aged?|turned|turning|turns)(?:\s+(?:is|was|of|over))?[\s:=\"']*)$")
 
@@ -91,10 +100,12 @@ def numbers(text: str) -> Iterator[Span]:
 
 
 _LETTERS = re.compile("[A-Za-z]+")
-_MONTHS: Final = frozenset("jan feb mar apr may jun jul aug sep oct nov dec".split())
-_ROOMS: Final = frozenset("apt apartment suite ste unit flat studio room rm floor bldg box psc".split())
-_AGES: Final = frozenset("age aged turned turning turns is was of over".split())
-_SOCIAL: Final = frozenset("ssn social security number no itin tin id is file".split())
+_MONTHS: Final = frozenset({"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"})
+_ROOMS: Final = frozenset(
+    {"apt", "apartment", "suite", "ste", "unit", "flat", "studio", "room", "rm", "floor", "bldg", "box", "psc"}
+)
+_AGES: Final = frozenset({"age", "aged", "turned", "turning", "turns", "is", "was", "of", "over"})
+_SOCIAL: Final = frozenset({"ssn", "social", "security", "number", "no", "itin", "tin", "id", "is", "file"})
 SURE: Final = 0.8
 """The score from which on a number is nothing else."""
 _TOKEN = re.compile(r"[0-9][\w/#()-]*(?:\.[0-9][\w-]*)*")
@@ -199,10 +210,12 @@ def _by_words(text: str, at: int, before: str, last: str) -> Found | None:
 
 
 _ROOM_BEFORE = re.compile(
-    r"(?i:(?<![a-z])(?:apt|apartment|suite|ste|unit|flat|studio|room|rm|floor|bldg|p\.?\s?o\.?\s?box|psc)\.?\s*#?\s*[A-Z]?-?)$"
+    r"(?i:(?<![a-z])(?:apt|apartment|suite|ste|unit|flat|studio|room|rm|floor|bldg|p\.?\s?o\.?\s?box"
+    r"|psc)\.?\s*#?\s*[A-Z]?-?)$"
 )
 _ROOM = re.compile(
-    r"\d[\w-]{0,5}(?:,?\s+(?i:box)\s+\d+)?(?:,?\s+[ADF]PO\s+A[APE]\s+\d{5}|,\s+[^\W\d_a-z][\w'-]+(?:\s[^\W\d_a-z][\w'-]+){1,3})?"
+    r"\d[\w-]{0,5}(?:,?\s+(?i:box)\s+\d+)?(?:,?\s+[ADF]PO\s+A[APE]\s+\d{5}"
+    r"|,\s+[^\W\d_a-z][\w'-]+(?:\s[^\W\d_a-z][\w'-]+){1,3})?"
 )
 
 

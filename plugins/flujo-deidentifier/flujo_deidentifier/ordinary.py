@@ -10,14 +10,7 @@ from flujo_deidentifier.lexicon import entries, lowered
 from flujo_deidentifier.proper import BODIES, CARE, never_names
 
 # Words that begin sentences or name offices, and that a few families are called, too.
-_FUNCTION: Final = frozenset(
-    "the a an my he she it you we they i as so do will an his her its our your their this that these those what which who when where why how"
-    " if in on at to of for from by with and or but not no yes all any some each every both many may must can could would should might"
-    " be been being am is are was were has have had do does did just also then than there here now dear current human rule law state court"
-    " number board chamber district federal service council head high house people president record republic session world day national"
-    " northern southern western eastern assize supreme regional appeal police officer bill article section commission convention"
-    " government party act code billing love cool grand oh ve ll re isn wasn doesn didn couldn wouldn shouldn aren weren hasn haven don".split()
-)
+_FUNCTION: Final = entries("function")
 
 
 @lru_cache(maxsize=65536)

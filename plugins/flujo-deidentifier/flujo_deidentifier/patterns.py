@@ -1,4 +1,4 @@
-"""The detector ``patterns``: what has a form of its own, such as addresses of mail, numbers with checksums, and dates."""
+"""The detector ``patterns``: what has a form of its own, such as e-mail addresses, card numbers and dates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _SPELLED = re.compile(
 )
 _URL = re.compile(r"(?:[hH][tT]{2}[pP][sS]?|[fF][tT][pP])://[^\s<>\"'`]+|[wW]{3}\.[^\s<>\"'`]+")
 _HOST = re.compile(
-    r"[A-Za-z0-9](?<![\w@./-].)(?:[\w-]*\.)+(?:com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu|app|dev)"
+    r"[A-Za-z0-9](?<![\w@./-].)(?:[\w-]*\.)+(?:com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu"
+    r"|app|dev)"
     r"(?![\w.-]*@)(?:/[^\s<>\"'`]*|(?![\w.-]))"
 )
 _IPV6 = re.compile(r"[0-9A-Fa-f:](?<![\w:].)[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
@@ -26,11 +27,13 @@ _MAC = re.compile(r"[0-9A-Fa-f](?<![\w:.-].)[0-9A-Fa-f](?:[:-][0-9A-Fa-f]{2}){5}
 _IBAN = re.compile(r"[A-Z](?<!\w.)[A-Z]\d\d(?:[ -]?[A-Z0-9]{2,4}){3,8}(?!\w)")
 _TOP = re.compile(r"\.(?:com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu|app|dev)(?![\w-])")
 _HOME = re.compile(
-    r"(?i:\b(?:(?:home|mailing|billing|shipping|street|postal)\s+)?address\s*(?:is|:|=)|\b(?:lives?|living|resid(?:es?|ing))\s+at)\s*"
+    r"(?i:\b(?:(?:home|mailing|billing|shipping|street|postal)\s+)?address\s*(?:is|:|=)|\b(?:lives?|living"
+    r"|resid(?:es?|ing))\s+at)\s*"
     r"(?=[^\n.;]{0,30}\d)([^\n.;]{4,90})"
 )
 _LAST = re.compile(
-    r"[lLnN](?<!\w.)(?i:ast|ext)\s+(?:(?i:mon|tues|wednes|thurs|fri|satur|sun)day|January|February|March|April|May|June|July|August|September|October|November|December)(?!\w)"
+    r"[lLnN](?<!\w.)(?i:ast|ext)\s+(?:(?i:mon|tues|wednes|thurs|fri|satur|sun)day|January|February|March|April"
+    r"|May|June|July|August|September|October|November|December)(?!\w)"
 )
 _WEEKDAY = re.compile(r"[MTWFS](?<!\w.)(?:on|ues|ednes|hurs|ri|atur|un)day(?!\w)")
 _TRAILING = ".,;:!?)]}'\""
@@ -96,4 +99,3 @@ def _with_digits(text: str, lower: str) -> Iterator[Span]:
             yield Span(match.start(1), match.end(1), "ADDRESS", 0.7, NAME, "address-words")
     if with_vehicle(lower):
         yield from plates(text)
-

@@ -1,4 +1,4 @@
-"""The detector ``presidio``: Microsoft Presidio's analyzer as one detector among others. Needs the extra ``presidio``."""
+"""The detector ``presidio``: Presidio's analyzer as one detector among others. Needs the extra ``presidio``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class PresidioDetector:
 
     def __init__(self, analyzer: Analyzer | None = None) -> None:
         if analyzer is None and find_spec("presidio_analyzer") is None:
-            raise DetectorMissing(f'detector \'presidio\' needs the package \'presidio_analyzer\'; run "{INSTALL}"')
+            raise DetectorMissing(f"detector 'presidio' needs the package 'presidio_analyzer'; run \"{INSTALL}\"")
         self._given = analyzer
         self._lock = Lock()
 

@@ -63,8 +63,8 @@ class Profile:
 
     def __reduce__(self) -> tuple[object, ...]:
         return _profile, (
-            self.name, dict(self.actions), self.default, self.allow, dict(self.deny), self.ignored, self.least, self.languages,
-            self.refuses_others,
+            self.name, dict(self.actions), self.default, self.allow, dict(self.deny), self.ignored, self.least,
+            self.languages, self.refuses_others,
         )  # fmt: skip
 
     def action(self, label: str) -> Action:

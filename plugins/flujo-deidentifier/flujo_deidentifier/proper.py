@@ -16,7 +16,7 @@ _PARTICLE = r"(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|al|el|bin|ibn|b
 def _patterns(capital: str, letter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """A run of capitalised words with what joins them, and one of its words."""
     ends = r"(?<=\bSt|\bMt|\bFt|\bDr|\bMr|\bMs|\bJr|\bSr)\.|(?<=\bMrs|\bMed|\bCtr)\.|(?<=\bProf|\bHosp)\."
-    word = rf"{capital}(?<!\w.)(?:{letter}+|['’-](?={letter}))*(?:(?<=\b[A-Z])\.(?:-?[A-Z]\.)*|{ends})?"
+    word = rf"{capital}(?<!\w.)(?:{letter}+|['\u2019-](?={letter}))*(?:(?<=\b[A-Z])\.(?:-?[A-Z]\.)*|{ends})?"
     run = re.compile(rf"{word}(?:[ \t]+(?:{_PARTICLE}[ \t]+){{0,3}}{word})*")
     return run, re.compile(rf"{word}|[a-z&]+")
 
@@ -24,59 +24,45 @@ def _patterns(capital: str, letter: str) -> tuple[re.Pattern[str], re.Pattern[st
 _ANY = _patterns(r"[^\W\d_a-zà-öø-ÿ]", r"[^\W\d_]")
 _ASCII = _patterns("[A-Z]", "[A-Za-z]")
 
-TITLES: Final = frozenset(
-    "mr mrs ms miss mx dr prof professor sir dame madam mme lord lady judge justice president minister senator governor"
-    " captain capt colonel col general gen lieutenant lt sergeant sgt major officer father fr sister reverend rev nurse"
-    " rabbi imam king queen prince princess coach herr frau monsieur señor señora".split()
-)
-CARE: Final = frozenset(
-    "hospital hospitals hosp clinic clinics medical medicine health healthcare center centre ctr infirmary hospice sanatorium"
-    " surgery er icu pediatrics rehab rehabilitation nursing dispensary polyclinic institute presbyterian memorial"
-    " healthcenter care campus general children's women's veterans va".split()
-)
-CARE_HEADS: Final = frozenset(
-    "hospital hospitals hosp clinic clinics center centre ctr infirmary hospice sanatorium institute er healthcenter polyclinic"
-    " presbyterian healthcare med".split()
-)
-BODIES: Final = frozenset(
-    "inc ltd llc plc corp corporation company co gmbh ag sa bank group court ministry council committee commission university"
-    " college school academy department agency authority office association foundation society union party church police army"
-    " government parliament assembly senate congress institute museum club league federation board bureau service services records"
-    " railway railroad airlines airways press times post news journal magazine network networks systems technologies industries"
-    " international tribunal supply warehouse store stores studios band orchestra brigade regiment division corps".split()
-)
-GROUND: Final = frozenset(
-    "county city town village district province region state river lake mountain mount mountains valley island islands bay sea"
-    " ocean beach street avenue road square park bridge airport station street coast hills creek forest canal port harbor harbour glacier plateau plains desert lakes falls tower house museum"
-    " observatory palace castle theatre theater stadium cathedral gulf peninsula strait canyon municipality quarter".split()
-)
-_FIRM: Final = frozenset(
-    "county river lake lakes mountain mountains valley island islands bay beach square plateau plains desert creek glacier gulf canal"
-    " peninsula strait falls canyon harbor harbour avenue street road".split()
-)
+TITLES: Final = entries("titles")
+CARE: Final = entries("care")
+CARE_HEADS: Final = entries("care-heads")
+BODIES: Final = entries("bodies")
+GROUND: Final = entries("ground")
+_FIRM: Final = entries("firm-ground")
 _SURE_BEFORE = re.compile(
-    r"(?i:(?<![a-z])(?:named|called|names?(?:\s+(?:is|was)|\s*:|)|surname|i'm|mother|father|mom|dad|son|daughter|wife|husband|brother|sister"
-    r"|kid|driver|surgeon|attending:?|pcp:?|provider:?|physician:?|referring:?|nurse:?|therapist:?|spoke with|records of|summary for|claim for|report for"
-    r"|results for|chart of|chart for|brought|attn\.?:?|dear|regards,?|sincerely,?|member:?|partner's name|mr\.?|mrs\.?|ms\.?|dr\.?|prof\.?)\s+[\"'(]?)$"
+    r"(?i:(?<![a-z])(?:named|called|names?(?:\s+(?:is|was)|\s*:|)|surname|i'm|mother|father|mom|dad|son"
+    r"|daughter|wife|husband|brother|sister"
+    r"|kid|driver|surgeon|attending:?|pcp:?|provider:?|physician:?|referring:?|nurse:?|therapist:?|spoke with"
+    r"|records of|summary for|claim for|report for"
+    r"|results for|chart of|chart for|brought|attn\.?:?|dear|regards,?|sincerely,?|member:?|partner's name"
+    r"|mr\.?|mrs\.?|ms\.?|dr\.?|prof\.?)\s+[\"'(]?)$"
 )
 _TITLE_AFTER = re.compile(r",?\s+(?:M\.?D|D\.?O|R\.?N|N\.?P|PA-C|Ph\.?D|DDS|DMD|LPN|CRNA|Esq|Jr|Sr)\b")
 _FIRST_AFTER = re.compile(r",\s+([^\W\d_]+)(?:\s+[A-Z]\.)?(?!\w)")
 _PLACE_BEFORE = re.compile(
-    r"(?i:(?<![a-z])(?:at|in|from|near|to|of|visited|visiting|via|around|outside|our|the)\s+(?:(?:the|our|downtown|central|northern|southern"
+    r"(?i:(?<![a-z])(?:at|in|from|near|to|of|visited|visiting|via|around|outside|our|the)\s+(?:(?:the|our"
+    r"|downtown|central|northern|southern"
     r"|eastern|western|nearby)\s+){0,2})$"
 )
 _CARE_BEFORE = re.compile(
-    r"(?i:(?<![a-z])(?:seen|treated|admitted|admission|operated|presented|presenting|visited|checked|checked[- ]in|evaluated|diagnosed|referred|consult(?:ed|ation)?"
-    r"|hospitali[sz]ed|observed|attended|followed|monitored|managed|discharged|transferred|surgery|appointment|appt|visit|care|documented|examined"
-    r"|underwent|assessed|reviewed|recorded|currently|clinic|patient|last\s+seen|f/u|dx'?d|tx'?d|ref'?d|evaluation|screened|noted|handled|processed|lives?|living|moved|residing"
-    r"|resident|office|enrolled|received|started|performed|done|case|records?)\b(?:[^.;!?\n]|(?<=\b[A-Z])\.|(?<=\b[DM]r|\bMs)\.){0,30}?\b(?:at|to|in|from|by|with|@)\s+(?:the\s+|our\s+)?)$"
+    r"(?i:(?<![a-z])(?:seen|treated|admitted|admission|operated|presented|presenting|visited|checked|checked[-"
+    r" ]in|evaluated|diagnosed|referred|consult(?:ed|ation)?"
+    r"|hospitali[sz]ed|observed|attended|followed|monitored|managed|discharged|transferred|surgery|appointment"
+    r"|appt|visit|care|documented|examined"
+    r"|underwent|assessed|reviewed|recorded|currently|clinic|patient|last\s+seen|f/u|dx'?d|tx'?d|ref'?d"
+    r"|evaluation|screened|noted|handled|processed|lives?|living|moved|residing"
+    r"|resident|office|enrolled|received|started|performed|done|case|records?)\b(?:[^.;!?\n]|(?<=\b[A-Z])\."
+    r"|(?<=\b[DM]r|\bMs)\.){0,30}?\b(?:at|to|in|from|by|with|@)\s+(?:the\s+|our\s+)?)$"
 )
 
 
-_JOINING: Final = frozenset("of in the and &".split())
+_JOINING: Final = frozenset({"of", "in", "the", "and", "&"})
 
 
-_CARE_ENDS: Final = tuple(f" {word} " for word in "at to in from by with @ the our At To In From".split())
+_CARE_ENDS: Final = tuple(
+    f" {word} " for word in ("at", "to", "in", "from", "by", "with", "@", "the", "our", "At", "To", "In", "From")
+)
 
 
 class Word(NamedTuple):
@@ -145,8 +131,10 @@ def never_names() -> frozenset[str]:
 
 
 _PLACE_AFTER = re.compile(
-    r"(?:['’]s)?(?:\s+(?i:(?:(?:medical|health|nursing|care|walk-in|urgent|family|dental|community)\s+)?(?:clinic|hospital|office|center|centre|branch|area"
-    r"|campus|department|facility|practice|ward|er|cntr|ctr|home))(?!\w))?(?:,\s(?:A[LKZR]|C[AOT]|D[CE]|FL|GA|HI|I[DLNA]|K[SY]|LA|M[EDAINSOT]|N[EVHJMYCD]"
+    r"(?:['\u2019]s)?(?:\s+(?i:(?:(?:medical|health|nursing|care|walk-in|urgent|family|dental"
+    r"|community)\s+)?(?:clinic|hospital|office|center|centre|branch|area"
+    r"|campus|department|facility|practice|ward|er|cntr|ctr|home))(?!\w))?(?:,\s(?:A[LKZR]|C[AOT]|D[CE]|FL|GA"
+    r"|HI|I[DLNA]|K[SY]|LA|M[EDAINSOT]|N[EVHJMYCD]"
     r"|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[TA]|W[AVIY])(?!\w)(?:\s\d{5}(?:-\d{4})?(?!\w))?)?"
 )
 
@@ -174,7 +162,12 @@ def judged(words: list[Word], before: str, text: str) -> Iterator[Judgement]:
         yield "LOCATION", 0.7, "ground", words[0].start, words[ground - 1].end
         yield from judged(words[ground:], "", text)
         return
-    if before.endswith(_CARE_ENDS) and _CARE_BEFORE.search(before) and not set(keys) <= lowered("eponyms") and (care := _cared(words, before, text)):
+    if (
+        before.endswith(_CARE_ENDS)
+        and _CARE_BEFORE.search(before)
+        and not set(keys) <= lowered("eponyms")
+        and (care := _cared(words, before, text))
+    ):
         rule = "region" if _spoken(care) in regions() else "care-words"
         yield "LOCATION", 0.65, rule, care[0].start, care[-1].end
         yield from judged(words[words.index(care[-1]) + 1 :], "", text)
@@ -189,7 +182,9 @@ def _ground(words: list[Word], keys: list[str]) -> int:
             return 0
         if at and key in GROUND and not words[at].small and keys[0] not in _LEADING:
             following = keys[at + 1] if at + 1 < len(keys) else ""
-            return at + 1 if following not in BODIES | CARE and (key in _FIRM or not all(map(_common, keys[:at]))) else 0
+            return (
+                at + 1 if following not in BODIES | CARE and (key in _FIRM or not all(map(_common, keys[:at]))) else 0
+            )
     return 0
 
 
@@ -213,7 +208,7 @@ def _named(words: list[Word]) -> list[Word]:
     return words[start : last + 1] if start < last else []
 
 
-_LEADING = frozenset("the a an our this that their its any each every of in at and to for is was by best what how can".split())
+_LEADING = entries("leading")
 
 
 def _common(key: str) -> bool:
@@ -223,12 +218,7 @@ def _common(key: str) -> bool:
     return ("'" in key or "-" in key) and all(_common(part) or len(part) < 3 for part in re.split("['-]", key))
 
 
-_KNOWN: Final = frozenset(
-    "january february march april may june july august september october november december monday tuesday wednesday thursday friday"
-    " saturday sunday jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun i ok etc vs eg ie tv pm am email"
-    " internet website online app web wifi id pin ssn dob mrn npi dea vin url http https pdf faq ceo cto cfo hr it ai api usa fax tel"
-    " zip apt po christmas easter ramadan christian god bible english covid god's lord jesus allah".split()
-)
+_KNOWN: Final = entries("calendar-and-web")
 
 
 def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Iterator[Judgement]:
@@ -279,10 +269,7 @@ def _sure(text: str, at: int) -> bool:
     return bool(last) and last[0].strip(".,:;\"'()").lower() in _SURE_ENDS and _SURE_BEFORE.search(before) is not None
 
 
-_SURE_ENDS: Final = frozenset(
-    "named called name names is was surname i'm mother father mom dad son daughter wife husband brother sister kid driver surgeon attending"
-    " pcp provider physician referring nurse therapist with of for brought attn dear regards sincerely member mr mrs ms dr prof".split()
-)
+_SURE_ENDS: Final = entries("before-names")
 
 
 def _tail(words: list[Word], at: int) -> Word:
@@ -298,7 +285,11 @@ def _given(word: str) -> bool:
 
 def _shouted(word: Word, words: list[Word]) -> bool:
     """Whether a word is an abbreviation rather than a name: a few capitals among words that have others."""
-    return word.text.isupper() and len(word.text) < 5 and not any(one.text.isupper() and len(one.text) > 4 for one in words)
+    return (
+        word.text.isupper()
+        and len(word.text) < 5
+        and not any(one.text.isupper() and len(one.text) > 4 for one in words)
+    )
 
 
 def _initial(word: Word) -> bool:
@@ -306,7 +297,11 @@ def _initial(word: Word) -> bool:
 
 
 def _surname(word: Word) -> bool:
-    return word.text[:1].isupper() and (word.key in entries("surnames") or not _common(word.key)) and word.key not in CARE | GROUND | BODIES
+    return (
+        word.text[:1].isupper()
+        and (word.key in entries("surnames") or not _common(word.key))
+        and word.key not in CARE | GROUND | BODIES
+    )
 
 
 def _spoken(words: list[Word]) -> str:

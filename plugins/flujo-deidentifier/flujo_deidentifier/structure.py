@@ -1,10 +1,10 @@
-"""The detector ``structure``: values by the names of their fields, in JSON, XML, CSV, HL7 v2, FHIR and encoded texts."""
+"""The detector ``structure``: values by the names of their fields, in JSON, XML, tables, HL7 v2 and encoded texts."""
 
 from __future__ import annotations
 
 import re
-from binascii import Error as BinasciiError
 from base64 import b64decode
+from binascii import Error as BinasciiError
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
@@ -17,7 +17,10 @@ from flujo_deidentifier.span import Span
 
 NAME: Final = "structure"
 # A member of a JSON object; the quotes of JSON within JSON are escaped, once for each level.
-_MEMBER = re.compile(r"(\\*)\"(\w[\w .-]{0,40})\1\"\s*:\s*(?:\1\"((?:[^\"\\\n]|\\(?!\"))*?)\1\"|(-?\d[\d.]*)|\[((?:\s*\1\"[^\"\\\n]*\1\"\s*,?)+)\])")
+_MEMBER = re.compile(
+    r"(\\*)\"(\w[\w .-]{0,40})\1\"\s*:\s*(?:\1\"((?:[^\"\\\n]|\\(?!\"))*?)\1\"|(-?\d[\d.]*)"
+    r"|\[((?:\s*\1\"[^\"\\\n]*\1\"\s*,?)+)\])"
+)
 _ITEM = re.compile(r"\"([^\"\\\n]*)\\*\"")
 _ELEMENT = re.compile(r"<(\w[\w:.-]{0,40})(?:\s[^<>]*)?>([^<>]{1,200})</\1>")
 _ATTRIBUTE = re.compile(r"<(\w[\w:.-]{0,40})\s+value=\"([^\"<>]{1,200})\"")
@@ -33,10 +36,11 @@ _LONGEST_HEAD: Final = 600
 
 # Fields of HL7 v2 segments that identify: the number of each, and its label.
 _HL7: Final[dict[str, dict[int, str]]] = {
-    "PID": {2: "ID", 3: "ID", 4: "ID", 5: "PERSON", 6: "PERSON", 7: "DATE", 9: "PERSON", 11: "ADDRESS", 13: "PHONE", 14: "PHONE",
-            18: "ID", 19: "SSN", 20: "ID", 21: "ID", 23: "LOCATION", 29: "DATE"},
+    "PID": {2: "ID", 3: "ID", 4: "ID", 5: "PERSON", 6: "PERSON", 7: "DATE", 9: "PERSON", 11: "ADDRESS", 13: "PHONE",
+            14: "PHONE", 18: "ID", 19: "SSN", 20: "ID", 21: "ID", 23: "LOCATION", 29: "DATE"},
     "NK1": {2: "PERSON", 4: "ADDRESS", 5: "PHONE", 6: "PHONE", 16: "DATE", 30: "PERSON", 31: "PHONE", 33: "ID"},
-    "PV1": {7: "PERSON", 8: "PERSON", 9: "PERSON", 17: "PERSON", 19: "ID", 44: "DATE", 45: "DATE", 50: "ID", 52: "PERSON"},
+    "PV1": {7: "PERSON", 8: "PERSON", 9: "PERSON", 17: "PERSON", 19: "ID", 44: "DATE", 45: "DATE",
+            50: "ID", 52: "PERSON"},
     "GT1": {2: "ID", 3: "PERSON", 4: "PERSON", 5: "ADDRESS", 6: "PHONE", 7: "PHONE", 8: "DATE", 12: "SSN"},
     "IN1": {6: "PERSON", 16: "PERSON", 18: "DATE", 19: "ADDRESS", 36: "ID", 49: "ID"},
     "OBR": {7: "DATE", 10: "PERSON", 16: "PERSON", 17: "PHONE", 22: "DATE", 28: "PERSON"},
@@ -111,10 +115,12 @@ def _places(parts: list[str], plain: list[str]) -> list[int]:
 
 def _text_of(token: str) -> str | None:
     """The text that base64 stands for; None: it stands for none."""
-    if token.isdigit() or token.isalpha() and (token.islower() or token.isupper()):
+    if token.isdigit() or (token.isalpha() and (token.islower() or token.isupper())):
         return None
     try:
-        decoded = b64decode(token.replace("-", "+").replace("_", "/") + "=" * (-len(token) % 4), validate=True).decode("utf8")
+        decoded = b64decode(token.replace("-", "+").replace("_", "/") + "=" * (-len(token) % 4), validate=True).decode(
+            "utf8"
+        )
     except (BinasciiError, ValueError):
         return None
     return decoded if decoded.isprintable() or decoded.replace("\n", "").replace("\t", "").isprintable() else None

@@ -53,7 +53,13 @@ Maker = Callable[[str, Draw, Seed], str]
 
 @cache
 def _names(kind: str) -> tuple[str, ...]:
-    return tuple(sorted(name.capitalize() for name in entries(kind) if name.isalpha() and 3 < len(name) < 10 and name not in entries("words")))
+    return tuple(
+        sorted(
+            name.capitalize()
+            for name in entries(kind)
+            if name.isalpha() and 3 < len(name) < 10 and name not in entries("words")
+        )
+    )
 
 
 @cache
@@ -65,7 +71,7 @@ def _cased(old: str, new: str) -> str:
     return new.upper() if old.isupper() and len(old) > 1 else new.lower() if old.islower() else new
 
 
-_KEPT: Final = TITLES | frozenset("s de la van von der den del bin ibn al".split())
+_KEPT: Final = TITLES | frozenset({"s", "de", "la", "van", "von", "der", "den", "del", "bin", "ibn", "al"})
 _INITIALS: Final = "ABCDEFGHJKLMNPRSTVW"
 
 

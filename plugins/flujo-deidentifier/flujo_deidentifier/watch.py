@@ -38,7 +38,9 @@ class Watch:
         """
         found: list[Span] = []
         for detector, call, ours in self._detectors:
-            found += _found(detector.name, call, text, found) if ours else self._in_time(detector.name, call, text, found)
+            found += (
+                _found(detector.name, call, text, found) if ours else self._in_time(detector.name, call, text, found)
+            )
         return found
 
     def _in_time(self, name: str, call: Call, text: str, before: list[Span]) -> list[Span]:
