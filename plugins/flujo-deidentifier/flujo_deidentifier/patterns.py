@@ -11,10 +11,10 @@ from flujo_deidentifier.numbers import NAME, numbers
 from flujo_deidentifier.secret import secrets
 from flujo_deidentifier.span import Span
 
-_EMAIL = re.compile(r"[\w.+%'-]+@[^\W_][\w-]*(?:\.[\w-]+)*\.[^\W\d_]{2,}")
+_EMAIL = re.compile(r"[\w.+%'-]{1,64}@[^\W_][\w-]*(?:\.[\w-]+)*\.[^\W\d_]{2,}")
 _SPELLED = re.compile(
-    r"[\w.+-]+(?:\s(?i:dot)\s[\w+-]+)*\s*(?:[\[({]\s*(?i:at)\s*[\])}]|\s(?i:at)\s)\s*[\w-]+"
-    r"(?:\s*(?:[\[({]\s*(?i:dot)\s*[\])}]|\s(?i:dot)\s)\s*[\w-]+)+"
+    r"[\w.+-]{1,64}(?:\s(?i:dot)\s[\w+-]{1,64}){0,4}\s*(?:[\[({]\s*(?i:at)\s*[\])}]|\s(?i:at)\s)\s*[\w-]+"
+    r"(?:\s*(?:[\[({]\s*(?i:dot)\s*[\])}]|\s(?i:dot)\s)\s*[\w-]{1,64}){1,4}"
 )
 _URL = re.compile(r"(?:[hH][tT]{2}[pP][sS]?|[fF][tT][pP])://[^\s<>\"'`]+|[wW]{3}\.[^\s<>\"'`]+")
 _HOST = re.compile(

@@ -13,11 +13,15 @@ from flujo_deidentifier.span import Span
 _PARTICLE = r"(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|al|el|bin|ibn|ben|ter|ten|zu|of|the|y|e|in|and|&)"
 
 
+LONGEST: Final = 16
+"""Words of a run at most; a longer one is looked at in parts."""
+
+
 def _patterns(capital: str, letter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """A run of capitalised words with what joins them, and one of its words."""
     ends = r"(?<=\bSt|\bMt|\bFt|\bDr|\bMr|\bMs|\bJr|\bSr)\.|(?<=\bMrs|\bMed|\bCtr)\.|(?<=\bProf|\bHosp)\."
     word = rf"{capital}(?<!\w.)(?:{letter}+|['\u2019-](?={letter}))*(?:(?<=\b[A-Z])\.(?:-?[A-Z]\.)*|{ends})?"
-    run = re.compile(rf"{word}(?:[ \t]+(?:{_PARTICLE}[ \t]+){{0,3}}{word})*")
+    run = re.compile(rf"{word}(?:[ \t]+(?:{_PARTICLE}[ \t]+){{0,3}}{word}){{0,{LONGEST - 1}}}")
     return run, re.compile(rf"{word}|[a-z&]+")
 
 
@@ -227,7 +231,8 @@ def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Itera
     while at < len(words):
         word, key = words[at], keys[at]
         place = _place(words, keys, at)
-        following = words[at + 1] if at + 1 < len(words) else None
+        after = _after(words, at)
+        following = words[after] if after < len(words) else None
         everyday = _common(key)
         if place and not (key in given and following and _surname(following)):
             stop = at + place
@@ -235,9 +240,15 @@ def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Itera
                 rule = "region" if _spoken(words[at:stop]) in regions() else "place"
                 yield "LOCATION", 0.7, rule, word.start, words[stop - 1].end
             at = stop
-        elif key in given and key not in _LEADING and following and (_initial(following) or _surname(following)):
-            yield "PERSON", 0.6 if everyday else 0.85, "given-and-surname", word.start, _tail(words, at + 1).end
-            at = words.index(_tail(words, at + 1)) + 1
+        elif (
+            key in given
+            and not word.small
+            and key not in _LEADING
+            and following
+            and (_initial(following) or _surname(following))
+        ):
+            yield "PERSON", 0.6 if everyday else 0.85, "given-and-surname", word.start, _tail(words, after).end
+            at = words.index(_tail(words, after)) + 1
         elif key in given and not everyday and key not in lowered("eponyms") and not _shouted(word, words):
             yield "PERSON", 0.55, "given-name", word.start, word.end
             at += 1
@@ -260,6 +271,14 @@ def _listed(words: list[Word], keys: list[str], before: str, text: str) -> Itera
 def _unlisted(word: Word, key: str, everyday: bool, words: list[Word]) -> bool:
     known = everyday or key in lowered("demonyms") or len(key) < 2 or word.small
     return not known and not _shouted(word, words)
+
+
+def _after(words: list[Word], at: int) -> int:
+    """Where the next word is that does not merely join names."""
+    after = at + 1
+    while after + 1 < len(words) and words[after].small and words[after].text not in _JOINING:
+        after += 1
+    return after
 
 
 def _sure(text: str, at: int) -> bool:
@@ -294,6 +313,11 @@ def _shouted(word: Word, words: list[Word]) -> bool:
 
 def _initial(word: Word) -> bool:
     return re.fullmatch(r"(?:[A-Z]\.?){1,2}", word.text) is not None
+
+
+def _follows(word: Word) -> bool:
+    """Whether a word can follow a given name in somebody's name."""
+    return _initial(word) or _surname(word)
 
 
 def _surname(word: Word) -> bool:

@@ -13,7 +13,7 @@ _ISSUED = re.compile(
     r"|(?P<google>AIza[0-9A-Za-z_-]{35})|(?P<stripe>[rs]k_(?:live|test)_[0-9A-Za-z]{16,})"
     r"|(?P<gitlab>glpat-[\w-]{20,})"
     r"|(?P<npm>npm_[A-Za-z0-9]{36})|(?P<pypi>pypi-[A-Za-z0-9_-]{40,})"
-    r"|(?P<jwt>eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})"
+    r"|(?P<jwt>(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})"
     r"|(?P<pem>-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----[\s\S]{20,}?-----END (?:[A-Z]+ )*PRIVATE KEY-----)"
 )
 _SAID = re.compile(
