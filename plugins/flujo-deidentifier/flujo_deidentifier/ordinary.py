@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Final
 
 from flujo_deidentifier.clinical import is_clinical
+from flujo_deidentifier.everyday import BODIES, CARE, never_names
 from flujo_deidentifier.lexicon import entries, lowered
-from flujo_deidentifier.proper import BODIES, CARE, never_names
 
 # Words that begin sentences or name offices, and that a few families are called, too.
 _FUNCTION: Final = entries("function")

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from flujo_deidentifier.checksum import digits_of, iban_rest, is_address, is_npi, is_ssn, is_vin, luhn_digit, vin_digit
 from flujo_deidentifier.dates import days_of, shifted
 from flujo_deidentifier.draw import Draw
+from flujo_deidentifier.everyday import TITLES
 from flujo_deidentifier.lexicon import entries
-from flujo_deidentifier.proper import TITLES
 
 _VIN_LETTERS: Final = "ABCDEFGHJKLMNPRSTUVWXYZ"
 _TRIES: Final = 16
