@@ -21,4 +21,6 @@ def ordinary(word: str) -> bool:
     key = word.lower()
     if key in _FUNCTION or key in never_names() or key in BODIES or key in CARE or key in lowered("demonyms"):
         return True
+    if word in entries("abbreviations"):
+        return True
     return (word.islower() and word in entries("words")) or is_clinical(word)

@@ -23,6 +23,8 @@ SURE: Final = 0.985
 """The score from which on an everyday word in lower case may be a name."""
 TRUSTED: Final = 0.5
 """The score from which on the model need not look at what another detector has found."""
+AROUND: Final = 12
+"""Words on each side of a doubtful one that the model is shown."""
 NEIGHBOUR: Final = 0.1
 """The score from which on a word next to a name belongs to it."""
 LONE_NUMBER: Final = 0.7
@@ -132,16 +134,36 @@ def doubtful(text: str, found: Sequence[Span] = ()) -> Iterator[tuple[int, int]]
             covered[span.start : span.end] = mark * (span.end - span.start)
     start = end = -1
     for sentence in _SENTENCE.finditer(text):
-        whole = b"\2" not in covered[sentence.start() : sentence.end()]
-        if whole and all(covered[word.start()] or ordinary(word[0]) for word in _WORD.finditer(text, *sentence.span())):
-            continue
-        if start >= 0 and text[end : sentence.start()].strip():
-            yield start, end
-            start = -1
-        start = sentence.start() if start < 0 else start
-        end = sentence.end()
+        for first, last in _parts(text, sentence, covered):
+            if start >= 0 and text[end:first].strip():
+                yield start, end
+                start = -1
+            start = first if start < 0 else start
+            end = last
     if start >= 0:
         yield start, end
+
+
+def _parts(text: str, sentence: re.Match[str], covered: bytearray) -> Iterator[tuple[int, int]]:
+    """The parts of a sentence around its doubtful words; all of it where it has part of an address."""
+    if b"\2" in covered[sentence.start() : sentence.end()]:
+        yield sentence.span()
+        return
+    words = list(_WORD.finditer(text, *sentence.span()))
+    doubts = [at for at, word in enumerate(words) if not (covered[word.start()] or ordinary(word[0]))]
+    done = -1
+    for number, at in enumerate(doubts):
+        if at <= done:
+            continue
+        last = at
+        for other in doubts[number:]:
+            if other - last > 2 * AROUND:
+                break
+            last = other
+        done = last
+        left, right = max(0, at - AROUND), min(len(words) - 1, last + AROUND)
+        start = sentence.start() if left == 0 else words[left].start()
+        yield start, sentence.end() if right == len(words) - 1 else words[right].end()
 
 
 # A blank line ends a sentence, and a mere end of a line does not: an address has several.

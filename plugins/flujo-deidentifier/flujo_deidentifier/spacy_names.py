@@ -25,6 +25,9 @@ LABEL_OF: Final = {
 """The labels of spaCy's English models, in our words; others are left out."""
 
 
+_UNUSED: Final = ["tagger", "parser", "lemmatizer", "attribute_ruler"]
+
+
 class Entity(Protocol):
     """What is used of a spaCy span."""
 
@@ -49,7 +52,7 @@ class SpacyDetector:
     """People, places and bodies, by a pipeline of which only what names entities runs.
 
     Args:
-        package: The import name of the package that holds the pipeline.
+        package: The import name of a package whose ``model_path()`` says where the pipeline is.
 
     Raises:
         DetectorMissing: spaCy or the package is not installed.
@@ -77,6 +80,6 @@ class SpacyDetector:
 
     @cached_property
     def _pipeline(self) -> Language:
-        load = import_module(self._package).load
-        pipeline: Language = load(exclude=["tagger", "parser", "lemmatizer", "attribute_ruler"])
+        path = import_module(self._package).model_path()
+        pipeline: Language = import_module("spacy").load(path, exclude=_UNUSED)
         return pipeline
