@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         RemoteStop,
     )
     from flujo_core.config import PluginSettings, Settings, SpecSettings
+    from flujo_core.engine.profile import Lack
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
         AlreadyAnswered,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         IncompatiblePipeline,
         InvalidValue,
         KeyLost,
+        LabelLeak,
         LeaseLost,
         LoopExhausted,
         MailWaiting,
@@ -75,10 +77,12 @@ if TYPE_CHECKING:
         NotAnApprover,
         NotApproved,
         OutputRejected,
+        OverBudget,
         PausedWhileStreaming,
         PluginError,
         PluginLoadError,
         Poisoned,
+        ProfileUnmet,
         QuestionExpired,
         ReplayMismatch,
         RunBusy,
@@ -97,6 +101,7 @@ if TYPE_CHECKING:
         UnknownAddress,
         UnknownQuestion,
         UnknownRun,
+        UnverifiedAnswer,
         WorkerCrashed,
     )
     from flujo_core.flujo import Flujo
@@ -105,6 +110,8 @@ if TYPE_CHECKING:
     from flujo_core.hooks.spec import Plugin, hookimpl
     from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, StreamingAgentProtocol, Usage
     from flujo_core.model.branch import Branch
+    from flujo_core.model.budget import Budget, Price, PricedModel
+    from flujo_core.model.clearance import Labels
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.diagram import diagram
     from flujo_core.model.diff import PartDiff, PartTrace, RunDiff
@@ -112,6 +119,9 @@ if TYPE_CHECKING:
         AgentReconfigured,
         AttemptFailed,
         BranchDecided,
+        BudgetRefused,
+        BudgetReserved,
+        BudgetSettled,
         CallCompleted,
         ChangeRefused,
         Chunk,
@@ -144,6 +154,8 @@ if TYPE_CHECKING:
     from flujo_core.model.hints import ResourceHints
     from flujo_core.model.human import HumanInput
     from flujo_core.model.inputs import From
+    from flujo_core.model.label import Label, LabelledPath, labels_of
+    from flujo_core.model.leak import Leak
     from flujo_core.model.loop import Loop
     from flujo_core.model.map import Map
     from flujo_core.model.merge import Merge
@@ -152,9 +164,10 @@ if TYPE_CHECKING:
     from flujo_core.model.policy import Cache, Retry, StepPolicy, Timeout, Validator
     from flujo_core.model.question import Question
     from flujo_core.model.reconfiguration import Reconfigurable
-    from flujo_core.model.result import NoOutput, PipelineResult, RunCancelled, RunFailed, RunRefused
+    from flujo_core.model.result import BudgetExceeded, NoOutput, PipelineResult, RunCancelled, RunFailed, RunRefused
     from flujo_core.model.run import NodeResult, QuestionState, RunState, StepResult
     from flujo_core.model.signature import Resources, RunInfo
+    from flujo_core.model.spend import Limit, Spend, Standing
     from flujo_core.model.state import PipelineState
     from flujo_core.model.step import Step, StreamingStep, step
     from flujo_core.recipes.best import best_of
@@ -163,8 +176,9 @@ if TYPE_CHECKING:
     from flujo_core.recipes.scoring import scoring
     from flujo_core.recipes.solve import Assignment, Criteria, Criterion, Submission, review_solve_validate
     from flujo_core.store.aes import AesGcmCodec, Key, KeyProvider, key_ring
-    from flujo_core.store.byte_codec import About, ByteCodec, CodecFactory, EncryptingCodec
+    from flujo_core.store.byte_codec import About, ByteCodec, Codec, CodecFactory, EncryptingCodec, HidingCodec
     from flujo_core.store.cache import CacheStore, MemoryCache
+    from flujo_core.store.ledger import Hold, Shortage
     from flujo_core.store.memory import MemoryStore
     from flujo_core.store.protocol import (
         Lease,
@@ -177,6 +191,7 @@ if TYPE_CHECKING:
         WatchableStore,
     )
     from flujo_core.store.sqlite import SQLiteStore
+    from flujo_core.store.value_codec import ValueAbout, ValueCodec, ValueKind
     from flujo_core.store.zstd import ZstdCodec
 
 _WHERE = {
@@ -202,16 +217,18 @@ _WHERE = {
         "RemotePause", "RemoteStop",
     ),
     "config": ("PluginSettings", "Settings", "SpecSettings"),
+    "engine.profile": ("Lack",),
     "engine.stream": ("RunStream",),
     "errors": (
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "CodecError", "ConfigurationError",
         "ContextConflict", "DefinitionError", "EdgeError", "FlujoError", "IncompatiblePipeline", "InvalidValue",
-        "KeyLost", "LeaseLost", "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved", "ModelNotConfigured",
-        "ModelRejected", "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved", "OutputRejected",
-        "PausedWhileStreaming", "PluginError", "PluginLoadError", "Poisoned", "QuestionExpired", "ReplayMismatch",
-        "RunBusy", "RunExists", "RunUnfinished", "SealBroken", "SignatureError", "SpecError", "StaleState",
-        "StateError", "StepError", "StepTimeout", "StoreError", "StoreFull", "StoreRefused", "UnknownAddress",
-        "UnknownQuestion", "UnknownRun", "WorkerCrashed",
+        "KeyLost", "LabelLeak", "LeaseLost", "LoopExhausted", "MailWaiting", "ModelError", "ModelMisbehaved",
+        "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NotAnApprover", "NotApproved",
+        "OutputRejected", "OverBudget", "PausedWhileStreaming", "PluginError", "PluginLoadError", "Poisoned",
+        "ProfileUnmet", "QuestionExpired", "ReplayMismatch", "RunBusy", "RunExists", "RunUnfinished", "SealBroken",
+        "SignatureError", "SpecError", "StaleState", "StateError", "StepError", "StepTimeout", "StoreError",
+        "StoreFull", "StoreRefused", "UnknownAddress", "UnknownQuestion", "UnknownRun", "UnverifiedAnswer",
+        "WorkerCrashed",
     ),
     "flujo": ("Flujo",),
     "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
@@ -219,20 +236,24 @@ _WHERE = {
     "hooks.spec": ("Plugin", "hookimpl"),
     "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "StreamingAgentProtocol", "Usage"),
     "model.branch": ("Branch",),
+    "model.budget": ("Budget", "Price", "PricedModel"),
+    "model.clearance": ("Labels",),
     "model.context": ("PipelineContext",),
     "model.diagram": ("diagram",),
     "model.diff": ("PartDiff", "PartTrace", "RunDiff"),
     "model.event": (
-        "AgentReconfigured", "AttemptFailed", "BranchDecided", "CallCompleted", "ChangeRefused", "Chunk", "ErrorInfo",
-        "ItemTaken", "LoopDecided", "NodeCompleted", "NodeFailed", "NodeStarted", "Origin", "PipelineMutated",
-        "QuestionAnswered", "QuestionAsked", "QuestionLapsed", "QuestionTerms", "QuestionWithdrawn", "RunEnded",
-        "RunEvent", "RunPaused", "RunResumed", "RunStarted", "SegmentRestarted", "StepCompleted", "StepFailed",
-        "StepStarted", "TokenReissued", "VoteCast",
+        "AgentReconfigured", "AttemptFailed", "BranchDecided", "BudgetRefused", "BudgetReserved", "BudgetSettled",
+        "CallCompleted", "ChangeRefused", "Chunk", "ErrorInfo", "ItemTaken", "LoopDecided", "NodeCompleted",
+        "NodeFailed", "NodeStarted", "Origin", "PipelineMutated", "QuestionAnswered", "QuestionAsked", "QuestionLapsed",
+        "QuestionTerms", "QuestionWithdrawn", "RunEnded", "RunEvent", "RunPaused", "RunResumed", "RunStarted",
+        "SegmentRestarted", "StepCompleted", "StepFailed", "StepStarted", "TokenReissued", "VoteCast",
     ),
     "model.flow": ("Check", "Node", "Pipeline", "StreamingNode", "StreamingPipeline", "walk"),
     "model.hints": ("ResourceHints",),
     "model.human": ("HumanInput",),
     "model.inputs": ("From",),
+    "model.label": ("Label", "LabelledPath", "labels_of"),
+    "model.leak": ("Leak",),
     "model.loop": ("Loop",),
     "model.map": ("Map",),
     "model.merge": ("Merge",),
@@ -241,9 +262,10 @@ _WHERE = {
     "model.policy": ("Cache", "Retry", "StepPolicy", "Timeout", "Validator"),
     "model.question": ("Question",),
     "model.reconfiguration": ("Reconfigurable",),
-    "model.result": ("NoOutput", "PipelineResult", "RunCancelled", "RunFailed", "RunRefused"),
+    "model.result": ("BudgetExceeded", "NoOutput", "PipelineResult", "RunCancelled", "RunFailed", "RunRefused"),
     "model.run": ("NodeResult", "QuestionState", "RunState", "StepResult"),
     "model.signature": ("Resources", "RunInfo"),
+    "model.spend": ("Limit", "Spend", "Standing"),
     "model.state": ("PipelineState",),
     "model.step": ("Step", "StreamingStep", "step"),
     "recipes.best": ("best_of",),
@@ -252,13 +274,15 @@ _WHERE = {
     "recipes.scoring": ("scoring",),
     "recipes.solve": ("Assignment", "Criteria", "Criterion", "Submission", "review_solve_validate"),
     "store.aes": ("AesGcmCodec", "Key", "KeyProvider", "key_ring"),
-    "store.byte_codec": ("About", "ByteCodec", "CodecFactory", "EncryptingCodec"),
+    "store.byte_codec": ("About", "ByteCodec", "Codec", "CodecFactory", "EncryptingCodec", "HidingCodec"),
     "store.cache": ("CacheStore", "MemoryCache"),
+    "store.ledger": ("Hold", "Shortage"),
     "store.memory": ("MemoryStore",),
     "store.protocol": (
         "Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore",
     ),
     "store.sqlite": ("SQLiteStore",),
+    "store.value_codec": ("ValueAbout", "ValueCodec", "ValueKind"),
     "store.zstd": ("ZstdCodec",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
@@ -266,34 +290,37 @@ _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names
 __all__ = [
     "About", "AesGcmCodec", "AgentBuilder", "AgentInfo", "AgentProtocol", "AgentReconfigured", "AgentReply",
     "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "AppInfo", "Assignment", "AttemptFailed",
-    "AuthorizationRequest", "Backend", "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "ByteCodec",
-    "Cache", "CacheStore", "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk",
-    "ClassifierAgent", "CodeGeneratorAgent", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
+    "AuthorizationRequest", "Backend", "BackendFactory", "Branch", "BranchDecided", "BranchesFailed", "Budget",
+    "BudgetExceeded", "BudgetRefused", "BudgetReserved", "BudgetSettled", "ByteCodec", "Cache", "CacheStore",
+    "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent",
+    "CodeGeneratorAgent", "Codec", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
     "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
     "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
-    "HTTPAgent", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken", "JudgeAgent", "Key",
-    "KeyLost", "KeyProvider", "Lease", "LeaseLost", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail",
-    "MailWaiting", "Map", "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved",
-    "ModelNotConfigured", "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted",
-    "NodeFailed", "NodeResult", "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin",
-    "OutputRejected", "Parallel", "PartDiff", "PartTrace", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline",
+    "HTTPAgent", "HidingCodec", "Hold", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken",
+    "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelLeak", "LabelledPath", "Labels", "Lack", "Leak",
+    "Lease", "LeaseLost", "Limit", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
+    "MemoryCache", "MemoryStore", "Merge", "ModelError", "ModelFactory", "ModelMisbehaved", "ModelNotConfigured",
+    "ModelRejected", "ModelUnavailable", "NoCase", "NoOutput", "Node", "NodeCompleted", "NodeFailed", "NodeResult",
+    "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected",
+    "OverBudget", "Parallel", "PartDiff", "PartTrace", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline",
     "PipelineContext", "PipelineMutated", "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask",
-    "PlannerAgent", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "ProcessPool", "Question",
-    "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed", "QuestionState", "QuestionTerms",
-    "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record", "Registry", "RemoteCall", "RemoteFailure",
-    "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause", "RemoteStop", "ReplayMismatch", "ResourceHints",
-    "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round", "RunBusy", "RunCancelled", "RunDiff",
-    "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo", "RunPaused", "RunRefused", "RunResumed",
-    "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary", "RunUnfinished", "SQLQuery", "SQLQueryAgent",
-    "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings", "SignatureError", "Skip", "SpecError",
-    "SpecSettings", "StaleState", "StateError", "Step", "StepCall", "StepCompleted", "StepError", "StepFailed",
-    "StepPolicy", "StepResult", "StepStarted", "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory",
-    "StoreFull", "StoreRefused", "StreamingAgentProtocol", "StreamingNode", "StreamingPipeline", "StreamingStep",
-    "Submission", "TextSummarizerAgent", "TextSummary", "Timeout", "TokenReissued", "UnknownAddress", "UnknownQuestion",
-    "UnknownRun", "Usage", "Validator", "Verdict", "Veto", "VoteCast", "WatchableStore", "WorkerCrashed", "ZstdCodec",
-    "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring", "make_agent_async",
-    "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec", "refine", "review_solve_validate",
-    "scoring", "step", "tool", "walk",
+    "PlannerAgent", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Price", "PricedModel",
+    "ProcessPool", "ProfileUnmet", "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed",
+    "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record", "Registry",
+    "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause", "RemoteStop",
+    "ReplayMismatch", "ResourceHints", "Resources", "Retry", "Review", "ReviewIssue", "ReviewerAgent", "Round",
+    "RunBusy", "RunCancelled", "RunDiff", "RunEnd", "RunEnded", "RunEvent", "RunExists", "RunFailed", "RunInfo",
+    "RunPaused", "RunRefused", "RunResumed", "RunStart", "RunStarted", "RunState", "RunStream", "RunSummary",
+    "RunUnfinished", "SQLQuery", "SQLQueryAgent", "SQLiteStore", "Score", "SealBroken", "SegmentRestarted", "Settings",
+    "Shortage", "SignatureError", "Skip", "SpecError", "SpecSettings", "Spend", "StaleState", "Standing", "StateError",
+    "Step", "StepCall", "StepCompleted", "StepError", "StepFailed", "StepPolicy", "StepResult", "StepStarted",
+    "StepTimeout", "Stop", "Store", "StoreError", "StoreFactory", "StoreFull", "StoreRefused", "StreamingAgentProtocol",
+    "StreamingNode", "StreamingPipeline", "StreamingStep", "Submission", "TextSummarizerAgent", "TextSummary",
+    "Timeout", "TokenReissued", "UnknownAddress", "UnknownQuestion", "UnknownRun", "UnverifiedAnswer", "Usage",
+    "Validator", "ValueAbout", "ValueCodec", "ValueKind", "Verdict", "Veto", "VoteCast", "WatchableStore",
+    "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring",
+    "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec",
+    "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
 ]  # fmt: skip
 
 

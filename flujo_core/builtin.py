@@ -16,6 +16,7 @@ class Builtin(Plugin):
     """The kernel's own plugin."""
 
     name: ClassVar[str] = "flujo"
+    inside = ("local", "process")
 
     def register_stores(self, registry: Registry[StoreFactory], /) -> None:
         registry.add("memory", memory_store)

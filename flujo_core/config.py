@@ -1,6 +1,7 @@
 """The configuration: ``flujo.toml`` or ``[tool.flujo]`` in ``pyproject.toml``, and ``FLUJO_*`` in the environment.
 
-The file is the nearest one from the working directory upwards. The environment overrides it.
+The file is the nearest one from the working directory upwards. The environment overrides it; under the profile
+``regulated`` it may tighten, and never loosen.
 """
 
 from __future__ import annotations
@@ -9,13 +10,27 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from flujo_core.errors import ConfigurationError, did_you_mean
 from flujo_core.model.slotted import frozen
 
+if TYPE_CHECKING:
+    from flujo_core.model.budget import Budget, Price
+    from flujo_core.model.retention import Retention
+
+T = TypeVar("T", bound=BaseModel)
+
 Policy: TypeAlias = Literal["closed", "open"]
 """What an error in a plugin means: the run ends, or it is logged and the run goes on."""
+
+
+Profile: TypeAlias = Literal["dev", "default", "regulated"]
+"""What is asked of a deployment, from the least to the most."""
+
+PROFILES: tuple[Profile, ...] = ("dev", "default", "regulated")
 
 
 def normalised(distribution: str) -> str:
@@ -90,12 +105,34 @@ class Settings:
         source: The file that it was read from, or None.
         specs: What pipelines in YAML or JSON may name.
         codecs: The names of the codecs that payloads go through before they are kept, in this order.
+        budgets: What runs, steps and tenants may spend.
+        prices: What models cost, by patterns of their names.
+        profile: What is asked of the deployment: ``regulated`` refuses to start unless all of it is there; ``default``
+            asks for nothing; ``dev`` is for a machine of one's own, where plugins may capture contents.
+        content_capture: Whether plugins that trace runs may take prompts, inputs and outputs with it; None: as the
+            profile says, in ``dev`` they may.
+        retention: How long runs are kept after they have ended, where somebody prunes them; None: nothing is said.
     """
 
     plugins: PluginSettings = PluginSettings()
     source: Path | None = None
     specs: SpecSettings = SpecSettings()
     codecs: tuple[str, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    profile: Profile = "default"
+    content_capture: bool | None = None
+    retention: Retention | None = None
+
+    @property
+    def captures_content(self) -> bool:
+        """Whether plugins that trace runs may take contents with it."""
+        return self.profile == "dev" if self.content_capture is None else self.content_capture
+
+    @property
+    def is_regulated(self) -> bool:
+        """Whether all is refused that the profile ``regulated`` refuses."""
+        return self.profile == "regulated"
 
 
 def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -106,14 +143,25 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] = os.env
         environ: The environment.
 
     Raises:
-        ConfigurationError: The file cannot be read, or says something that is not known.
+        ConfigurationError: The file cannot be read, or says something that is not known; or the environment would
+            lower the profile, or loosen what a regulated deployment says.
     """
     source, table = _nearest((start or Path.cwd()).absolute())
-    _check_keys(table, ("plugins", "specs", "codecs"), source, "")
+    known = ("plugins", "specs", "codecs", "budgets", "prices", "profile", "content_capture", "retention")
+    _check_keys(table, known, source, "")
     plugins = _table(table.get("plugins", {}), "plugins", source)
     specs = _spec_settings(_table(table.get("specs", {}), "specs", source), source)
     codecs = _strings(table.get("codecs", []), f"'codecs' in {source} is a list of names, such as [\"zstd\"]")
-    return Settings(_from_environment(_plugin_settings(plugins, source), environ), source, specs, codecs)
+    profile = _profile_of_environment(_profile(table.get("profile", "default"), f"'profile' in {source}"), environ)
+    captures = table.get("content_capture")
+    if not isinstance(captures, bool | None):
+        raise ConfigurationError(f"'content_capture' in {source} is true or false")
+    own = _plugin_settings(plugins, source)
+    changed = _from_environment(own, environ)
+    if profile == "regulated":
+        _check_tightened(own, changed)
+    budgets, prices, retention = _budgets(table, source), _prices(table, source), _retention(table, source)
+    return Settings(changed, source, specs, codecs, budgets, prices, profile, captures, retention)
 
 
 def _nearest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -166,6 +214,51 @@ def _plugin_settings(table: Mapping[str, Any], source: Path | None) -> PluginSet
     return PluginSettings(**given)
 
 
+def _budgets(table: Mapping[str, Any], source: Path | None) -> tuple[Budget, ...]:
+    """The tables ``[[budgets]]``."""
+    given = table.get("budgets", [])
+    if not isinstance(given, list):
+        raise ConfigurationError(f"'budgets' in {source} are tables; write '[[budgets]]' above each")
+    if not given:
+        return ()
+    from flujo_core.model.budget import Budget  # noqa: PLC0415 - few deployments have budgets
+
+    return tuple(_valid(Budget, one, f"budget {place} in {source}") for place, one in enumerate(given, 1))
+
+
+def _prices(table: Mapping[str, Any], source: Path | None) -> dict[str, Price]:
+    """The tables ``[prices."acme:*"]``."""
+    given = _table(table.get("prices", {}), "prices", source)
+    if not given:
+        return {}
+    from flujo_core.model.budget import Price  # noqa: PLC0415
+
+    return {name: _valid(Price, one, f"the price of '{name}' in {source}") for name, one in given.items()}
+
+
+def _retention(table: Mapping[str, Any], source: Path | None) -> Retention | None:
+    if "retention" not in table:
+        return None
+    from flujo_core.model.retention import retention_of  # noqa: PLC0415 - only who prunes needs it
+
+    return retention_of(_table(table["retention"], "retention", source), source)
+
+
+def _valid(kind: type[T], given: Any, what: str) -> T:
+    """What a table says, as an object of a class.
+
+    Raises:
+        ConfigurationError: It says something that cannot be; the message has the first flaw.
+    """
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        flaw = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, flaw["loc"]))
+        where = f", at '{place}'" if place else ""
+        raise ConfigurationError(f"{what} is not right{where}: {flaw['msg'].removeprefix('Value error, ')}") from None
+
+
 def _spec_settings(table: Mapping[str, Any], source: Path | None) -> SpecSettings:
     _check_keys(table, ("import_prefixes",), source, "specs.")
     given = table.get("import_prefixes", [])
@@ -215,6 +308,50 @@ def _from_environment(plugins: PluginSettings, environ: Mapping[str, str]) -> Pl
         seconds = _seconds(environ["FLUJO_HOOK_TIMEOUT"], "the environment variable 'FLUJO_HOOK_TIMEOUT'")
         plugins = replace(plugins, hook_timeout=seconds)
     return plugins.without(_names(environ.get("FLUJO_DISABLE", "")))
+
+
+def _profile(given: object, what: str) -> Profile:
+    for profile in PROFILES:
+        if given == profile:
+            return profile
+    close = did_you_mean(given, PROFILES) if isinstance(given, str) else ""
+    raise ConfigurationError(f"{what} is 'dev', 'default' or 'regulated'{close}")
+
+
+def _profile_of_environment(own: Profile, environ: Mapping[str, str]) -> Profile:
+    """The profile, which the environment may raise.
+
+    Raises:
+        ConfigurationError: It would lower it.
+    """
+    if "FLUJO_PROFILE" not in environ:
+        return own
+    wanted = _profile(environ["FLUJO_PROFILE"], "the environment variable 'FLUJO_PROFILE'")
+    if PROFILES.index(wanted) < PROFILES.index(own):
+        raise ConfigurationError(
+            f"the environment variable 'FLUJO_PROFILE' would lower the profile from '{own}' to '{wanted}', which only"
+            " the configuration file can; unset it"
+        )
+    return wanted
+
+
+def _check_tightened(own: PluginSettings, changed: PluginSettings) -> None:
+    """Checks that the environment does not loosen what a regulated deployment says.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    more = [name for name in changed.allow or () if not own.allows(name)]
+    if own.allow is not None and more:
+        raise ConfigurationError(
+            f"the environment variable 'FLUJO_PLUGINS' would allow '{more[0]}', which the configuration of a regulated"
+            " deployment does not; take it out"
+        )
+    if changed.hook_timeout > own.hook_timeout:
+        raise ConfigurationError(
+            f"the environment variable 'FLUJO_HOOK_TIMEOUT' would give plugins {changed.hook_timeout:g} s, and the"
+            f" configuration of a regulated deployment {own.hook_timeout:g} s; lower it"
+        )
 
 
 def _names(text: str) -> tuple[str, ...]:

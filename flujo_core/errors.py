@@ -3,10 +3,12 @@
 FlujoError
 ├── ConfigurationError          the set-up lacks something, or says something that cannot be
 │   ├── PluginLoadError         an allowed plugin cannot be loaded, or a required one is missing
+│   ├── ProfileUnmet            the deployment lacks what its profile asks for; has ``.lacks``
 │   └── ModelNotConfigured      (also a ModelError) the model's name, key or package is missing
 ├── DefinitionError             a pipeline that cannot be right; found when it is built
 │   ├── SignatureError          a function that cannot be a step
 │   ├── EdgeError               what a step gives is not what the next one takes
+│   ├── LabelLeak               labelled data would leave the boundary; has ``.leaks``
 │   └── SpecError               a spec of a pipeline says what cannot be; has ``.place``
 ├── StepError                   a step failed; its cause is the exception of the last attempt
 │   ├── InvalidValue            a value that does not fit its declared type
@@ -22,6 +24,7 @@ FlujoError
 │   │   ├── ModelUnavailable    it did not answer, or was overloaded: trying again may help
 │   │   ├── ModelRejected       it refused the request: trying the same again will not help
 │   │   └── ModelMisbehaved     it answered, and never with what was asked for
+│   ├── OverBudget              a budget has no room for what a step would spend
 │   ├── NotApproved             somebody said no to a tool that runs as a step and needs approval
 │   ├── PausedWhileStreaming    a step or a hook asks a person while steps stream into each other
 │   ├── Poisoned                a step was begun again and again, and its process died each time
@@ -31,12 +34,14 @@ FlujoError
 ├── NoOutput                    ``result.output`` of a run that has none (``model/result.py``)
 ├── RunFailed                   the run ended without a result; has ``.result`` (``model/result.py``)
 │   ├── RunRefused              a plugin or policy refused it (``model/result.py``)
+│   ├── BudgetExceeded          a budget had no room for what it would have spent (``model/result.py``)
 │   └── RunCancelled            somebody cancelled it (``model/result.py``)
 ├── AnswerError                 an answer to a question that cannot be taken
 │   ├── AlreadyAnswered         somebody was faster
 │   ├── AmbiguousAnswer         several questions are open, and nothing says which one is meant
 │   ├── UnknownQuestion         no such question is open
 │   ├── NotAnApprover           the answer is of somebody whom the question does not name
+│   ├── UnverifiedAnswer        no plugin has confirmed whose answer it is, and the profile wants that
 │   └── QuestionExpired         its time was over
 ├── IncompatiblePipeline        a run cannot go on with this code; has ``.differences``
 ├── UnknownAddress              nothing has run at an address of a run
@@ -77,6 +82,23 @@ class PluginLoadError(ConfigurationError):
     """An allowed plugin cannot be loaded, or a required one is missing."""
 
 
+class ProfileUnmet(ConfigurationError):
+    """The deployment lacks what its profile asks for.
+
+    Args:
+        profile: The profile.
+        lacks: What is lacking, each with what would mend it.
+
+    Attributes:
+        lacks: The same.
+    """
+
+    def __init__(self, profile: str, lacks: Sequence[object]) -> None:
+        said = "; and ".join(map(str, lacks))
+        super().__init__(f"the deployment does not meet its profile, '{profile}': {said}")
+        self.lacks = tuple(lacks)
+
+
 class DefinitionError(FlujoError):
     """A pipeline that cannot be right; raised while it is built."""
 
@@ -87,6 +109,22 @@ class SignatureError(DefinitionError):
 
 class EdgeError(DefinitionError):
     """What one step gives does not fit what the next one takes; names both."""
+
+
+class LabelLeak(DefinitionError):
+    """Labelled data would leave the boundary, and the deployment is regulated.
+
+    Args:
+        leaks: The leaks.
+
+    Attributes:
+        leaks: The same, as ``flujo_core.Leak``.
+    """
+
+    def __init__(self, leaks: Sequence[object]) -> None:
+        said = "; and ".join(map(str, leaks))
+        super().__init__(f"labelled data would leave a regulated deployment: {said}; clear it, or keep it inside")
+        self.leaks = tuple(leaks)
 
 
 class SpecError(DefinitionError):
@@ -146,6 +184,10 @@ class OutputRejected(StepError):
     """
 
     feedback: str = ""
+
+
+class OverBudget(StepError):
+    """A budget has no room for what a step would spend; nothing was sent. Trying again does not help."""
 
 
 class NotApproved(StepError):
@@ -256,6 +298,10 @@ class UnknownQuestion(AnswerError):
 
 class NotAnApprover(AnswerError):
     """The question names who may answer it, and this is somebody else."""
+
+
+class UnverifiedAnswer(AnswerError):
+    """No plugin has confirmed whose answer it is, which a regulated deployment wants."""
 
 
 class QuestionExpired(StepError, AnswerError):

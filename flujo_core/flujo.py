@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from time import time
 from types import TracebackType
@@ -22,7 +22,7 @@ from flujo_core.engine.epoch import Epoch, Site, Sites
 from flujo_core.engine.journal import Durability, Journal
 from flujo_core.engine.lease import first_lease
 from flujo_core.engine.pending import pending, recoverable
-from flujo_core.engine.portable import SealKey, check_seal, stored
+from flujo_core.engine.portable import SealKey, check_seal, has_key, stored
 from flujo_core.engine.program import Beginning, Program, Recovery
 from flujo_core.engine.resume import Answer, Resumption
 from flujo_core.engine.run import execute
@@ -50,10 +50,14 @@ from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.signature import Resources
 from flujo_core.model.step import Step
 from flujo_core.model.surroundings import check_surroundings
+from flujo_core.model.tool import Runs
 from flujo_core.model.value import flaws
-from flujo_core.store.byte_codec import ByteCodec, Codecs
+from flujo_core.model.wiring import wire
+from flujo_core.store.byte_codec import Codec, Codecs
 from flujo_core.store.cache import CacheStore, MemoryCache
-from flujo_core.store.coded import CodedCache, coded
+from flujo_core.store.coded import CodedCache
+from flujo_core.store.coding import coded
+from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -62,8 +66,13 @@ if TYPE_CHECKING:
     from flujo_core.agents.tool import ToolOptions
     from flujo_core.agents.ui import UIProtocol
     from flujo_core.engine.design import Design
+    from flujo_core.engine.enclosure import Flows
+    from flujo_core.engine.ledger import Metering
+    from flujo_core.engine.profile import Deployment, Lack
+    from flujo_core.model.budget import Budget, Price
     from flujo_core.model.context import PipelineContext
     from flujo_core.model.diff import RunDiff
+    from flujo_core.model.leak import Leak
     from flujo_core.model.state import PipelineState
 
 In = TypeVar("In", contravariant=True)
@@ -97,8 +106,12 @@ class Flujo(Generic[In, Out, Ctx]):
             before the step fails as ``Poisoned``.
         max_mutations: How many changes of its pipeline (``PipelineMutation``) a run may make; more are refused.
         cache: Where the outputs of nodes that have a ``Cache`` are kept; None: in memory, the 1024 that were used last.
-        codecs: What payloads go through before they are kept, in this order: byte codecs, or the names of registered
-            ones, as ``["zstd", AesGcmCodec(...)]``. None: what the configuration says, or nothing.
+        codecs: What values and payloads go through before they are kept, in this order: value codecs, then byte codecs,
+            or the names of registered ones, as ``["zstd", AesGcmCodec(...)]``. None: what the configuration says, or
+            nothing.
+        budgets: What runs, steps and tenants may spend, beside what the configuration says.
+        prices: What models cost, by patterns of their names, such as ``acme:*``; before those of the configuration, and
+            both before the lists that there are.
         plugins: Plugins beside the installed ones.
         on_pipeline_start: Called as the hook of that name is; so are the next three.
         pre_step_execution: See ``Plugin.pre_step_execution``.
@@ -107,8 +120,10 @@ class Flujo(Generic[In, Out, Ctx]):
         settings: The configuration; None: what the nearest configuration file and the environment say.
 
     Raises:
-        DefinitionError: The pipeline cannot be right.
-        ConfigurationError: The configuration cannot be, a plugin cannot be loaded, or the store's URL names none.
+        DefinitionError: The pipeline cannot be right; of a regulated deployment ``LabelLeak``, too: labelled data would
+            leave it.
+        ConfigurationError: The configuration cannot be, a plugin cannot be loaded, or the store's URL names none; or
+            ``ProfileUnmet``: the deployment lacks what its profile asks for.
     """
 
     @overload
@@ -125,7 +140,9 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = ...,
         max_mutations: int = ...,
         cache: CacheStore | None = ...,
-        codecs: Sequence[ByteCodec | str] | None = ...,
+        codecs: Sequence[Codec | str] | None = ...,
+        budgets: Sequence[Budget] = ...,
+        prices: Mapping[str, Price] | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
         pre_step_execution: PreStepExecution | None = ...,
@@ -146,7 +163,9 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = ...,
         max_mutations: int = ...,
         cache: CacheStore | None = ...,
-        codecs: Sequence[ByteCodec | str] | None = ...,
+        codecs: Sequence[Codec | str] | None = ...,
+        budgets: Sequence[Budget] = ...,
+        prices: Mapping[str, Price] | None = ...,
         plugins: Sequence[Plugin] = ...,
         on_pipeline_start: OnPipelineStart | None = ...,
         pre_step_execution: PreStepExecution | None = ...,
@@ -167,7 +186,9 @@ class Flujo(Generic[In, Out, Ctx]):
         max_recoveries: int = 3,
         max_mutations: int = 16,
         cache: CacheStore | None = None,
-        codecs: Sequence[ByteCodec | str] | None = None,
+        codecs: Sequence[Codec | str] | None = None,
+        budgets: Sequence[Budget] = (),
+        prices: Mapping[str, Price] | None = None,
         plugins: Sequence[Plugin] = (),
         on_pipeline_start: OnPipelineStart | None = None,
         pre_step_execution: PreStepExecution | None = None,
@@ -184,18 +205,21 @@ class Flujo(Generic[In, Out, Ctx]):
         self._is_durable = store is not None
         self._durability: Durability = durability
         self._seal_key = seal_key
-        self._recovery = Recovery(on_body_change == "refuse", max_recoveries)
-        self._max_mutations = max_mutations
         self._settings = settings or load_settings()
+        strict = self._settings.is_regulated
+        self._recovery = Recovery(on_body_change == "refuse" or strict, max_recoveries, refuses_unverified=strict)
+        self._max_mutations = max_mutations
         self._codec_names = self._settings.codecs if codecs is None else codecs
         self._given_cache = cache
+        self._budgets = (*self._settings.budgets, *budgets)
+        given = prices or {}
+        self._prices = {**given, **self._settings.prices, **given}  # the first pattern that fits counts
         calls = callbacks(on_pipeline_start, pre_step_execution, post_step_execution, on_pipeline_end)
         self._plugins: tuple[Plugin, ...] = (*plugins, *calls)
         self._backends = Backends()
+        self._store_given = store
         self._epoch = self._with(self._plugins)
         self._sites = Sites()
-        kept = self._epoch.host.open_store(store) if isinstance(store, str) else store
-        self._store = None if kept is None else coded(kept, self._codecs)
         self._owns_store = isinstance(store, str)
 
     def _with(self, plugins: Sequence[Plugin], last: Host | None = None) -> Epoch:
@@ -204,7 +228,11 @@ class Flujo(Generic[In, Out, Ctx]):
         if last is None:
             self._codecs = host.codecs_of(self._codec_names)
             self._cache = _coded_cache(self._given_cache, self._codecs)
+            kept = host.open_store(self._store_given) if isinstance(self._store_given, str) else self._store_given
+            self._store = None if kept is None else coded(kept, self._codecs)
+            self._metering = _metering(self._budgets, self._prices, self._store)
         pipeline, wiring = made = bound(self._given, host)
+        self._check_profile(made, host)
         check_surroundings(pipeline, self._context_type, self._resources, durable=self._is_durable)
         backends = self._backends.of(host)
 
@@ -226,8 +254,36 @@ class Flujo(Generic[In, Out, Ctx]):
             recovery=self._recovery,
             codecs=self._codecs,
             design=lambda: self._design(made, host, prepare, backends),
+            metering=self._metering,
         )
-        return Epoch(program, host)
+        return Epoch(program, host, self._settings)
+
+    def _check_profile(self, made: Bound, host: Host) -> None:
+        """Checks the deployment, if its profile asks for something.
+
+        Raises:
+            ProfileUnmet: It lacks something.
+            LabelLeak: Labelled data would leave it.
+        """
+        if self._settings.is_regulated:
+            from flujo_core.engine.profile import check_profile  # noqa: PLC0415 - few deployments are regulated
+
+            check_profile(self._deployment(made.node, host))
+            self._flows(made, host).check()
+
+    def _deployment(self, pipeline: Node[Any, Any], host: Host) -> Deployment:
+        """What a profile looks at."""
+        from flujo_core.engine.profile import Deployment  # noqa: PLC0415 - few deployments are regulated
+
+        sealed = has_key(self._seal_key)
+        return Deployment(self._settings, host, pipeline, self._codecs, self._is_durable, sealed, self._budgets)
+
+    def _flows(self, made: Bound, host: Host) -> Flows:
+        """The flow of labels in a pipeline."""
+        from flujo_core.engine.enclosure import Flows  # noqa: PLC0415 - dear to import
+
+        regulated = self._settings.is_regulated
+        return Flows(made.node, made.wiring, self._context_type, host, refuses=regulated)
 
     def _design(self, made: Bound, host: Host, prepare: Prepare, backends: BackendOf) -> Design:
         """What a pipeline is made of."""
@@ -240,7 +296,7 @@ class Flujo(Generic[In, Out, Ctx]):
             host=host,
             prepare=prepare,
             backend_of=backends,
-            given=Given(self._context_type, self._resources, self._is_durable),
+            given=Given(self._context_type, self._resources, self._is_durable, self._flows(made, host)),
             most=self._max_mutations,
         )
 
@@ -258,6 +314,20 @@ class Flujo(Generic[In, Out, Ctx]):
     def plugins(self) -> tuple[str, ...]:
         """The names of the plugins that take part, in order."""
         return tuple(self._epoch.host.plugins)
+
+    @property
+    def leaks(self) -> tuple[Leak, ...]:
+        """Where labelled data would leave the boundary; worked out when it is asked for."""
+        program = self._epoch.program
+        wiring = wire(program.pipeline)
+        return self._flows(Bound(program.pipeline, wiring), self._epoch.host).leaks
+
+    @property
+    def lacks(self) -> tuple[Lack, ...]:
+        """What this deployment lacks to be a regulated one, apart from leaks; worked out when it is asked for."""
+        from flujo_core.engine.profile import lacks_of  # noqa: PLC0415 - few deployments are regulated
+
+        return lacks_of(self._deployment(self.pipeline, self._epoch.host))
 
     @property
     def withheld_by(self) -> tuple[str, ...]:
@@ -583,7 +653,8 @@ class Flujo(Generic[In, Out, Ctx]):
             "egress": egress,
             "sequential": sequential,
         }
-        return pipeline_tool(self.pipeline, self.takes, self.run_async, options).as_tool()
+        runs = Runs(self.pipeline, self._context_type)
+        return pipeline_tool(runs, self.takes, self.run_async, options).as_tool()
 
     async def reissue_async(self, run_id: str, address: str, /) -> Question:
         """Gives a question that is open a new token; the one before is void.
@@ -783,7 +854,7 @@ class Flujo(Generic[In, Out, Ctx]):
         """The store that has a run; that of a state alone is in memory."""
         if isinstance(run, str):
             return self._kept
-        check_seal(run, self._seal_key)
+        check_seal(run, self._seal_key, needs_one=self._settings.is_regulated)
         return await stored(run, self._store, self._codecs)
 
     async def _resumed(self, store: Store, run_id: str, do: Callable[[Resumption], Coroutine[Any, Any, T]]) -> T:
@@ -820,7 +891,7 @@ class Flujo(Generic[In, Out, Ctx]):
 
     def _sealing(self, journal: Journal, store: Store | None) -> Journal:
         """A journal whose run can be taken along in a state."""
-        journal.take_along = self._epoch.take_along(self._seal_key, store is not None and store is self._store)
+        journal.portable = self._epoch.take_along(self._seal_key, store is not None and store is self._store)
         return journal
 
     def _execution(
@@ -889,6 +960,15 @@ class Flujo(Generic[In, Out, Ctx]):
                 f"context '{kind.__name__}' does not begin with its defaults alone ({flaws(error, kind)});"
                 f" give 'context={kind.__name__}(...)' to the run"
             ) from None
+
+
+def _metering(budgets: Sequence[Budget], prices: Mapping[str, Price], store: Store | None) -> Metering | None:
+    """What the runs of a program may spend; without a store, the ledgers of tenants are in memory."""
+    if not budgets:
+        return None
+    from flujo_core.engine.ledger import metering  # noqa: PLC0415 - few programs have budgets
+
+    return metering(budgets, prices, MemoryStore() if store is None else store)
 
 
 def _check_no_loop(name: str, twin: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flujo_core import ConfigurationError, PluginSettings, SpecSettings
+from flujo_core import Budget, ConfigurationError, PluginSettings, Price, SpecSettings
 from flujo_core.config import load_settings, normalised
 
 
@@ -130,6 +132,8 @@ def test_order_policies_and_the_timeout_of_hooks_are_read(tmp_path: Path) -> Non
         ('[plugins.policies]\na = "ajar"\n', "the policy of 'a'"),
         ("[plugins]\npolicies = []\n", "'plugins.policies'"),
         ("[plugins]\nhook_timeout = 0\n", "'plugins.hook_timeout'"),
+        ("retention = 3\n", r"write '\[retention\]'"),
+        ('[retention]\nkeep = "soon"\n', "'soon' is no age"),
         ('[plugins]\nhook_timeout = "soon"\n', "'plugins.hook_timeout'"),
         ("[plugins]\nhook_timeout = inf\n", "'plugins.hook_timeout'"),
         ("[plugins]\nhook_timeout = nan\n", "'plugins.hook_timeout'"),
@@ -167,3 +171,41 @@ def test_prefixes_that_cannot_be_are_refused(tmp_path: Path, text: str, found: s
     (tmp_path / "flujo.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=found):
         load_settings(tmp_path, {})
+
+
+def test_budgets_and_prices_are_read(tmp_path: Path) -> None:
+    (tmp_path / "flujo.toml").write_text(
+        '[[budgets]]\ncost_usd = 0.1\n[[budgets]]\ntokens = 5\nper = "tenant"\nwindow = 3600\n'
+        '[prices."acme:*"]\ninput_usd_per_mtok = 1.1\ncontext_window = 4096\n'
+    )
+    settings = load_settings(tmp_path, {})
+    assert settings.budgets == (
+        Budget(cost_usd=Decimal("0.1")),
+        Budget(tokens=5, per="tenant", window=timedelta(hours=1)),
+    )
+    assert settings.prices == {"acme:*": Price(input_usd_per_mtok=Decimal("1.1"), context_window=4096)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("budgets = 3", "'budgets' in .* are tables; write '\\[\\[budgets\\]\\]' above each"),
+        ("[[budgets]]\ncost = 1", "budget 1 in .* is not right, at 'cost': Extra inputs are not permitted"),
+        ("[[budgets]]\ncost_usd = -1", "at 'cost_usd': an amount of US dollars is a number, at least 0"),
+        ("[[budgets]]\nper = 'run'", "budget 1 in .* is not right: a budget says how much"),
+        ("[prices]\nx = 1", "the price of 'x' in .* is not right"),
+        ("prices = 1", "'prices' in .* is a table; write '\\[prices\\]'"),
+    ],
+)
+def test_budgets_and_prices_that_cannot_be_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "flujo.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings(tmp_path, {})
+
+
+def test_how_long_runs_are_kept_is_read(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {}).retention is None
+    (tmp_path / "flujo.toml").write_text('[retention]\ncompleted = "1d"\nat_least = "1h"\n')
+    found = load_settings(tmp_path, {}).retention
+    assert found is not None
+    assert (found.ages, found.at_least) == ({"completed": 86400.0}, 3600.0)

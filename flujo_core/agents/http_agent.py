@@ -63,6 +63,7 @@ class HTTPAgent(Generic[In, Out]):
         timeout: Seconds to wait for a connection, and for each part of the reply. How long an attempt may take in all
             is the step's ``timeout``.
         max_bytes: The size of the largest reply that is read.
+        egress: Whether what it is given leaves the boundary, or the name of where to; False of a server inside.
 
     Raises:
         DefinitionError: The URL is none of HTTP, or a number is not above 0.
@@ -77,6 +78,7 @@ class HTTPAgent(Generic[In, Out]):
         headers: Headers | None = None,
         timeout: float = 60.0,
         max_bytes: int = 10 * 1024 * 1024,
+        egress: bool | str = True,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise DefinitionError("the URL of an HTTPAgent begins with 'http://' or 'https://'")
@@ -84,6 +86,7 @@ class HTTPAgent(Generic[In, Out]):
             raise DefinitionError("'timeout' and 'max_bytes' of an HTTPAgent are above 0")
         self.takes: Any = takes
         self.gives: Any = gives
+        self.egress = egress
         self._url = url
         self._headers = headers
         self._timeout = timeout

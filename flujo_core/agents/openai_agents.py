@@ -42,12 +42,15 @@ class OpenAIAgent(Generic[Out]):
         agent: The SDK's agent.
         max_turns: How often it may ask its model in one attempt.
         tracing: Whether the SDK may trace its runs.
+        egress: Whether what it is given leaves the boundary, or the name of where to; False of a model inside.
 
     Raises:
         ConfigurationError: The SDK is not installed.
     """
 
-    def __init__(self, agent: Agent[Any], *, max_turns: int = 10, tracing: bool = False) -> None:
+    def __init__(
+        self, agent: Agent[Any], *, max_turns: int = 10, tracing: bool = False, egress: bool | str = True
+    ) -> None:
         try:
             from agents import RunConfig  # noqa: PLC0415 - an extra, and dear to import
         except ImportError as error:
@@ -57,6 +60,7 @@ class OpenAIAgent(Generic[Out]):
         self.takes: Any = str
         self.gives: Any = agent.output_type or str
         self.name = agent.name
+        self.egress = egress
         self.model = agent.model if isinstance(agent.model, str) else type(agent.model).__qualname__
         self._agent = agent
         self._max_turns = max_turns

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from flujo_core.agents.tool import FlujoTool, ToolOptions, checked
 from flujo_core.errors import DefinitionError, RunBusy
-from flujo_core.model.flow import Node, everything
+from flujo_core.model.flow import everything
 from flujo_core.model.human import HumanInput
 from flujo_core.model.signature import RunInfo, Signature
-from flujo_core.model.tool import ToolSignature
+from flujo_core.model.tool import Runs, ToolSignature
 
 KEY = 16
 """How many digits of a call's idempotency key stand in the id of its run."""
@@ -35,11 +35,11 @@ class Run(Protocol):
     def __call__(self, input: Any, /, *, run_id: str | None, tenant: str | None) -> Awaitable[Result]: ...
 
 
-def pipeline_tool(pipeline: Node[Any, Any], takes: Any, run: Run, options: ToolOptions) -> FlujoTool[Any, Any]:
+def pipeline_tool(runs: Runs, takes: Any, run: Run, options: ToolOptions) -> FlujoTool[Any, Any]:
     """The tool that runs a pipeline.
 
     Args:
-        pipeline: The pipeline.
+        runs: The pipeline.
         takes: The type of its input; ``object`` or None for one that takes none.
         run: Runs it.
         options: What else there is to say of the tool.
@@ -47,7 +47,7 @@ def pipeline_tool(pipeline: Node[Any, Any], takes: Any, run: Run, options: ToolO
     Raises:
         DefinitionError: A person is asked in it, or the options cannot be.
     """
-    asks = next((address for address, node in everything(pipeline) if isinstance(node, HumanInput)), None)
+    asks = next((address for address, node in everything(runs.pipeline) if isinstance(node, HumanInput)), None)
     if asks is not None:
         raise DefinitionError(
             f"tool '{options.get('name')}' would run a pipeline that asks a person at '{asks}', and nobody could answer"
@@ -55,9 +55,9 @@ def pipeline_tool(pipeline: Node[Any, Any], takes: Any, run: Run, options: ToolO
         )
     has_input = takes not in (object, None, type(None))
     parameter = inspect.Parameter("input", inspect.Parameter.KEYWORD_ONLY, annotation=takes)
-    gives = pipeline.gives
+    gives = runs.pipeline.gives
     step = Signature(takes if has_input else object, gives, has_input, True, None, {"info": "info"}, None, {})
-    signature = ToolSignature((parameter,) if has_input else (), step, frozenset({"info"}))
+    signature = ToolSignature((parameter,) if has_input else (), step, frozenset({"info"}), runs=runs)
     return FlujoTool(function=_running(run), signature=signature, **checked(dict(options)))
 
 

@@ -23,7 +23,15 @@ from pydantic_ai.exceptions import (
     UsageLimitExceeded,
     UserError,
 )
-from pydantic_ai.messages import AgentStreamEvent, ModelMessage, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
+from pydantic_ai.messages import (
+    AgentStreamEvent,
+    ModelMessage,
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+)
 from pydantic_ai.models import Model, ModelResolutionContext, infer_model
 from pydantic_ai.usage import RunUsage
 
@@ -41,7 +49,7 @@ from flujo_core.errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from flujo_core.model.agent import AgentReply, CallLog, Deferred, ModelSource, model_name
+from flujo_core.model.agent import AgentReply, CallLog, Deferred, Meter, ModelSource, model_name
 from flujo_core.model.reconfiguration import Reconfigured
 
 CUT_OFF: type[Exception] = getattr(exceptions, "OutputTokenLimitExceeded", exceptions.IncompleteToolCall)
@@ -68,6 +76,7 @@ async def ask(
     changed: Reconfigured | None = None,
     resumed: Deferred | None = None,
     answers: Mapping[str, Any] | None = None,
+    meter: Meter | None = None,
 ) -> AgentReply[Any] | Deferred:
     """Runs a pydantic-ai agent; gives its reply, or what it waits for.
 
@@ -87,8 +96,10 @@ async def ask(
         changed: What the run has changed of it, or None.
         resumed: What it waited for, where it goes on; what it used counts as used by this call.
         answers: The answers to that, by the ids of the tool calls.
+        meter: What its calls may spend; None: what they like.
 
     Raises:
+        OverBudget: A budget has no room for a call.
         ModelError: The model gave nothing that can be used.
         CallsDiffer: It asked for something else than the log has.
     """
@@ -111,6 +122,7 @@ async def ask(
                 *_around_calls(agent, log, drafts, surroundings, before or ()),
                 *_resolving(agent, known, models),
                 *capabilities,
+                *_metering(meter, before or ()),
             ],
             event_stream_handler=None if on_piece is None else _handler(on_piece, partial),
         )
@@ -159,6 +171,16 @@ def _around_calls(
         return [ToolTransactions(drafts, surroundings, before)]
     check_one_journal(agent)
     return [CallJournal(log, drafts, surroundings, before)]
+
+
+def _metering(meter: Meter | None, before: Sequence[ModelMessage]) -> list[AbstractCapability[Any]]:
+    """What is around each of the agent's requests, next to its model; nothing without budgets."""
+    if meter is None:
+        return []
+    from flujo_core.agents.metered import Metered, MeteredModels  # noqa: PLC0415 - few runs have budgets
+
+    metered = Metered(meter, sum(isinstance(message, ModelResponse) for message in before))
+    return [metered, MeteredModels(metered)]
 
 
 HOOK_LIKE = ("after_", "before_", "for_", "get_", "handle_", "on_", "prepare_", "resolve_", "wrap_")

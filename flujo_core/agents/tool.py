@@ -95,7 +95,7 @@ class FlujoTool(Generic[In, Out]):
         Of a tool that needs approval it is a pipeline of the tool's name: it asks a person, calls the function when the
         answer is yes, and fails with ``NotApproved`` when it is no.
         """
-        body = ToolBody(self.name, self.function, self.signature, self.timeout)
+        body = ToolBody(self.name, self.function, self.signature, self.timeout, self.egress)
         return approved_step_of(body) if self.requires_approval else step_of(body)
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from flujo_core.errors import NotApproved
 from flujo_core.model.action import FunctionAction
+from flujo_core.model.clearance import Labels
 from flujo_core.model.flow import Node
 from flujo_core.model.human import HumanInput
 from flujo_core.model.inputs import From, NamedInput
@@ -35,12 +36,14 @@ class ToolBody(NamedTuple):
         function: Its function.
         signature: What that takes and gives.
         timeout: How long a call may take, in seconds, or None.
+        egress: Whether the data leaves for somewhere else, or the name of where to.
     """
 
     name: str
     function: Callable[..., Any]
     signature: ToolSignature
     timeout: float | None
+    egress: bool | str = False
 
 
 def step_of(tool: ToolBody) -> Step[Any, Any]:
@@ -87,8 +90,8 @@ def _adapted(tool: ToolBody, arguments: Callable[..., Mapping[str, Any]], *, nam
 
 
 def _calling(tool: ToolBody, name: str, action: FunctionAction) -> Step[Any, Any]:
-    policies = NO_POLICY if tool.timeout is None else NO_POLICY.changed(Policies(timeout=tool.timeout))
-    return Step(name, action, policies)
+    labels = Labels(egress=tool.name if tool.egress is True else tool.egress) if tool.egress else None
+    return Step(name, action, NO_POLICY.changed(Policies(timeout=tool.timeout, labels=labels)))
 
 
 def _given(hint: Any) -> Step[Any, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -13,13 +12,10 @@ from flujo_core.cli.interrupt import within
 from flujo_core.cli.resume import Earlier, earlier
 from flujo_core.cli.run import AsJson, StoreUrl, Target
 from flujo_core.cli.session import DEFAULT_STORE, session
+from flujo_core.engine.pending import UNENDED, pipeline_of
 from flujo_core.model.compatibility import Comparison
-from flujo_core.model.event import RunStarted, RunStatus
-from flujo_core.store.codec import decode
+from flujo_core.store.paging import every_run
 from flujo_core.store.protocol import RunSummary
-
-PAGE = 200
-UNENDED: Sequence[RunStatus] = ("running", "paused")
 
 
 class Unended(NamedTuple):
@@ -88,17 +84,10 @@ async def _unended(found: Earlier) -> Unended:
     own: list[RunSummary] = []
     others: Counter[str] = Counter()
     for status in UNENDED:
-        last: RunSummary | None = None
-        while page := await found.store.runs(limit=PAGE, before=last, status=status):
-            for last in page:
-                pipeline = await _pipeline(found, last.run_id)
-                if pipeline == found.flujo.pipeline.label:
-                    own.append(last)
-                else:
-                    others[pipeline] += 1
+        async for run in every_run(found.store, status=status):
+            pipeline = await pipeline_of(found.store, run.run_id)
+            if pipeline == found.flujo.pipeline.label:
+                own.append(run)
+            else:
+                others[pipeline] += 1
     return Unended([run.run_id for run in sorted(own, key=lambda run: run.started_at)], others)
-
-
-async def _pipeline(found: Earlier, run_id: str) -> str:
-    first = decode((await found.store.read(run_id))[0])
-    return first.pipeline if isinstance(first, RunStarted) else ""

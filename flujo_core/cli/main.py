@@ -16,7 +16,9 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flujo_core.cli import (
+    budget,
     bundle,
+    check,
     compat,
     demo,
     diagram,
@@ -65,7 +67,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("resume")(resume.resume)
 app.command("cancel")(resume.cancel)
-app.command("check")(run.check)
+app.command("check")(check.check)
 app.command("diagram")(diagram.diagram)
 runs.app.command("pending")(pending.pending)
 runs.app.command("recover")(recover.recover)
@@ -81,6 +83,7 @@ runs.app.command("import")(store.import_runs)
 runs.app.command("verify")(bundle.verify)
 app.add_typer(runs.app, name="runs")
 app.add_typer(store.app, name="store")
+app.add_typer(budget.app, name="budget")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(spec.app, name="spec")
 

@@ -14,7 +14,9 @@ from flujo_core.cli.run import AsJson, StoreUrl
 from flujo_core.cli.session import DEFAULT_STORE, Session, session
 from flujo_core.cli.text import moment
 from flujo_core.engine.pending import pending as pending_in
+from flujo_core.errors import ConfigurationError
 from flujo_core.model.question import Question
+from flujo_core.store.protocol import Store
 
 
 def pending(
@@ -41,6 +43,15 @@ async def _found(own: Session, url: str, tenant: str | None, run_id: str | None)
     if store is None:
         return ()
     try:
-        return await pending_in(own.decoding(store), tenant, run_id)
+        return await pending_in(_decoding(own, store), tenant, run_id)
     finally:
         await store.close()
+
+
+def _decoding(own: Session, store: Store) -> Store:
+    """The store, read through its codecs; without their keys as it is, which says what headers say."""
+    try:
+        return own.decoding(store)
+    except ConfigurationError as error:
+        typer.echo(f"flujo: {error}; what is asked cannot be read", err=True)
+        return store

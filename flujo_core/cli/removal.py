@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import typer
 
 from flujo_core.cli.resume import RunId
 from flujo_core.cli.run import AsJson, StoreUrl
-from flujo_core.cli.session import DEFAULT_STORE, Session, session
+from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.engine.removal import about, delete, erase, prunable, prune, subject_digest
-from flujo_core.errors import UnknownRun
+from flujo_core.errors import ConfigurationError
+from flujo_core.model.event import RunStatus
+from flujo_core.model.retention import ENDED, Retention, seconds_of
 from flujo_core.store.protocol import Store
-
-T = TypeVar("T")
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-"""Seconds of each unit."""
 
 
 def delete_run(
@@ -31,28 +26,34 @@ def delete_run(
     as_json: AsJson = False,
 ) -> None:
     """Deletes a run that has ended; its bytes are written over."""
-    _in_store(session(context), store, lambda kept: delete(kept, run_id, force=force))
+    session(context).in_store(store, lambda kept: delete(kept, run_id, force=force))
     typer.echo(json.dumps({"deleted": [run_id]}) if as_json else f"run {run_id} is deleted")
 
 
 def prune_runs(
     context: typer.Context,
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="AGE", help="How long ago they ended, at least: 30d, 12h, 45m, 2w.")
-    ],
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="AGE",
+            help="How long ago they ended, at least: 30d, 12h, 45m, 2w; as '[retention]' of the configuration says.",
+        ),
+    ] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Deletes the runs that ended long ago; those that have not ended stay."""
-    seconds = _seconds(older_than)
+    own = session(context)
+    ages = _ages(own.settings().retention, older_than)
 
     async def pruned(kept: Store) -> Sequence[str]:
-        found = await prunable(kept, seconds, tenant=tenant)
-        return found if dry_run else await prune(kept, found)
+        found = await prunable(kept, ages, tenant=tenant)
+        return [run.run_id for run in found] if dry_run else await prune(kept, found)
 
-    _tell(_in_store(session(context), store, pruned), dry_run, as_json)
+    _tell(own.in_store(store, pruned), dry_run, as_json)
 
 
 def erase_runs(
@@ -69,7 +70,7 @@ def erase_runs(
         found = await about(kept, subject_digest(subject), tenant=tenant)
         return found if dry_run else await erase(kept, found)
 
-    _tell(_in_store(session(context), store, erased), dry_run, as_json)
+    _tell(session(context).in_store(store, erased), dry_run, as_json)
 
 
 def _tell(run_ids: Sequence[str], dry_run: bool, as_json: bool) -> None:
@@ -82,32 +83,22 @@ def _tell(run_ids: Sequence[str], dry_run: bool, as_json: bool) -> None:
     typer.echo(f"{runs} would be deleted" if dry_run else f"{runs} deleted", err=True)
 
 
-def _in_store(own: Session, url: str, do: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-    """Does something with a store that there is.
+def _ages(retention: Retention | None, older_than: str | None) -> Mapping[RunStatus, float]:
+    """How long ago runs have ended that are pruned, by what they ended as.
 
     Raises:
-        UnknownRun: There is none.
+        BadParameter: What was given is no age, or less than the configuration says.
+        ConfigurationError: Nothing says it.
     """
-
-    async def done() -> T:
-        store = own.readable_store(url)
-        if store is None:
-            raise UnknownRun(f"there is no run in the store {url}: it does not exist yet")
-        try:
-            return await do(own.decoding(store))
-        finally:
-            await store.close()
-
-    return asyncio.run(done())
-
-
-def _seconds(age: str) -> float:
-    """An age in seconds.
-
-    Raises:
-        BadParameter: It is none.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", age.strip())
-    if found is None:
-        raise typer.BadParameter(f"'{age}' is no age; write '30d', '12h', '45m' or '2w'", param_hint="'--older-than'")
-    return float(found[1]) * UNITS[found[2]]
+    if older_than is None:
+        if retention is None:
+            raise ConfigurationError("nothing says how long runs are kept; give '--older-than 30d', or '[retention]'")
+        return retention.ages
+    try:
+        seconds = seconds_of(older_than)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="'--older-than'") from None
+    if retention is not None and seconds < retention.at_least:
+        what = f"'{older_than}' is less than 'retention.at_least' in the configuration, for which all runs are kept"
+        raise typer.BadParameter(what, param_hint="'--older-than'")
+    return dict.fromkeys(ENDED, seconds)

@@ -83,7 +83,8 @@ def summary(result: PipelineResult[Any, Any]) -> dict[str, Any]:
 
 def lines_of(question: Question) -> list[str]:
     """A question, for people."""
-    lines = [f"  {MARKS['paused']} {question.address}  {question.text}"]
+    text = question.text if question.json_schema or question.text else "(it cannot be read here)"
+    lines = [f"  {MARKS['paused']} {question.address}  {text}"]
     terms = []
     if question.approvers:
         terms.append(f"by {', '.join(question.approvers)}")

@@ -1,4 +1,4 @@
-"""``flujo run`` and ``flujo check``."""
+"""``flujo run``; and how commands get a pipeline that is checked."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from flujo_core.cli.progress import Progress
 from flujo_core.cli.report import Report
 from flujo_core.cli.session import DEFAULT_STORE, session
 from flujo_core.cli.target import load_target
+from flujo_core.config import Settings
 from flujo_core.errors import ConfigurationError, InvalidValue
 from flujo_core.flujo import Flujo, new_run_id
 from flujo_core.model.check import type_name
-from flujo_core.model.flow import Node, walk
+from flujo_core.model.flow import Node
 from flujo_core.model.result import PipelineResult, RunFailed
 from flujo_core.model.surroundings import context_of
 from flujo_core.model.value import adapter, flaws
-from flujo_core.model.wiring import wire
 
 Target = Annotated[str, typer.Argument(help="The pipeline: 'module:attr', 'path/to/file.py:attr' or 'pipeline.yaml'.")]
 Input = Annotated[
@@ -74,21 +74,6 @@ def converse(flujo: Flujo[Any, Any, Any], report: Report, result: PipelineResult
         raise
 
 
-def check(context: typer.Context, target: Target) -> None:
-    """Checks a pipeline without running it: names, types, prompts, agents, plugins."""
-    flujo = assembled(context, target)
-    pipeline = flujo.pipeline
-    takes = wire(pipeline).takes(pipeline)
-    typer.echo(f"{target} is sound: it takes '{type_name(takes)}' and gives '{type_name(pipeline.gives)}'")
-    for address, step in walk(pipeline):
-        typer.echo(f"  {address:<20} {type_name(step.takes)} -> {type_name(step.gives)}")
-    streaming = [address for address, step in walk(pipeline) if step.item is not None]
-    if streaming and flujo.withheld_by:
-        plugins = ", ".join(f"'{name}'" for name in flujo.withheld_by)
-        what = ", ".join(f"'{address}'" for address in streaming)
-        typer.echo(f"the stream of {what} waits until it is whole, for plugins without 'transform_chunk': {plugins}")
-
-
 def checked(context: typer.Context, target: str) -> Node[Any, Any]:
     """The pipeline that a target names, checked, with registered steps and agents in the places of their names."""
     return assembled(context, target).pipeline
@@ -96,10 +81,14 @@ def checked(context: typer.Context, target: str) -> Node[Any, Any]:
 
 def assembled(context: typer.Context, target: str) -> Flujo[Any, Any, Any]:
     """A ``Flujo`` of the pipeline that a target names."""
+    return assembled_with(session(context).settings(), target)
+
+
+def assembled_with(settings: Settings, target: str) -> Flujo[Any, Any, Any]:
+    """A ``Flujo`` of the pipeline that a target names, under a configuration."""
     pipeline = load_target(target)
     # a store, as the command line journals its runs
-    kind, settings = context_of(pipeline), session(context).settings()
-    return Flujo(pipeline, context=kind, store="memory://", settings=settings)
+    return Flujo(pipeline, context=context_of(pipeline), store="memory://", settings=settings)
 
 
 def run_and_report(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import typer
 
 from flujo_core.builtin import Builtin
 from flujo_core.config import PluginSettings, Settings, load_settings
-from flujo_core.errors import ConfigurationError
+from flujo_core.errors import ConfigurationError, UnknownRun
 from flujo_core.hooks.host import Host
-from flujo_core.store.coded import coded
+from flujo_core.store.coding import coded
 from flujo_core.store.protocol import Store
 from flujo_core.store.url import sqlite_path
+
+T = TypeVar("T")
 
 FOLDER = Path(".flujo")
 DEFAULT_STORE = "sqlite:///.flujo/runs.db"
@@ -86,6 +91,24 @@ class Session:
         if path and not os.path.exists(path):  # of a path that cannot be, os says that it is not there
             return None
         return self.store_at(url)
+
+    def in_store(self, url: str, do: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        """Does something with a store that there is.
+
+        Raises:
+            UnknownRun: There is none.
+        """
+
+        async def done() -> T:
+            store = self.readable_store(url)
+            if store is None:
+                raise UnknownRun(f"there is no run in the store {url}: it does not exist yet")
+            try:
+                return await do(self.decoding(store))
+            finally:
+                await store.close()
+
+        return asyncio.run(done())
 
 
 def session(context: typer.Context) -> Session:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -33,6 +33,7 @@ from flujo_core.model.agent import Call as AgentCall
 from flujo_core.model.check import bare
 from flujo_core.model.flow import encoded_name
 from flujo_core.model.inputs import From
+from flujo_core.model.rename import plain_address
 from flujo_core.model.signature import RunInfo
 from flujo_core.model.step import Step
 from flujo_core.model.template import Template
@@ -43,12 +44,9 @@ if TYPE_CHECKING:
 
     from flujo_core.agents.tool_call import ToolSurroundings
     from flujo_core.agents.tool_drafts import ToolDrafts
+    from flujo_core.engine.ledger import StepMeter
     from flujo_core.engine.pieces import Pieces
     from flujo_core.model.context import PipelineContext
-
-
-ATTEMPT = r"#\d+"
-"""The number of an attempt in an address."""
 
 
 BUILT = "agent"
@@ -205,7 +203,9 @@ class AskAgent:
         self._agent = cast(AgentProtocol[Any, Any], action.agent)
 
     async def act(self, turn: Turn, /) -> tuple[Any, Usage | None]:
-        reply = await self._agent.run(turn.value, info=run_info(turn))
+        async with unseen(turn) as used:
+            reply = await self._agent.run(turn.value, info=run_info(turn))
+            used.append(reply.usage)
         return reply.output, reply.usage
 
 
@@ -228,19 +228,21 @@ class AskStreamingAgent:
         pieces, reply, said = turn.pieces, None, list[str]()
         assert pieces is not None
         source = self._agent.stream(turn.value, info=run_info(turn))
-        try:
-            async for piece in source:
-                if turn.alive is not None:
-                    turn.alive()
-                if isinstance(piece, AgentReply):
-                    reply = piece
-                    continue
-                if isinstance(piece, str):
-                    said.append(piece)
-                if not await pieces.give(piece):
-                    return pieces.whole(), None
-        finally:
-            await uninterrupted(close(source))
+        async with unseen(turn) as used:
+            try:
+                async for piece in source:
+                    if turn.alive is not None:
+                        turn.alive()
+                    if isinstance(piece, AgentReply):
+                        reply = piece
+                        used.append(reply.usage)
+                        continue
+                    if isinstance(piece, str):
+                        said.append(piece)
+                    if not await pieces.give(piece):
+                        return pieces.whole(), None
+            finally:
+                await uninterrupted(close(source))
         if reply is None:
             raise InvalidValue("its agent streamed no 'AgentReply'; it gives that behind its pieces")
         await pieces.complete(reply.output, "".join(said))
@@ -335,6 +337,7 @@ class AskModelAgent:
             surroundings=self._surroundings(turn, drafts) if self._tools_take or turn.calls is not None else None,
             resumed=resumed,
             answers=answers,
+            meter=meter_of(turn),
         )
         if isinstance(reply, Deferred):
             return reply, reply.usage
@@ -397,9 +400,20 @@ class AskModelAgent:
         return prompt if turn.feedback is None else told_again(prompt, turn.feedback)
 
 
-def plain_address(address: str) -> str:
-    """An address without the numbers of attempts: what stays the same when a node around is tried again."""
-    return re.sub(ATTEMPT, "", address)
+def unseen(turn: Turn) -> AbstractAsyncContextManager[list[Usage | None]]:
+    """Around an agent whose requests nobody sees: gives a list that takes what it has used.
+
+    Raises:
+        OverBudget: A budget takes no such agent.
+    """
+    meter = meter_of(turn)
+    return nullcontext([]) if meter is None else meter.unseen()
+
+
+def meter_of(turn: Turn) -> StepMeter | None:
+    """What the calls of an attempt may spend; None: what they like."""
+    ledger = turn.frame.run.ledger
+    return None if ledger is None or not ledger.terms.is_of_calls else ledger.of(turn.address, turn.attempt)
 
 
 def run_info(turn: Turn, call: str = "") -> RunInfo:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from flujo_core.engine.action import Turn, plain_address
+from flujo_core.engine.action import Turn
 from flujo_core.engine.again import changed_by, failure_again, patch_of
 from flujo_core.engine.cached import Entry, NodeCache
 from flujo_core.engine.calls import Calls, pause_of, question_again
@@ -42,6 +42,7 @@ from flujo_core.model.flow import FALLBACK, encoded_name
 from flujo_core.model.outcome import Stop
 from flujo_core.model.patch import NO_PATCH, Patch, apply, changes, patch_adapter
 from flujo_core.model.policy import chance
+from flujo_core.model.rename import plain_address
 from flujo_core.model.value import adapter, encoded, flaws
 
 

@@ -16,6 +16,7 @@ from flujo_core.model.policy import Cache
 from flujo_core.model.reader import Reader
 from flujo_core.model.value import adapter, concrete, encoded
 from flujo_core.model.wiring import Source
+from flujo_core.store.value_codec import ValueAbout, Values
 
 
 class Entry(NamedTuple):
@@ -79,6 +80,8 @@ class NodeCache:
         """The entry of a key, or None."""
         try:
             data = await frame.run.cache.get(key)
+            if data is not None and frame.run.values is not None:
+                data = await _decoded(frame.run.values, data)
         except Exception as error:
             self._pass_over("get", error)
             return None
@@ -96,6 +99,17 @@ class NodeCache:
         ):  # it is damaged, or of an earlier type: as if it were not there
             return None
 
+    async def _encoded(self, frame: Frame, values: Values, data: bytes) -> bytes:
+        """An entry with its values encoded."""
+        from flujo_core.engine.typed import typed, typed_patch  # noqa: PLC0415 - few programs have value codecs
+        from flujo_core.store.valued import encoded_entry  # noqa: PLC0415
+
+        run, patch = frame.run, typed_patch(frame.run.context_type)
+        subject = "" if run.types is None else run.types.subject
+        about = ValueAbout(run.journal.run_id, run.journal.tenant, subject, self._address, "output")
+        output = typed(self._gives)
+        return await encoded_entry(values, data, about, lambda part: patch if part.kind == "patch" else output)
+
     async def keep(self, frame: Frame, key: str, entry: Entry) -> None:
         """Keeps an entry.
 
@@ -104,8 +118,11 @@ class NodeCache:
         """
         output, _ = encoded(entry.output, self._gives, "its output")
         patch = EMPTY_PATCH if not entry.patch else patch_adapter(frame.run.context_type).encoded(entry.patch)[0]
+        data = output + b"\n" + patch
         try:
-            await frame.run.cache.put(key, output + b"\n" + patch, ttl=self._ttl)
+            if frame.run.values is not None:
+                data = await self._encoded(frame, frame.run.values, data)
+            await frame.run.cache.put(key, data, ttl=self._ttl)
         except Exception as error:
             self._pass_over("put", error)
 
@@ -120,3 +137,9 @@ class NodeCache:
         except InvalidValue as error:
             raise InvalidValue("its input cannot be made a key of the cache; give 'Cache(key=...)'") from error
         return f"{type(value).__module__}.{type(value).__qualname__} ".encode() + data
+
+
+async def _decoded(values: Values, data: bytes) -> bytes:
+    from flujo_core.store.valued import decoded_entry  # noqa: PLC0415 - few programs have value codecs
+
+    return await decoded_entry(values, data)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flujo_core.engine.attempt import Execution
-from flujo_core.engine.finder import Made
 from flujo_core.engine.frame import Frame, Parts
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.shape import Next, Shape, Spot
 from flujo_core.errors import ConfigurationError, DefinitionError, EdgeError
 from flujo_core.hooks.call import AuthorizationRequest, AuthorizedAction
 from flujo_core.log import warning
-from flujo_core.model.event import AgentReconfigured, ChangeKind, ChangeRefused, PipelineMutated, RefusalReason
+from flujo_core.model.event import (
+    AgentReconfigured,
+    ChangeKind,
+    ChangeRefused,
+    PipelineMutated,
+    RefusalReason,
+    ScopeChanged,
+)
 from flujo_core.model.mutation import Asked, Refused
 from flujo_core.model.outcome import Veto
 
@@ -118,7 +124,7 @@ async def _authorize(work: Execution, action: AuthorizedAction, change: str) -> 
         raise Refused("vetoed", veto.reason) from veto
 
 
-def remade(frame: Frame, address: str, static: str, event: Made) -> Parts:
+def remade(frame: Frame, address: str, static: str, event: ScopeChanged) -> Parts:
     """What follows a step that has changed the pipeline before the run was resumed.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from flujo_core.engine.bind import check_by_plugins, may_change, resolved
 from flujo_core.engine.compile import BackendOf, Compiler, Prepare
+from flujo_core.engine.enclosure import Flows
 from flujo_core.engine.frame import Parts
 from flujo_core.hooks.host import Host
 from flujo_core.model.contexts import is_below
@@ -30,11 +31,13 @@ class Given(NamedTuple):
         context_type: The class of the context.
         resources: Their resources, or None.
         durable: Whether runs are journaled in a store.
+        flows: The flow of labels in it.
     """
 
     context_type: type[PipelineContext]
     resources: Resources | None
     durable: bool
+    flows: Flows
 
 
 class Design:
@@ -71,6 +74,7 @@ class Design:
         self._prepare = prepare
         self._backend_of = backend_of
         self._given = given
+        self._keeps_all = may_change(whole)
 
     def scope(self, static: str, changed: ChangedScopes, authored: ChangedScopes) -> Applied:
         """A scope as it was before the run changed it, by its address as ``walk`` gives it.
@@ -112,12 +116,12 @@ class Design:
             changed: The scopes around that were changed before.
 
         Raises:
-            Refused: A named input was not kept.
+            Refused: A named input was not kept, or labelled data would leave the boundary.
             DefinitionError: The parts do not fit each other, or what is around them.
         """
         rest = after.nodes[reached:]
         changed = {**changed, static: after.nodes}
-        wiring = wire(self.whole, changed, keeps_all=may_change(self.whole))
+        wiring = wire(self.whole, changed, keeps_all=self._keeps_all)
         coming = [join(static, node.label) for node in rest]
         _check_kept(self._wiring, wiring, coming)
         if not rest:
@@ -125,6 +129,7 @@ class Design:
         following: Node[Any, Any] = Pipeline(None, rest)
         check_surroundings(following, self._given.context_type, self._given.resources, durable=self._given.durable)
         check_by_plugins(following, self._host)
+        self._given.flows.check_changed(wiring, changed)
         strangers = [join(static, name) for name in after.added]
         return Compiler(wiring, self._prepare, self._backend_of, strangers).parts(following, static)
 

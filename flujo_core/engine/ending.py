@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
@@ -16,19 +15,19 @@ from flujo_core.engine.live import LiveRun
 from flujo_core.engine.past import value_of
 from flujo_core.engine.program import Program
 from flujo_core.engine.story import Story
-from flujo_core.errors import IncompatiblePipeline, InvalidValue, PluginError, StoreError
+from flujo_core.errors import BranchesFailed, IncompatiblePipeline, InvalidValue, OverBudget, PluginError, StoreError
 from flujo_core.hooks.call import RunEnd
 from flujo_core.model.draft import Drafting, state_of
 from flujo_core.model.event import RunEnded, RunEvent, RunPaused, RunResumed, RunStatus
 from flujo_core.model.outcome import Veto
-from flujo_core.model.result import PipelineResult, RunCancelled, RunFailed, RunRefused
+from flujo_core.model.result import BudgetExceeded, PipelineResult, RunCancelled, RunFailed, RunRefused
 from flujo_core.model.run import fold
 from flujo_core.model.value import validated
 from flujo_core.store.codec import decode
 from flujo_core.store.protocol import Record
 
 if TYPE_CHECKING:
-    pass
+    from flujo_core.model.state import PipelineState
 
 
 class Ending(NamedTuple):
@@ -102,17 +101,14 @@ def replaced(program: Program, ending: Ending, end: RunEnd, hook: str) -> Ending
         return Ending("failed", cause=wrong)
 
 
-def result_of(run: LiveRun, ending: Ending) -> PipelineResult[Any, Any]:
+def result_of(
+    run: LiveRun, ending: Ending, state: Callable[[], PipelineState] | None = None
+) -> PipelineResult[Any, Any]:
     journal = run.journal
     context: Drafting = [run.context_type, run.state, None]
     if ending.status == "paused":
         paused = journal.events[-1] if journal.events else None
         last = paused if isinstance(paused, RunPaused) else RunPaused(*journal.head("", now()))
-        state = (
-            None
-            if journal.take_along is None
-            else partial(journal.take_along, journal.run_id, journal.tenant, journal.earlier, journal.events)
-        )
         return PipelineResult(story(run), last, context, journal.tokens, state)
     error = None if ending.cause is None else told(ending.cause)
     end = RunEnded(
@@ -153,13 +149,25 @@ def stored_result(program: Program, records: Sequence[Record], *, running: bool 
     result: PipelineResult[Any, Any] = PipelineResult(events, last, [kind, state, None])
     if result.status in FAILURES:
         cause = None if result.error is None else failure_again(result.error, "", 1)
-        why = f"run '{result.run_id}' {WAS[result.status]}{_because(result.error)}"
-        raise FAILURES[result.status](why, result) from (cause if result.status == "failed" else None)
+        raise failure_of(result) from (cause if result.status == "failed" else None)
     return result
 
 
-def _because(error: object) -> str:
-    return "" if error is None else f": {error}"
+def failure_of(result: PipelineResult[Any, Any]) -> RunFailed:
+    """The error that says how a run ended without a result."""
+    kind = BudgetExceeded if _is_over_budget(result) else FAILURES[result.status]
+    because = "" if result.error is None else f": {result.error}"
+    return kind(f"run '{result.run_id}' {WAS[result.status]}{because}", result)
+
+
+def _is_over_budget(result: PipelineResult[Any, Any]) -> bool:
+    """Whether a budget ended the run: had no room for a step, or for some of the branches that failed."""
+    if result.status != "failed" or result.error is None or result.error.type not in (OVER, BranchesFailed.__name__):
+        return False
+    return result.error.type == OVER or any(one.error is not None and one.error.type == OVER for one in result.steps)
+
+
+OVER = OverBudget.__name__
 
 
 FAILURES: Mapping[str, type[RunFailed]] = {"failed": RunFailed, "refused": RunRefused, "cancelled": RunCancelled}

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from flujo_core.engine.portable import SealKey, TakeAlong, portable
+from flujo_core.config import Settings
+from flujo_core.engine.portable import Portable, SealKey
 from flujo_core.engine.program import Program
 from flujo_core.errors import PluginError
 from flujo_core.hooks.call import AppInfo
@@ -27,17 +28,19 @@ class Epoch:
     Attributes:
         program: The program.
         host: The plugins.
+        settings: The configuration.
     """
 
-    def __init__(self, program: Program, host: Host) -> None:
+    def __init__(self, program: Program, host: Host, settings: Settings) -> None:
         self.program = program
         self.host = host
-        self._portable: dict[bool, TakeAlong] = {}
+        self.settings = settings
+        self._portable: dict[bool, Portable] = {}
 
-    def take_along(self, key: SealKey | None, is_kept: bool) -> TakeAlong:
-        """What makes the states of runs; see ``portable``."""
+    def take_along(self, key: SealKey | None, is_kept: bool) -> Portable:
+        """What makes the states of runs."""
         if is_kept not in self._portable:
-            self._portable[is_kept] = portable(self.program, key, is_kept=is_kept)
+            self._portable[is_kept] = Portable(self.program, key, is_kept=is_kept)
         return self._portable[is_kept]
 
     @property
@@ -45,7 +48,9 @@ class Epoch:
         """What plugins are told that start up."""
         from importlib.metadata import version  # noqa: PLC0415 - dear to import
 
-        return AppInfo(version("flujo-core"), self.program.pipeline.label, tuple(self.host.plugins))
+        own, names = self.settings, tuple(self.host.plugins)
+        label = self.program.pipeline.label
+        return AppInfo(version("flujo-core"), label, names, own.profile, own.captures_content)
 
 
 class Site:

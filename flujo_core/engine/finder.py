@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from flujo_core.engine.program import Program
 from flujo_core.errors import IncompatiblePipeline
-from flujo_core.model.event import AgentReconfigured, PipelineMutated, RunEvent
+from flujo_core.model.event import AgentReconfigured, PipelineMutated, RunEvent, ScopeChanged
 from flujo_core.model.flow import Node
 from flujo_core.store.codec import decode
 from flujo_core.store.protocol import Record
@@ -15,14 +15,11 @@ from flujo_core.store.protocol import Record
 CHANGING = (PipelineMutated.kind, AgentReconfigured.kind)
 """The kinds of record that tell of a change that was made."""
 
-Made: TypeAlias = PipelineMutated | AgentReconfigured
-"""A change of its pipeline that a run has made."""
-
 Finder: TypeAlias = Callable[[str], Node[Any, Any]]
 """Gives a node by its address in a run; raises LookupError if there is no such node."""
 
 
-def changes_in(records: Iterable[Record], events: Iterable[RunEvent] = ()) -> list[Made]:
+def changes_in(records: Iterable[Record], events: Iterable[RunEvent] = ()) -> list[ScopeChanged]:
     """The changes of its pipeline that a run has made, in order.
 
     Args:
@@ -30,7 +27,7 @@ def changes_in(records: Iterable[Record], events: Iterable[RunEvent] = ()) -> li
         events: Its events since then.
     """
     recorded = (decode(one) for one in records if one.kind in CHANGING)
-    return [one for part in (recorded, events) for one in part if isinstance(one, PipelineMutated | AgentReconfigured)]
+    return [one for part in (recorded, events) for one in part if isinstance(one, ScopeChanged)]
 
 
 def finder(program: Program, records: Iterable[Record], events: Iterable[RunEvent] = ()) -> Finder:

@@ -24,8 +24,11 @@ from flujo_core.store.cache import CacheStore
 
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
+    from flujo_core.engine.ledger import Ledger
     from flujo_core.engine.shape import Shape
+    from flujo_core.engine.typed import RunTypes
     from flujo_core.model.context import PipelineContext
+    from flujo_core.store.value_codec import Values
 
 MISSING: Any = object()
 """Stands for a named input that is not there (yet)."""
@@ -54,6 +57,9 @@ class Run(Protocol):
         migrations: What turns recorded outputs into ones of the present versions.
         shape: How its steps have changed its pipeline; None: not at all.
         hidden: What hides the names that stand in clear, or None.
+        types: What is known of the types of its values, where there are value codecs and a store; or None.
+        values: The value codecs that entries of its cache go through, or None.
+        ledger: What it may still spend; None: what it likes.
     """
 
     journal: Journal
@@ -72,9 +78,12 @@ class Run(Protocol):
     max_recoveries: int
     edge: Edge | None
     former: dict[str, str]
+    ledger: Ledger | None
     migrations: Migrations
     shape: Shape | None
     hidden: Hidden | None
+    types: RunTypes | None
+    values: Values | None
 
     @property
     def design(self) -> Design | None:

@@ -9,7 +9,14 @@ from pydantic_core import from_json, to_json
 
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.question import new_token, token_hash
-from flujo_core.errors import AlreadyAnswered, AmbiguousAnswer, NotAnApprover, QuestionExpired, UnknownQuestion
+from flujo_core.errors import (
+    AlreadyAnswered,
+    AmbiguousAnswer,
+    NotAnApprover,
+    QuestionExpired,
+    UnknownQuestion,
+    UnverifiedAnswer,
+)
 from flujo_core.model.event import QuestionAnswered, QuestionAsked, QuestionLapsed, TokenReissued, VoteCast
 from flujo_core.store.protocol import Mail, Store
 
@@ -125,6 +132,19 @@ def check_ballot(ballot: Ballot, approver: str | None) -> None:
         raise AlreadyAnswered(f"the question of '{place}' has its answer; this one changed nothing")
     if terms.quorum > 1 and approver in ballot.votes:
         raise AlreadyAnswered(f"'{approver}' has answered the question of '{place}' before; that counts")
+
+
+def check_verified(verified: bool, is_needed: bool, place: str) -> None:
+    """Checks that it is known whose an answer is, where that is needed.
+
+    Raises:
+        UnverifiedAnswer: It is not.
+    """
+    if is_needed and not verified:
+        raise UnverifiedAnswer(
+            f"no plugin has confirmed whose answer to the question of '{place}' this is, and the deployment is"
+            " regulated; install one with 'authorize'"
+        )
 
 
 class Taken(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter, time
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from flujo_core.backend.task import outside, uninterrupted
 from flujo_core.errors import MailWaiting, StoreError
@@ -14,6 +14,9 @@ from flujo_core.model.contexts import is_below
 from flujo_core.model.event import JournaledEvent, QuestionWithdrawn, RunEnded, RunEvent
 from flujo_core.store.codec import encode
 from flujo_core.store.protocol import Lease, Record, Store
+
+if TYPE_CHECKING:
+    from flujo_core.engine.portable import Portable
 
 EPOCH = time() - perf_counter()
 """Added to ``perf_counter()``, gives seconds since the epoch that never run backwards within a process."""
@@ -60,7 +63,7 @@ class Journal:
         asked: The addresses of what asks, by the sequences of the questions that are open.
         tokens: The tokens of questions that were asked since the run was begun or resumed, likewise.
         written: When it was last written to the store, in seconds since the epoch.
-        take_along: Makes a ``PipelineState`` of the run, or None.
+        portable: Makes a ``PipelineState`` of the run, or None.
         is_held: Whether it has the lease in the store.
         subject: A digest of whom the run's data is about, while it begins; or empty.
         is_called_off: Whether the run's task was cancelled because of its lease or its inbox.
@@ -68,8 +71,8 @@ class Journal:
 
     __slots__ = (
         "_behind", "_failure", "_lock", "_records", "_taken", "_unheard", "asked", "durability", "earlier", "events",
-        "is_called_off", "is_held", "lease", "listener", "listeners", "live", "run_id", "sequence", "store",
-        "subject", "take_along", "taken", "tenant", "tokens", "written",
+        "is_called_off", "is_held", "lease", "listener", "listeners", "live", "portable", "run_id", "sequence", "store",
+        "subject", "taken", "tenant", "tokens", "written",
     )  # fmt: skip
 
     def __init__(
@@ -102,7 +105,7 @@ class Journal:
         self.written = 0.0
         self.subject = ""
         self.is_called_off = False
-        self.take_along: Callable[..., Any] | None = None
+        self.portable: Portable | None = None
         self.is_held = False
         self._behind: asyncio.Task[None] | None = None
 

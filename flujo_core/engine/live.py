@@ -19,6 +19,7 @@ from flujo_core.model.outcome import Stop
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
     from flujo_core.engine.shape import Shape
+    from flujo_core.engine.typed import RunTypes
     from flujo_core.store.byte_codec import Hidden
 
 
@@ -30,30 +31,9 @@ class LiveRun:
     """One run while it goes on."""
 
     __slots__ = (
-        "bare",
-        "cache",
-        "cancelled",
-        "context_type",
-        "edge",
-        "former",
-        "hidden",
-        "hooked",
-        "hooks",
-        "input",
-        "journal",
-        "max_recoveries",
-        "migrations",
-        "models",
-        "pipeline",
-        "program",
-        "resources",
-        "shape",
-        "start",
-        "state",
-        "streams_text",
-        "threads",
-        "watch",
-        "watched",
+        "bare", "cache", "cancelled", "context_type", "edge", "former", "hidden", "hooked", "hooks", "input",
+        "journal", "ledger", "max_recoveries", "migrations", "models", "pipeline", "program", "resources", "shape",
+        "start", "state", "streams_text", "threads", "types", "values", "watch", "watched",
     )  # fmt: skip
 
     def __init__(self, program: Program, journal: Journal, start: RunStart) -> None:
@@ -77,10 +57,18 @@ class LiveRun:
         self.migrations = NO_MIGRATIONS
         self.cancelled = False
         self.program = program
+        self.ledger = None if program.metering is None else program.metering.ledger(journal)
         self.shape: Shape | None = None
         self.hidden: Hidden | None = None
         self.max_recoveries = program.recovery.most
         self.watch = Watch(asyncio.current_task(), program.hooks.timeout) if program.on_runs else UNWATCHED
+        self.values = program.cache_values
+        self.types = None if program.values is None else self._known_types()
+
+    def _known_types(self) -> RunTypes | None:
+        from flujo_core.engine.typed import known_types  # noqa: PLC0415 - few programs have value codecs
+
+        return known_types(self)
 
     @property
     def design(self) -> Design | None:

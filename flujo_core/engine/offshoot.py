@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from pydantic_core import from_json, to_json
 
 from flujo_core.engine.lease import first_lease
 from flujo_core.engine.past import state_of, value_of
+from flujo_core.engine.program import Program
 from flujo_core.errors import UnknownAddress, did_you_mean
 from flujo_core.model.causality import History, present_addresses
 from flujo_core.model.event import (
@@ -51,13 +51,20 @@ class Fork(NamedTuple):
     keep_answers: bool
 
 
-async def begun_fork(store: Store, records: Sequence[Record]) -> None:
+async def begun_fork(program: Program, store: Store, records: Sequence[Record]) -> None:
     """Puts the records of a fork into the store; nobody has its lease.
 
     Raises:
         RunExists: The store has a run of that id.
+        CodecError: A value cannot be written.
     """
     lease = first_lease(records[0].run_id)
+    if program.values is None:
+        await store.append(records, lease, release=True)
+        return
+    from flujo_core.engine.typed import tell_types, types_in  # noqa: PLC0415 - few programs have value codecs
+
+    _told = tell_types(store, lease.run_id, types_in(program, records))
     await store.append(records, lease, release=True)
 
 
@@ -117,7 +124,7 @@ def _own(record: Record, event: RunEvent, numbers: Mapping[int, int], fork: Fork
         own = from_json(facts) | {"question": numbers[event.question]}
         return made._replace(payload=to_json(own) + b"\n" + rest)
     if isinstance(event, RunStarted):
-        origin = replace(event.origin, forked_from=record.run_id, forked_at=fork.at)
+        origin = event.origin.changed(forked_from=record.run_id, forked_at=fork.at)
         told = encode(event.changed(origin=origin), value_of(record), state_of(record))
         return made._replace(payload=told.payload)
     return made

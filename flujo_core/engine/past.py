@@ -31,6 +31,7 @@ from flujo_core.model.event import (
     QuestionLapsed,
     QuestionWithdrawn,
     RunResumed,
+    ScopeChanged,
     StepCompleted,
     StepFailed,
     StepStarted,
@@ -79,7 +80,7 @@ class StepPast:
         self.outcome: Record | None = None
         self.questions: dict[str, QuestionPast] = {}
         self.calls: dict[str, Record] = {}
-        self.change: PipelineMutated | AgentReconfigured | None = None
+        self.change: ScopeChanged | None = None
         self.started = at
 
     def begin(self, attempt: int) -> None:

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from flujo_core.engine.lease import is_dead
 from flujo_core.engine.survey import Survey
+from flujo_core.errors import CodecError
 from flujo_core.log import warning
+from flujo_core.model.event import RunStatus
 from flujo_core.model.question import Question
 from flujo_core.model.result import question_of
 from flujo_core.model.run import QuestionState
-from flujo_core.store.protocol import OpenQuestion, RunSummary, Store
+from flujo_core.store.paging import every_question, every_run
+from flujo_core.store.protocol import Store
 
-PAGE = 200
+T = TypeVar("T")
+
+UNENDED: Sequence[RunStatus] = ("running", "paused")
+"""The statuses of runs that have not ended."""
 
 
 async def pending(store: Store, tenant: str | None, run_id: str | None) -> Sequence[Question]:
     """The questions that are open, the oldest first; without their tokens.
+
+    Of a run whose journal cannot be read here, as a codec or a key is missing, they have what headers say: no text, no
+    schema, no approvers.
 
     Args:
         store: Where the runs are.
         tenant: Only this tenant's; None: all.
         run_id: Only this run's; None: all.
     """
-    surveys: dict[str, Survey] = {}
+    surveys: dict[str, Survey | None] = {}
     found = []
-    async for one in _questions(store, tenant, run_id):
+    async for one in every_question(store, tenant=tenant, run_id=run_id):
         if one.run_id not in surveys:
-            surveys[one.run_id] = await _survey(store, one.run_id)
-        ballot = surveys[one.run_id].ballots.get(one.sequence)
+            surveys[one.run_id] = await _readable(store, one.run_id, _survey)
+        survey = surveys[one.run_id]
+        if survey is None:
+            found.append(Question(one.run_id, one.address, "", {}, None, one.tenant, one.asked_at, one.expires_at))
+            continue
+        ballot = survey.ballots.get(one.sequence)
         if ballot is not None and not ballot.is_answered:
             found.append(question_of(QuestionState(ballot.asked))._replace(votes=len(ballot.votes)))
     return found
@@ -37,25 +51,40 @@ async def pending(store: Store, tenant: str | None, run_id: str | None) -> Seque
 async def recoverable(store: Store, pipeline: str, tenant: str | None) -> Sequence[str]:
     """The runs of a pipeline that nobody goes on with, and that could: the oldest first.
 
+    One whose journal cannot be read here is left out, with a warning.
+
     Args:
         store: Where they are.
         pipeline: The pipeline's name.
         tenant: Only this tenant's; None: all.
     """
     time = await store.time()
-    late = {one.run_id async for one in _questions(store, tenant, None) if one.expires_at and one.expires_at <= time}
+    asked = every_question(store, tenant=tenant)
+    late = {one.run_id async for one in asked if one.expires_at and one.expires_at <= time}
     found = []
-    for status in ("running", "paused"):
-        async for run in _runs(store, tenant, status):
+    for status in UNENDED:
+        async for run in every_run(store, tenant=tenant, status=status):
             is_free = run.held_until <= time or is_dead(run.holder)
             waits = status == "paused" and run.mail <= run.taken and run.run_id not in late
             if not is_free or waits:
                 continue
-            if (of := await _pipeline(store, run.run_id)) == pipeline:
+            of = await _readable(store, run.run_id, pipeline_of)
+            if of == pipeline:
                 found.append(run)
-            else:  # a pipeline without a name is called after its steps, and has another name when these change
+            elif (
+                of is not None
+            ):  # a pipeline without a name is called after its steps, and has another name when these change
                 warning("run.of_another_pipeline", run_id=run.run_id, pipeline=of)
     return [one.run_id for one in sorted(found, key=lambda one: one.started_at)]
+
+
+async def _readable(store: Store, run_id: str, read: Callable[[Store, str], Awaitable[T]]) -> T | None:
+    """What is read of a run; None, with a warning, if a codec or a key is missing for that."""
+    try:
+        return await read(store, run_id)
+    except CodecError as error:
+        warning("run.not_readable", run_id=run_id, failure=str(error))
+        return None
 
 
 async def _survey(store: Store, run_id: str) -> Survey:
@@ -65,19 +94,6 @@ async def _survey(store: Store, run_id: str) -> Survey:
     return Survey(await store.read(run_id)).with_mail(mail)
 
 
-async def _pipeline(store: Store, run_id: str) -> str:
+async def pipeline_of(store: Store, run_id: str) -> str:
+    """The name of the pipeline that a run began with; empty if there is no such run."""
     return Survey((await store.read(run_id))[:1]).pipeline
-
-
-async def _questions(store: Store, tenant: str | None, run_id: str | None) -> AsyncIterator[OpenQuestion]:
-    last: OpenQuestion | None = None
-    while page := await store.questions(limit=PAGE, after=last, tenant=tenant, run_id=run_id):
-        for last in page:
-            yield last
-
-
-async def _runs(store: Store, tenant: str | None, status: str) -> AsyncIterator[RunSummary]:
-    last: RunSummary | None = None
-    while page := await store.runs(limit=PAGE, before=last, tenant=tenant, status=status):  # type: ignore[arg-type]
-        for last in page:
-            yield last

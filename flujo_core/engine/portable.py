@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from pydantic_core import to_json
 
 from flujo_core.engine.finder import Finder, finder
 from flujo_core.engine.program import Program
-from flujo_core.errors import SealBroken, StaleState, StateError, StoreError, UnknownRun
+from flujo_core.errors import CodecError, InvalidValue, SealBroken, StaleState, StateError, StoreError, UnknownRun
 from flujo_core.model.event import (
     ItemTaken,
     JournaledEvent,
@@ -26,24 +27,23 @@ from flujo_core.model.event import (
 from flujo_core.model.map import Map
 from flujo_core.model.patch import patch_adapter
 from flujo_core.model.value import encoded
-from flujo_core.store.byte_codec import Codecs, names_in
+from flujo_core.store.byte_codec import Codecs, written_with
 from flujo_core.store.codec import encode
-from flujo_core.store.coded import coded, encoded_record
+from flujo_core.store.coded import encoded_record
+from flujo_core.store.coding import coded
 from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Lease, Record, Store
 
 if TYPE_CHECKING:
+    from flujo_core.engine.journal import Journal
     from flujo_core.model.state import PipelineState
 
 SealKey: TypeAlias = bytes | Callable[[], bytes]
 """A key, or what gives it."""
 
-TakeAlong: TypeAlias = Callable[[str, str | None, Sequence[Record], Sequence[RunEvent]], "PipelineState"]
-"""Makes the state of a run: of its id, its tenant, its records from before, and its events since."""
 
-
-def portable(program: Program, key: SealKey | None, *, is_kept: bool) -> TakeAlong:
-    """What makes the states of the runs of a program.
+class Portable:
+    """Makes the states of the runs of a program.
 
     Args:
         program: The program.
@@ -51,20 +51,53 @@ def portable(program: Program, key: SealKey | None, *, is_kept: bool) -> TakeAlo
         is_kept: Whether a store has the runs, so that a state need not.
     """
 
-    def take_along(
-        run_id: str, tenant: str | None, earlier: Sequence[Record], events: Sequence[RunEvent]
-    ) -> PipelineState:
+    def __init__(self, program: Program, key: SealKey | None, *, is_kept: bool) -> None:
+        self._program = program
+        self._key = key
+        self._is_kept = is_kept
+
+    def of(self, journal: Journal) -> PipelineState:
+        """The state of a run.
+
+        Raises:
+            InvalidValue: It holds a value that cannot be written.
+        """
+        return self._state(journal, self._records(journal))
+
+    async def ahead(self, journal: Journal) -> Callable[[], PipelineState]:
+        """What gives the state of a run: value codecs are asked now, as they have to be waited for."""
+        if self._program.values is None or self._is_kept:
+            return partial(self.of, journal)
+        from flujo_core.engine.typed import types_in  # noqa: PLC0415 - few programs have value codecs
+        from flujo_core.store.valued import encoded_record_values  # noqa: PLC0415
+
+        try:
+            records = self._records(journal)
+            types = types_in(self._program, records)
+            encoded = [await encoded_record_values(self._program.values, one, types) for one in records]
+        except (CodecError, InvalidValue) as error:
+            return partial(_raise, error)
+        return partial(self._state, journal, encoded)
+
+    def _records(self, journal: Journal) -> Sequence[Record]:
+        if self._is_kept:
+            return ()
+        nodes = finder(self._program, journal.earlier, journal.events)
+        return (*journal.earlier, *(_record(self._program, one, nodes) for one in journal.events))
+
+    def _state(self, journal: Journal, records: Sequence[Record]) -> PipelineState:
         from flujo_core.model.state import PipelineState  # noqa: PLC0415 - dear to import
 
-        last = events[-1].sequence if events else earlier[-1].sequence
-        nodes = finder(program, earlier, events)
-        records = () if is_kept else (*earlier, *(_record(program, one, nodes) for one in events))
-        if program.codecs is not None:
-            records = tuple(encoded_record(program.codecs, one) for one in records)
+        last = journal.events[-1].sequence if journal.events else journal.earlier[-1].sequence
+        if self._program.codecs is not None:
+            records = tuple(encoded_record(self._program.codecs, one) for one in records)
         rows = tuple((*one[2:7], _text(one.payload), *one[8:]) for one in records)
-        return sealed(PipelineState(run_id=run_id, tenant=tenant, sequence=last, records=rows), key)
+        made = PipelineState(run_id=journal.run_id, tenant=journal.tenant, sequence=last, records=rows)
+        return sealed(made, self._key)
 
-    return take_along
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def sealed(state: PipelineState, key: SealKey | None) -> PipelineState:
@@ -73,8 +106,13 @@ def sealed(state: PipelineState, key: SealKey | None) -> PipelineState:
     return state if found is None else state.model_copy(update={"seal": _seal(state, found)})
 
 
-def check_seal(state: PipelineState, key: SealKey | None) -> None:
+def check_seal(state: PipelineState, key: SealKey | None, *, needs_one: bool = False) -> None:
     """Checks the seal of a state, if there is a key.
+
+    Args:
+        state: The state.
+        key: What it must be sealed with, or None.
+        needs_one: Whether a state is refused if there is no key.
 
     Raises:
         SealBroken: It has none, or one that does not fit.
@@ -82,6 +120,9 @@ def check_seal(state: PipelineState, key: SealKey | None) -> None:
     import hmac  # noqa: PLC0415 - only who has states needs it
 
     found = _key(key)
+    if found is None and needs_one:
+        what = f"the state of run '{state.run_id}' cannot be proved, and the deployment is regulated"
+        raise SealBroken(f"{what}; give 'Flujo(seal_key=...)', or set 'FLUJO_SEAL_KEY', when states are made and read")
     if found is not None and not hmac.compare_digest(state.seal or "", _seal(state, found)):
         what = "has no seal" if state.seal is None else "has a seal that does not fit: it was changed, or the key was"
         raise SealBroken(f"the state of run '{state.run_id}' {what}; it is not gone on from")
@@ -130,11 +171,16 @@ BASE64 = "base64:"
 
 
 def _text(payload: bytes) -> str:
-    return BASE64 + b64encode(payload).decode() if names_in(payload) else payload.decode()
+    return BASE64 + b64encode(payload).decode() if written_with(payload) else payload.decode()
 
 
 def _bytes(text: str) -> bytes:
     return b64decode(text.removeprefix(BASE64), validate=True) if text.startswith(BASE64) else text.encode()
+
+
+def has_key(given: SealKey | None) -> bool:
+    """Whether states are sealed."""
+    return given is not None or bool(os.environ.get("FLUJO_SEAL_KEY"))
 
 
 def _key(given: SealKey | None) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,15 +14,16 @@ from flujo_core.hooks.dispatch import Hooks
 from flujo_core.model.agent import ModelSource
 from flujo_core.model.check import type_name
 from flujo_core.model.event import Origin
-from flujo_core.model.flow import Node, everything
-from flujo_core.model.rename import pattern_of
+from flujo_core.model.flow import Node, everything, located
 from flujo_core.model.signature import Resources
 from flujo_core.model.value import adapter, concrete, flaws
 from flujo_core.store.byte_codec import Codecs
 from flujo_core.store.cache import CacheStore
+from flujo_core.store.coded import CodedCache
 
 if TYPE_CHECKING:
     from flujo_core.engine.design import Design
+    from flujo_core.engine.ledger import Metering
     from flujo_core.model.context import PipelineContext
 
 
@@ -55,10 +55,12 @@ class Recovery(NamedTuple):
     Attributes:
         refuses_body_changes: Whether a changed body of a step that may run again stands against going on.
         most: How often an attempt of a step may begin without coming to anything.
+        refuses_unverified: Whether an answer is refused if no plugin has confirmed whose it is.
     """
 
     refuses_body_changes: bool = False
     most: int = 3
+    refuses_unverified: bool = False
 
 
 class Program:
@@ -78,10 +80,13 @@ class Program:
         recovery: How runs are gone on with that were left.
         codecs: What the payloads of its runs go through, or None.
         design: Gives what it is made of, so that parts of it can be made anew in a run; None: it cannot be changed.
+        metering: What its runs may spend; None: what they like.
 
     Attributes:
         label: The pipeline's name.
         gives: The type of its output.
+        values: The value codecs among the codecs, or None.
+        cache_values: Those that entries of the cache go through, or None.
         on_steps: Whether any hook is called at each step.
         on_runs: Whether any hook is called in a run.
     """
@@ -102,8 +107,12 @@ class Program:
         recovery: Recovery = Recovery(),  # noqa: B008 - it cannot change
         codecs: Codecs | None = None,
         design: Callable[[], Design] | None = None,
+        metering: Metering | None = None,
     ) -> None:
+        self.metering = metering
         self.codecs = codecs
+        self.values = None if codecs is None else codecs.values
+        self.cache_values = self.values if isinstance(cache, CodedCache) else None
         self._design = design
         self.recovery = recovery
         self._beginning = beginning
@@ -132,6 +141,18 @@ class Program:
         """Its nodes, by their addresses as ``walk`` gives them."""
         return dict(everything(self.pipeline))
 
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The names of all labels that its types carry: those of its inputs, its outputs and its context."""
+        from flujo_core.model.label import labels_of  # noqa: PLC0415 - only value codecs want to know
+
+        hints = [
+            self.context_type,
+            self.takes,
+            *(one for node in self.nodes.values() for one in (node.takes, node.gives)),
+        ]
+        return tuple(sorted({name for hint in hints for one in labels_of(hint) for name in one.labels}))
+
     def node_of(self, address: str) -> Node[Any, Any]:
         """A node, by its address in a run.
 
@@ -140,10 +161,7 @@ class Program:
         """
         if address in self.nodes:
             return self.nodes[address]
-        for static, node in self.nodes.items():
-            if re.fullmatch(pattern_of(static), address):
-                return node
-        raise LookupError(address)
+        return located(self.pipeline, address)[1]
 
     @property
     def origin(self) -> Origin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from flujo_core.engine.lease import acquired, let_go
@@ -10,24 +10,22 @@ from flujo_core.engine.survey import Survey
 from flujo_core.errors import RunBusy, RunUnfinished, UnknownRun
 from flujo_core.log import warning
 from flujo_core.model.event import RunStatus
+from flujo_core.model.retention import ENDED
+from flujo_core.store.paging import every_run
 from flujo_core.store.protocol import RunSummary, Store
 
-PAGE = 200
 
-ENDED: Sequence[RunStatus] = ("completed", "stopped", "failed", "refused", "cancelled")
-"""The statuses of runs that have ended."""
-
-
-async def delete(store: Store, run_id: str, *, force: bool = False) -> None:
+async def delete(store: Store, run_id: str, *, force: bool = False, as_of: RunSummary | None = None) -> None:
     """Deletes a run. Whoever deletes it takes its lease first, so that nobody goes on with it meanwhile.
 
     Args:
         store: Where it is.
         run_id: The run.
         force: Whether it is deleted though it has not ended.
+        as_of: As what it was chosen: it is not deleted if it has gone on since; None: whatever it is.
 
     Raises:
-        RunUnfinished: It has not ended, and ``force`` does not say so.
+        RunUnfinished: It has not ended, and ``force`` does not say so; or it has gone on.
         RunBusy: Somebody goes on with it.
         UnknownRun: There is no such run.
     """
@@ -39,37 +37,46 @@ async def delete(store: Store, run_id: str, *, force: bool = False) -> None:
             raise RunUnfinished(
                 f"run '{run_id}' is {found.status}, and only runs that have ended are deleted; cancel it, or force it"
             )
+        if found is not None and as_of is not None and found.records != as_of.records:
+            await store.release(lease)
+            raise RunUnfinished(f"run '{run_id}' has gone on since it was chosen; look at it again")
         await store.delete(lease)
     finally:
         let_go(lease.holder)
 
 
-async def prunable(store: Store, seconds: float, *, tenant: str | None = None) -> Sequence[str]:
-    """The ids of the runs that ended longer ago than so many seconds, by the store's clock; the latest first.
+async def prunable(store: Store, ages: Mapping[RunStatus, float], *, tenant: str | None = None) -> Sequence[RunSummary]:
+    """The runs that ended longer ago than so many seconds, by the store's clock; the latest first.
 
     Args:
         store: Where they are.
-        seconds: How long ago, at least.
+        ages: How long ago, at least, by what they ended as; one that is not there: none of those.
         tenant: Only this tenant's.
     """
-    until = await store.time() - seconds
-    found = [run for status in ENDED async for run in _runs(store, tenant, status) if run.updated_at <= until]
-    return [run.run_id for run in sorted(found, key=lambda run: run.updated_at, reverse=True)]
+    now = await store.time()
+    found = [
+        run
+        for status in ENDED
+        if status in ages
+        async for run in every_run(store, tenant=tenant, status=status)
+        if run.updated_at <= now - ages[status]
+    ]
+    return sorted(found, key=lambda run: run.updated_at, reverse=True)
 
 
-async def prune(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
-    """Deletes runs that have ended; one that somebody has, or has deleted meanwhile, is left out.
+async def prune(store: Store, runs: Sequence[RunSummary]) -> Sequence[str]:
+    """Deletes runs that have ended; one that somebody has, has gone on with or has deleted meanwhile is left out.
 
     Returns:
         The ids of those that were deleted.
     """
     deleted = []
-    for run_id in run_ids:
+    for run in runs:
         try:
-            await delete(store, run_id)
-            deleted.append(run_id)
+            await delete(store, run.run_id, as_of=run)
+            deleted.append(run.run_id)
         except (RunBusy, RunUnfinished, UnknownRun) as error:
-            warning("run.not_deleted", run_id=run_id, failure=str(error))
+            warning("run.not_deleted", run_id=run.run_id, failure=str(error))
     return deleted
 
 
@@ -89,7 +96,7 @@ async def about(store: Store, digest: str, *, tenant: str | None = None) -> Sequ
         digest: The digest of whom it is about.
         tenant: Only this tenant's.
     """
-    return [run.run_id async for run in _runs(store, tenant) if await _is_about(store, run, digest)]
+    return [run.run_id async for run in every_run(store, tenant=tenant) if await _is_about(store, run, digest)]
 
 
 async def erase(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
@@ -118,10 +125,3 @@ async def erase(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
 async def _is_about(store: Store, run: RunSummary, digest: str) -> bool:
     records = await store.read(run.run_id)
     return bool(records) and Survey(records[:1]).origin.subject == digest
-
-
-async def _runs(store: Store, tenant: str | None, status: RunStatus | None = None) -> AsyncIterator[RunSummary]:
-    page: Sequence[RunSummary] = ()
-    while page := await store.runs(limit=PAGE, before=page[-1] if page else None, tenant=tenant, status=status):
-        for run in page:
-            yield run

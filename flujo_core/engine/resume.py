@@ -6,8 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flujo_core.engine.ending import stored_result
-from flujo_core.engine.finder import Made, changes_in, finder
-from flujo_core.engine.inbox import Said, check_ballot, chosen, post_answer, post_cancel, post_token, take_in
+from flujo_core.engine.finder import changes_in, finder
+from flujo_core.engine.inbox import (
+    Said,
+    check_ballot,
+    check_verified,
+    chosen,
+    post_answer,
+    post_cancel,
+    post_token,
+    take_in,
+)
 from flujo_core.engine.journal import Journal, now
 from flujo_core.engine.lease import acquired, keeper
 from flujo_core.engine.live import LiveRun
@@ -25,7 +34,7 @@ from flujo_core.log import warning
 from flujo_core.model.agent import ToolApproval
 from flujo_core.model.compatibility import Comparison, compare
 from flujo_core.model.difference import Difference
-from flujo_core.model.event import NO_ORIGIN, Origin, QuestionAsked, RunEvent, RunResumed
+from flujo_core.model.event import NO_ORIGIN, Origin, QuestionAsked, RunEvent, RunResumed, ScopeChanged
 from flujo_core.model.manifest import Manifest
 from flujo_core.model.question import Question, response_name, validated_answer
 from flujo_core.model.result import PipelineResult, RunFailed, question_of
@@ -132,7 +141,7 @@ class Resumption:
                 comparison = self.compared(records, survey)
             run = self._live(journal, records)
             run.migrations = self._migrations(survey, comparison, len(records))
-            run.hidden = hidden_of(self._program.codecs, records)
+            run.hidden = hidden_of(self._program.codecs, survey.origin)
             handed_over = True
             return await brought_to_end(
                 self._program, run, lambda: self._begin(run, records, survey, comparison, retry_failed)
@@ -168,6 +177,8 @@ class Resumption:
             origin = program.origin.hiding_as(known, known.input_digest)
         event = RunResumed(*journal.head("", now()), origin, retry_failed, dict(comparison.renames))
         journal.stage(event)
+        if run.ledger is not None:
+            await run.ledger.restore([*records, *journal.staged])
         summary = await self._store.run(self._run_id)
         assert summary is not None
         journal.has_taken(summary.taken)
@@ -208,7 +219,7 @@ class Resumption:
             found = self._compared(records, origin, changes)
         return found._replace(differences=(*found.differences, *lost)) if lost else found  # type: ignore[arg-type]
 
-    def _compared(self, records: Sequence[Record], origin: Origin, changes: Sequence[Made]) -> Comparison:
+    def _compared(self, records: Sequence[Record], origin: Origin, changes: Sequence[ScopeChanged]) -> Comparison:
         program, changed = self._program, {}
         if changes:
             from flujo_core.engine.shape import facts_of  # noqa: PLC0415 - few runs change their pipeline
@@ -246,7 +257,7 @@ class Resumption:
         if hooks.authorize is not None:
             about = (fork.run_id, records[0].tenant, self._program.label, "", None)
             await hooks.authorize(Watch(None, hooks.timeout), AuthorizationRequest("start_run", *about))
-        await begun_fork(self._store, records)
+        await begun_fork(self._program, self._store, records)
 
     async def replay(self) -> PipelineResult[Any, Any]:
         """What the run has come to, or where it is, from its records alone; checked against what they say of its end.
@@ -325,18 +336,26 @@ class Resumption:
             current.rename(names)
             ballot = chosen(current.ballots, current.closed, answer.token, self._run_id)
             check_ballot(ballot, answer.approver)
-            data, _ = validated_answer(
-                answer.value, self._hint(ballot.asked), f"the answer to '{ballot.asked.address}'"
-            )
+            hint = self._hint(ballot.asked)
+            data, _ = validated_answer(answer.value, hint, f"the answer to '{ballot.asked.address}'")
             if verified is None:
                 verified = await self._authorized(ballot.asked, answer)
+                check_verified(verified, self._program.recovery.refuses_unverified, ballot.asked.address)
             try:
                 said = Said(data, answer.approver, verified)
-                if await post_answer(self._store, self._run_id, ballot, said, seen):
+                if await post_answer(self._expecting(hint, ballot.asked), self._run_id, ballot, said, seen):
                     return
             except UnknownQuestion:
                 if answer.token is None:
                     raise AlreadyAnswered(f"the question of '{ballot.asked.address}' is not open any more") from None
+
+    def _expecting(self, hint: Any, asked: QuestionAsked) -> Store:
+        """The store; one with value codecs knows what the answer is."""
+        if self._program.values is None:
+            return self._store
+        from flujo_core.engine.typed import expecting  # noqa: PLC0415 - few programs have value codecs
+
+        return expecting(self._store, hint, asked, Survey(self._read[:1]).origin.subject)
 
     async def _with_mail(self) -> tuple[int, Survey]:
         """The journal with what the inbox says of it; and the number of the last mail."""

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from flujo_core.backend.task import uninterrupted
 from flujo_core.engine.again import started_state, value_later
 from flujo_core.engine.ending import (
-    FAILURES,
-    WAS,
     Ending,
-    _because,
     end_hooks,
     end_of,
     ended_by,
+    failure_of,
     replaced,
     result_of,
     stored_result,
@@ -95,9 +93,14 @@ async def brought_to_end(
         with watchdog().watching(run.watch) if program.on_runs else UNGUARDED:
             try:
                 value = await begin()
+                if run.ledger is not None:
+                    run.ledger.start()
                 ending = await _interpreted(program, run, value)
             except BaseException as error:
                 ending = ended_by(error)
+            finally:
+                if run.ledger is not None:
+                    run.ledger.stop()
             if ending.status == "paused":
                 pass
             elif program.hooks.end is not None or journal.listeners is not None:
@@ -192,6 +195,7 @@ async def _called_off(program: Program, run: LiveRun) -> PipelineResult[Any, Any
     Raises:
         LeaseLost: Somebody else has taken the run over.
         RunCancelled: It was cancelled.
+        BudgetExceeded: Its time is over.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -200,6 +204,8 @@ async def _called_off(program: Program, run: LiveRun) -> PipelineResult[Any, Any
         raise run.journal.failure from None
     if not run.journal.is_held and run.journal.store is not None:  # it had paused or ended before
         return stored_result(program, await run.journal.store.read(run.journal.run_id))
+    if run.ledger is not None and run.ledger.overdue is not None:
+        return await _record_end(program, run, Ending("failed", cause=run.ledger.overdue))
     await take_mail(run)
     run.cancelled = True
     return await _record_end(program, run, Ending("cancelled"))
@@ -253,7 +259,7 @@ async def _record_end(program: Program, run: LiveRun, ending: Ending) -> Pipelin
     """
     journal, last = run.journal, run.journal.sequence
     if ending.status == "paused":
-        return result_of(run, ending)
+        return result_of(run, ending, None if journal.portable is None else await journal.portable.ahead(journal))
     asked = dict(journal.asked)
     if journal.asked:
         journal.withdraw()
@@ -276,9 +282,7 @@ async def _record_end(program: Program, run: LiveRun, ending: Ending) -> Pipelin
             return await _record_end(program, run, Ending("cancelled") if run.cancelled else ending)
     if ending.cause is None and not run.cancelled:
         return result
-    raise FAILURES[ending.status](
-        f"run '{journal.run_id}' {WAS[ending.status]}{_because(result.error)}", result
-    ) from ending.cause
+    raise failure_of(result) from ending.cause
 
 
 async def _record_cancellation(program: Program, run: LiveRun, cancelled: asyncio.CancelledError) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from flujo_core.engine.design import ChangedScopes, Design
-from flujo_core.engine.finder import Made
 from flujo_core.engine.frame import Parts
 from flujo_core.engine.program import Program
 from flujo_core.errors import FlujoError, IncompatiblePipeline
-from flujo_core.model.event import PipelineMutated
-from flujo_core.model.flow import Node, Pipeline, everything
+from flujo_core.model.event import PipelineMutated, ScopeChanged
+from flujo_core.model.flow import Node, Pipeline, located
 from flujo_core.model.manifest import Facts, Manifest
 from flujo_core.model.mutation import Applied, Refused
-from flujo_core.model.rename import pattern_of
 
 
 class Spot(NamedTuple):
@@ -110,7 +107,7 @@ class Shape:
         """Makes a change."""
         self._instances[made.spot.prefix] = made.instance
 
-    def again(self, event: Made, static: str | None = None) -> Next:
+    def again(self, event: ScopeChanged, static: str | None = None) -> Next:
         """Makes a change that is recorded.
 
         Args:
@@ -121,7 +118,7 @@ class Shape:
             IncompatiblePipeline: It cannot be made any more.
         """
         try:
-            found = self._static(event.address) if static is None else static
+            found = self._located(event.address)[0] if static is None else static
             made = self.next(Spot.of(event.address, found), event.change)
         except (Refused, FlujoError, LookupError, ValueError) as error:
             why = "its step is not there" if isinstance(error, LookupError | ValueError) else str(error)
@@ -137,17 +134,11 @@ class Shape:
         Raises:
             LookupError: There is no such node.
         """
-        return self._found(address)[1]
+        return self._located(address)[1]
 
-    def _static(self, address: str) -> str:
-        return self._found(address)[0]
-
-    def _found(self, address: str) -> tuple[str, Node[Any, Any]]:
+    def _located(self, address: str) -> tuple[str, Node[Any, Any]]:
         around = _nodes(one for prefix, one in self._instances.items() if address.startswith(prefix))
-        for static, node in everything(self._design.whole, "", around):
-            if re.fullmatch(pattern_of(static), address):
-                return static, node
-        raise LookupError(address)
+        return located(self._design.whole, address, around)
 
 
 def _nodes(instances: Iterable[Instance]) -> ChangedScopes:
@@ -155,7 +146,7 @@ def _nodes(instances: Iterable[Instance]) -> ChangedScopes:
     return {one.static: one.now.nodes for one in instances}
 
 
-def shape_of(program: Program, changes: Iterable[Made]) -> Shape:
+def shape_of(program: Program, changes: Iterable[ScopeChanged]) -> Shape:
     """The pipeline of a run, as it was changed.
 
     Raises:
@@ -168,7 +159,9 @@ def shape_of(program: Program, changes: Iterable[Made]) -> Shape:
     return shape
 
 
-def facts_of(program: Program, changes: Iterable[Made]) -> dict[str, tuple[tuple[Facts, ...], tuple[Facts, ...]]]:
+def facts_of(
+    program: Program, changes: Iterable[ScopeChanged]
+) -> dict[str, tuple[tuple[Facts, ...], tuple[Facts, ...]]]:
     """What the nodes of the changed scopes were when they were changed, and what they are with this program, by the
     paths of the scopes in the run.
 

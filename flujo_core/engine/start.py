@@ -68,9 +68,9 @@ def _hidden(program: Program, run_id: str) -> Hidden | None:
     Raises:
         KeyLost: The key cannot be had.
     """
-    if program.codecs is None or program.codecs.encrypting is None:
+    if program.codecs is None or program.codecs.hiding is None:
         return None
-    return Hidden(program.codecs, program.codecs.encrypting.key_id(), run_id)
+    return Hidden(program.codecs, program.codecs.hiding.key_id(), run_id)
 
 
 def input_digest(data: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+from flujo_core.config import Profile
 from flujo_core.model.draft import Drafting, drafted
 from flujo_core.model.result import PipelineResult
 from flujo_core.model.run import StepResult
@@ -25,11 +26,15 @@ class AppInfo(NamedTuple):
         version: The version of flujo-core.
         pipeline: The name of the pipeline that it runs.
         plugins: The names of its plugins, in order.
+        profile: What is asked of the deployment: ``dev``, ``default`` or ``regulated``.
+        captures_content: Whether plugins that trace runs may take prompts, inputs and outputs with it.
     """
 
     version: str
     pipeline: str
     plugins: tuple[str, ...]
+    profile: Profile = "default"
+    captures_content: bool = False
 
 
 class AgentInfo(NamedTuple):

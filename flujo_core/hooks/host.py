@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -25,7 +25,7 @@ from flujo_core.model.agent import ModelFactory
 from flujo_core.model.flow import Check
 from flujo_core.model.policy import Validator
 from flujo_core.model.step import Step
-from flujo_core.store.byte_codec import ByteCodec, CodecFactory, Codecs
+from flujo_core.store.byte_codec import Codec, CodecFactory, Codecs
 from flujo_core.store.protocol import Store, StoreFactory
 
 
@@ -65,6 +65,7 @@ class Host:
         order = _in_order(list(found), found, lambda name: settings.rank(found[name].known_as))
         self.plugins: dict[str, Candidate] = {name: found[name] for name in order}
         self._settings = settings
+        self._kernel = kernel
         self._registries = loading.registries
         self._manager = _manager(self.plugins)
         chains = {hook.name: self.chain(hook.name) for hook in HOOKS.values() if hook.is_async}
@@ -137,11 +138,37 @@ class Host:
         prefix, colon, rest = name.partition(":")
         return self.models.get(prefix)(rest) if colon and self.models.find(prefix) else None
 
+    def is_inside(self, registry: Registry[Any], name: str) -> bool:
+        """Whether the plugin that has registered a name says of it that what goes there stays within the boundary."""
+        try:
+            entry = registry.find(name)
+        except ConfigurationError:  # several plugins have it
+            return False
+        if entry is None:
+            return False
+        plugin = self.plugins[entry.plugin].loaded if entry.plugin in self.plugins else self._kernel
+        return plugin is not None and entry.short in plugin.inside
+
+    @property
+    def clears(self) -> frozenset[str]:
+        """The labels that plugins clear in what agents send to their models."""
+        return frozenset(label for plugin in self._closed for label in plugin.clears)
+
+    @property
+    def assured(self) -> frozenset[str]:
+        """What plugins assure a regulated deployment of."""
+        return frozenset(word for plugin in self._closed for word in plugin.assures)
+
+    @property
+    def _closed(self) -> Iterator[Plugin]:
+        """The plugins an error in which ends the run."""
+        return (one.loaded for one in self.plugins.values() if self._settings.policy(one.known_as) == "closed")
+
     def model_prefixes(self) -> Sequence[str]:
         """The prefixes of the model names that plugins claim."""
         return [entry.short for entry in self.models.entries()]
 
-    def codecs_of(self, given: Sequence[ByteCodec | str]) -> Codecs | None:
+    def codecs_of(self, given: Sequence[Codec | str]) -> Codecs | None:
         """Codecs, in the order in which they write; None if none are given.
 
         Args:
@@ -152,7 +179,8 @@ class Host:
         """
         if isinstance(given, str):
             raise ConfigurationError(f"'codecs' is a list, such as ['{given}'], and not a text")
-        return Codecs([self.codecs.get(one)() if isinstance(one, str) else one for one in given]) if given else None
+        found = [self.codecs.get(one)() if isinstance(one, str) else one for one in given]
+        return Codecs(found, self._settings.hook_timeout) if found else None
 
     def open_store(self, url: str) -> Store:
         """The store that a URL names, by its scheme.

@@ -94,12 +94,21 @@ class Plugin:
         api: The versions of this specification that the plugin is written for.
         before: Names of plugins that it is called before, where they are there.
         after: Names of plugins that it is called after, where they are there.
+        clears: Labels that nothing carries any more which a pydantic-ai agent sends to its model, as this plugin's
+            capabilities have masked it. ``flujo check`` counts on it while an error in the plugin ends the run.
+        inside: Names that it registers, without the plugin's: of models and backends to which labelled data may go, as
+            it stays within the boundary.
+        assures: What it assures a regulated deployment of: ``"strict-audit"``, that nothing goes on which is not on
+            record.
     """
 
     name: ClassVar[str]
     api: ClassVar[str] = ">=1,<2"
     before: ClassVar[Sequence[str]] = ()
     after: ClassVar[Sequence[str]] = ()
+    clears: Sequence[str] = ()
+    inside: Sequence[str] = ()
+    assures: Sequence[str] = ()
 
     @_hook("lifetime")
     async def on_startup(self, app: AppInfo, /) -> None:
@@ -162,10 +171,10 @@ class Plugin:
 
     @_hook("contribute", what="codec")
     def register_codecs(self, registry: Registry[CodecFactory], /) -> None:
-        """Contributes byte codecs by name: ``registry.add("kms", factory)`` makes ``codecs = ["kms"]`` one.
+        """Contributes codecs by name: ``registry.add("kms", factory)`` makes ``codecs = ["kms"]`` one.
 
-        Called while plugins load. The factory takes nothing and gives a ``ByteCodec``. It is called once for each
-        ``Flujo`` that names it.
+        Called while plugins load. The factory takes nothing and gives a ``ByteCodec`` or a ``ValueCodec``. It is called
+        once for each ``Flujo`` that names it.
         """
 
     @_hook("contribute", what="check")

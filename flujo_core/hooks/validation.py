@@ -35,6 +35,10 @@ def flaws(plugin: Plugin) -> Iterator[str]:
         names = getattr(plugin, what)
         if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in names):
             yield f"has a '{what}' that is no list of plugins' names"
+    for what in ("clears", "inside", "assures"):
+        words = getattr(plugin, what)
+        if not isinstance(words, list | tuple | set | frozenset) or not all(isinstance(one, str) for one in words):
+            yield f"has '{what}', which is a list of words, as {type(words).__name__!r}"
 
 
 def _misses(name: str, mark: Mapping[str, Any]) -> str:

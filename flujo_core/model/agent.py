@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import UnionType
 from typing import (
+    TYPE_CHECKING,
     Any,
     Generic,
     Protocol,
@@ -24,6 +25,10 @@ from flujo_core.model.check import union
 from flujo_core.model.patch import Patch
 from flujo_core.model.signature import RunInfo, without_outcomes
 from flujo_core.model.slotted import NamedTuple
+from flujo_core.model.spend import Most, Spend
+
+if TYPE_CHECKING:
+    from flujo_core.model.budget import Price
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -118,6 +123,45 @@ class CallLog(Protocol):
 
     async def keep(self, call: str, made: Call, /) -> None:
         """Keeps a finished call: it is durable when this returns."""
+        ...
+
+
+class Meter(Protocol):
+    """What the calls of one attempt of a step may spend.
+
+    A call is known as ``model.<run_step>`` or ``tool.<call_id>``.
+
+    Attributes:
+        prices: The deployment's prices, by patterns of names of models.
+        counts_tools: Whether calls of tools are counted.
+    """
+
+    @property
+    def prices(self) -> Mapping[str, Price]: ...
+
+    @property
+    def counts_tools(self) -> bool: ...
+
+    async def reserve(self, call: str, most: Most, /) -> str:
+        """Holds the most that a call can spend; it is durable when this returns.
+
+        Returns:
+            What the reservation is called.
+
+        Raises:
+            OverBudget: A budget has no room for it.
+        """
+        ...
+
+    async def settle(self, call: str, hold: str, used: Spend, /, *, is_known: bool = True) -> None:
+        """Gives back what is held, and counts what was spent.
+
+        Args:
+            call: The call.
+            hold: What the reservation is called.
+            used: What was spent.
+            is_known: Whether that is known; else it is the most that it can have been.
+        """
         ...
 
 
@@ -232,6 +276,17 @@ class TypedAgent(Protocol):
     def gives(self) -> Any:
         """The type of its output."""
         ...
+
+
+@runtime_checkable
+class DeclaresEgress(Protocol):
+    """An agent that says whether what it is given leaves the boundary; of one that does not say it, that is taken.
+
+    Attributes:
+        egress: Whether it does, or the name of where to.
+    """
+
+    egress: bool | str
 
 
 @runtime_checkable

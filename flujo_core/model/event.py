@@ -14,6 +14,7 @@ from flujo_core.model.agent import Usage
 from flujo_core.model.draft import State
 from flujo_core.model.patch import Patch
 from flujo_core.model.slotted import Slotted
+from flujo_core.model.spend import Spend
 
 RunStatus: TypeAlias = Literal["running", "paused", "completed", "stopped", "failed", "refused", "cancelled"]
 """Where a run is. A run ``failed`` by itself, and was ``refused`` by a plugin or a policy."""
@@ -33,11 +34,12 @@ ChangeKind: TypeAlias = Literal["mutation", "reconfiguration"]
 """What kind of change a step asks for."""
 
 RefusalReason: TypeAlias = Literal[
-    "unknown", "past", "reused", "types", "import_path", "spec", "limit", "vetoed", "not_allowed", "alone"
+    "unknown", "past", "reused", "types", "import_path", "spec", "limit", "vetoed", "not_allowed", "alone", "leak"
 ]
 """Why a change was refused: it names what is not there; what has been reached already; what was taken away before; it
 does not fit what is around it; it names an import path; it cannot be read; there were as many as there may be; a plugin
-has said no; the target does not allow it; the step runs alone, with nothing behind it to change."""
+has said no; the target does not allow it; the step runs alone, with nothing behind it to change; labelled data would
+leave the boundary."""
 
 NOTHING: Mapping[str, str] = {}
 
@@ -483,38 +485,35 @@ class SegmentRestarted(RunEvent):
     steps: tuple[str, ...]
 
 
-class PipelineMutated(RunEvent):
-    """A step has changed what comes after it in its scope; the event's address is that step's.
+class ScopeChanged(RunEvent):
+    """A step has changed its scope; the event's address is that step's.
 
     Attributes:
         attempt: The number of the step's attempt.
-        change: What it asked for, as JSON: ``insert_after``, ``replace`` and ``remove``, with specs of the nodes.
+        change: What it asked for, as JSON.
         manifest: What the nodes of the scope are from here on (``manifest.py``), as JSON.
         fingerprint: A digest of that: the same where nothing differs.
     """
 
-    kind = "pipeline_mutated"
     attempt: int
     change: str
     manifest: str
     fingerprint: str
 
 
-class AgentReconfigured(RunEvent):
-    """A step has changed the agent of a later step of its scope; the event's address is that of the one that asked.
+class PipelineMutated(ScopeChanged):
+    """A step has changed what comes after it: ``change`` has ``insert_after``, ``replace``, ``remove``, with specs."""
 
-    Attributes:
-        attempt: The number of the step's attempt.
-        change: What it asked for, as JSON: ``target``, ``model``, ``instructions``, ``settings`` and ``tools``.
-        manifest: What the nodes of the scope are from here on (``manifest.py``), as JSON.
-        fingerprint: A digest of that: the same where nothing differs.
+    kind = "pipeline_mutated"
+
+
+class AgentReconfigured(ScopeChanged):
+    """A step has changed the agent of a later step.
+
+    ``change`` has ``target``, ``model``, ``instructions``, ``settings`` and ``tools``.
     """
 
     kind = "agent_reconfigured"
-    attempt: int
-    change: str
-    manifest: str
-    fingerprint: str
 
 
 class ChangeRefused(RunEvent):
@@ -573,7 +572,59 @@ class RunEnded(RunEvent):
     error: ErrorInfo | None = None
 
 
-ChangeEvent: TypeAlias = PipelineMutated | AgentReconfigured | ChangeRefused
+class BudgetReserved(RunEvent):
+    """The most that a request can spend is held for it; it is sent after this is durable.
+
+    The address is that of the call in the step: ``answer!model.1``.
+
+    Attributes:
+        attempt: The number of the step's attempt.
+        hold: What the reservation is called: it is settled by that name.
+        most: What is held.
+    """
+
+    kind = "budget_reserved"
+    attempt: int
+    hold: str
+    most: Spend
+
+
+class BudgetSettled(RunEvent):
+    """What was held for a request is given back, and what it has spent is spent.
+
+    Attributes:
+        hold: What the reservation was called; empty for what was spent without one.
+        used: What was spent.
+        is_known: Whether that is known; else it is the most that it can have been.
+    """
+
+    kind = "budget_settled"
+    hold: str
+    used: Spend
+    is_known: bool = True
+
+
+class BudgetRefused(RunEvent):
+    """A request was not sent, as a budget has no room for it.
+
+    Attributes:
+        attempt: The number of the step's attempt.
+        budget: The budget: ``1 USD per run``.
+        most: What was wanted, as far as it is known.
+        message: Why, for people.
+    """
+
+    kind = "budget_refused"
+    attempt: int
+    budget: str
+    most: Spend
+    message: str
+
+
+BudgetEvent: TypeAlias = BudgetReserved | BudgetSettled | BudgetRefused
+"""What tells of budgets."""
+
+ChangeEvent: TypeAlias = ScopeChanged | ChangeRefused
 """What tells of changes of the pipeline that steps ask for."""
 
 JournaledEvent: TypeAlias = (
@@ -581,6 +632,7 @@ JournaledEvent: TypeAlias = (
     | NodeStarted | ItemTaken | LoopDecided | BranchDecided | NodeCompleted | NodeFailed
     | QuestionAsked | VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn | TokenReissued
     | CallCompleted | SegmentRestarted | PipelineMutated | AgentReconfigured | ChangeRefused
+    | BudgetReserved | BudgetSettled | BudgetRefused
     | RunPaused | RunResumed | RunEnded
 )  # fmt: skip
 """What the journal keeps: everything but chunks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import reduce
@@ -12,7 +13,9 @@ from typing_extensions import TypeVar
 
 from flujo_core.errors import DefinitionError, EdgeError
 from flujo_core.model.check import bare, check_edge, check_unique, fits, type_name
+from flujo_core.model.clearance import Labels
 from flujo_core.model.policy import NO_POLICY, Cache, Migrations, Policies, Retry, StepPolicy, Timeout
+from flujo_core.model.rename import pattern_of
 from flujo_core.model.slotted import NamedTuple, frozen
 
 In = TypeVar("In", contravariant=True)
@@ -115,6 +118,7 @@ class Node(Generic[In, Out]):
         version: str | None = None,
         was: str | None = None,
         migrations: Migrations | None = None,
+        labels: Labels | None = None,
     ) -> Self:
         """The same part with other policies; what is not given stays as it is.
 
@@ -128,6 +132,7 @@ class Node(Generic[In, Out]):
             version: Changed by the author when its meaning changes, so that what was cached is not used any more.
             was: The name that it had before, so that runs that were begun under that name go on.
             migrations: How runs go on that were begun under another ``version``; see ``Policies``.
+            labels: What it does to the labels of data that goes through it.
 
         Raises:
             DefinitionError: It is a pipeline without a name, or a policy cannot be.
@@ -142,6 +147,7 @@ class Node(Generic[In, Out]):
                 version=version,
                 was=was,
                 migrations=migrations,
+                labels=labels,
             )
         )
 
@@ -417,6 +423,25 @@ def scope_at(
                 if address + scope.segment == path:
                     return scope.body
     raise LookupError(path)
+
+
+def located(
+    whole: Node[Any, Any], address: str, changed: Mapping[str, Sequence[Node[Any, Any]]] = AsWritten
+) -> tuple[str, Node[Any, Any]]:
+    """A node by its address in a run, with its address as ``walk`` gives it.
+
+    Args:
+        whole: The pipeline.
+        address: The address.
+        changed: The nodes of scopes around it that have others than the pipeline says.
+
+    Raises:
+        LookupError: There is no such node.
+    """
+    for static, node in everything(whole, "", changed):
+        if re.fullmatch(pattern_of(static), address):
+            return static, node
+    raise LookupError(address)
 
 
 def scopes_of(node: Node[Any, Any]) -> Iterator[Scope]:

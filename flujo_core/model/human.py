@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 
 from flujo_core.errors import DefinitionError, InvalidValue
 from flujo_core.model.action import HumanAction
+from flujo_core.model.clearance import Labels
 from flujo_core.model.flow import checked_name
 from flujo_core.model.outcome import Default, OnExpiry, checked_terms
 from flujo_core.model.policy import NO_POLICY, Migrations, Policies
@@ -21,7 +22,7 @@ In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 O = TypeVar("O")  # noqa: E741
 
-HERE = ("version", "was", "migrations")
+HERE = ("version", "was", "migrations", "labels")
 """The policies that make sense for a question."""
 
 
@@ -42,9 +43,7 @@ class HumanInput(Step[In, Out]):
         version: Changed by the author when its meaning changes.
         was: The name that it had before, so that runs that were begun under that name go on.
         migrations: How runs go on that were begun under another ``version``; see ``Policies``.
-        was: The name that it had before, so that runs that were begun under that name go on.
-        migrations: How runs go on that were begun under another ``version``; see ``Policies``.
-        migrations: How runs go on that were begun under another ``version``; see ``Policies``.
+        labels: What it does to the labels of data that goes through it.
 
     Raises:
         DefinitionError: JSON has no values of the answer's type; or a placeholder, or a term, cannot be.
@@ -63,6 +62,7 @@ class HumanInput(Step[In, Out]):
         version: str | None = None,
         was: str | None = None,
         migrations: Migrations | None = None,
+        labels: Labels | None = None,
     ) -> None:
         name = checked_name(name)
         if not isinstance(ask, str):
@@ -77,7 +77,8 @@ class HumanInput(Step[In, Out]):
             raise DefinitionError(f"step '{name}': {error}") from error
         template = parse(ask, name, Any, "question")
         action = HumanAction(template, response_model, expires_in, on_expiry, tuple(approvers), quorum)
-        super().__init__(name, action, NO_POLICY.changed(Policies(version=version, was=was, migrations=migrations)))
+        policies = Policies(version=version, was=was, migrations=migrations, labels=labels)
+        super().__init__(name, action, NO_POLICY.changed(policies))
 
     def _with_policies(self, policies: Policies) -> Self:
         for name, value in policies.items():

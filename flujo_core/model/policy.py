@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from flujo_core.errors import BranchesFailed, ConfigurationError, DefinitionError, ModelRejected, StepError
+from flujo_core.errors import BranchesFailed, ConfigurationError, DefinitionError, ModelRejected, OverBudget, StepError
+from flujo_core.model.clearance import NO_LABELS, Labels
 from flujo_core.model.hints import NO_HINTS, ResourceHints
 from flujo_core.model.reconfiguration import Reconfigurable
 from flujo_core.model.slotted import frozen
@@ -15,7 +16,7 @@ from flujo_core.model.slotted import frozen
 if TYPE_CHECKING:
     from flujo_core.model.flow import Node
 
-HOPELESS = (ConfigurationError, ModelRejected)
+HOPELESS = (ConfigurationError, ModelRejected, OverBudget)
 
 LOCAL = "local"
 """The name of the backend that is this process."""
@@ -40,8 +41,8 @@ class Retry:
         factor: How much longer each further wait is.
         max_backoff: The longest wait, in seconds.
         jitter: A share from 0 to 1.
-        on: The exceptions after which the step is tried again; but never after a ``ConfigurationError`` or a
-            ``ModelRejected``, which the same again would meet again.
+        on: The exceptions after which the step is tried again; but never after a ``ConfigurationError``, a
+            ``ModelRejected`` or an ``OverBudget``, which the same again would meet again.
 
     Raises:
         DefinitionError: A number is out of its range.
@@ -167,6 +168,7 @@ class Policies(TypedDict, total=False):
             where it runs unless given, is this process.
         resources: What it needs of that.
         allow_reconfigure: What earlier steps may change of the agent that it asks.
+        labels: What it does to the labels of data that goes through it.
     """
 
     retry: Retry | None
@@ -180,6 +182,7 @@ class Policies(TypedDict, total=False):
     backend: str | None
     resources: ResourceHints | None
     allow_reconfigure: Reconfigurable | None
+    labels: Labels | None
 
 
 @frozen()
@@ -198,6 +201,7 @@ class StepPolicy:
         backend: The name of what it runs on, or None.
         resources: What it needs of that, or None.
         allow_reconfigure: What earlier steps may change of the agent that it asks; None: nothing.
+        labels: What it does to the labels of data that goes through it, or None.
 
     Raises:
         DefinitionError: One of them is something else.
@@ -214,6 +218,7 @@ class StepPolicy:
     backend: str | None = None
     resources: ResourceHints | None = None
     allow_reconfigure: Reconfigurable | None = None
+    labels: Labels | None = None
 
     def __post_init__(self) -> None:
         for name, value, kind, example in (
@@ -224,6 +229,7 @@ class StepPolicy:
             ("backend", self.backend, str, "process"),
             ("resources", self.resources, ResourceHints, "ResourceHints(cpu=2)"),
             ("allow_reconfigure", self.allow_reconfigure, Reconfigurable, "Reconfigurable(instructions=True)"),
+            ("labels", self.labels, Labels, "Labels(clears=['phi'])"),
         ):
             if not isinstance(value, kind | None):
                 raise DefinitionError(
@@ -273,6 +279,11 @@ class StepPolicy:
         return None if self.backend in (LOCAL, f"flujo/{LOCAL}") else self.backend
 
     @property
+    def labelling(self) -> Labels:
+        """What it does to labels."""
+        return self.labels or NO_LABELS
+
+    @property
     def hints(self) -> ResourceHints:
         """What it needs of its backend."""
         return self.resources or NO_HINTS
@@ -280,12 +291,17 @@ class StepPolicy:
     def changed(self, policies: Policies) -> StepPolicy:
         """These policies with some others; one that is given as None stays as it is."""
         given: dict[str, Any] = {name: value for name, value in policies.items() if value is not None}
-        return replace(self, **given)
+        return replace(self, **self._with_labels(given))
+
+    def _with_labels(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Policies that are given, with what was said of labels before: that a tool sends data stays said."""
+        labels = given.get("labels")
+        return {**given, "labels": labels.over(self.labelling)} if isinstance(labels, Labels) else given
 
     def over(self, others: StepPolicy) -> StepPolicy:
         """These policies with those of ``others`` that are set."""
         given = {one.name: getattr(others, one.name) for one in fields(others)}
-        return replace(self, **{name: value for name, value in given.items() if value})
+        return replace(self, **self._with_labels({name: value for name, value in given.items() if value}))
 
     @property
     def limits(self) -> Timeout:

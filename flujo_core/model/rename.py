@@ -17,6 +17,11 @@ def pattern_of(static: str) -> str:
     return "".join(said.get(part, re.escape(part)) for part in parts)
 
 
+def plain_address(address: str) -> str:
+    """An address without the numbers of attempts: what stays the same when a node around is tried again."""
+    return re.sub(r"#\d+", "", address)
+
+
 def renamed(address: str, renames: Mapping[str, str]) -> str:
     """The address in a run of a node whose name, or that of one around it, has changed.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,9 +9,8 @@ from urllib.parse import unquote
 
 from pydantic_core import from_json
 
-from flujo_core.model.event import AgentReconfigured, ChangeEvent, ChangeRefused, PipelineMutated
-from flujo_core.model.flow import Node, everything, join, parts_of, scope_at
-from flujo_core.model.rename import pattern_of
+from flujo_core.model.event import AgentReconfigured, ChangeEvent, ChangeRefused
+from flujo_core.model.flow import Node, join, located, parts_of, scope_at
 
 
 class Reshaped:
@@ -32,9 +30,11 @@ class Reshaped:
         self.scopes: dict[str, list[Node[Any, Any]]] = {}
         self._marks: dict[str, list[str]] = defaultdict(list)
         for one in changes:
-            static = self._static(one.address)
-            if static is not None:
-                self._take(one, static)
+            try:
+                static, _ = located(whole, one.address, self.scopes)
+            except LookupError:  # its step is not in this pipeline
+                continue
+            self._take(one, static)
 
     def nodes(self, body: Node[Any, Any], path: str) -> Sequence[Node[Any, Any]]:
         """The nodes of a scope.
@@ -49,10 +49,6 @@ class Reshaped:
         """What is said of how a node was changed, or has changed others."""
         return self._marks.get(address, [])
 
-    def _static(self, address: str) -> str | None:
-        found = everything(self._whole, "", self.scopes)
-        return next((static for static, _ in found if re.fullmatch(pattern_of(static), address)), None)
-
     def _take(self, event: ChangeEvent, static: str) -> None:
         if isinstance(event, ChangeRefused):
             self._marks[static].append(f"{event.change} refused ({event.reason})")
@@ -62,9 +58,9 @@ class Reshaped:
             what = [name for name in ("model", "instructions", "settings", "tools") if said.get(name)]
             self._marks[join(path, said["target"])].append(f"{' and '.join(what)} set by '{_name(static)}'")
         else:
-            self._mutate(event, path, said, _name(static))
+            self._mutate(path, said, _name(static))
 
-    def _mutate(self, event: PipelineMutated, path: str, said: Mapping[str, Any], by: str) -> None:
+    def _mutate(self, path: str, said: Mapping[str, Any], by: str) -> None:
         if path not in self.scopes:
             self.scopes[path] = [*parts_of(scope_at(self._whole, path, self.scopes))]
         nodes = self.scopes[path]

@@ -161,6 +161,10 @@ class RunRefused(RunFailed):
     """A plugin or a policy refused the run."""
 
 
+class BudgetExceeded(RunFailed):
+    """A budget had no room for what the run would have spent: nothing was spent above it."""
+
+
 class RunCancelled(RunFailed):
     """Somebody cancelled the run."""
 

@@ -11,9 +11,10 @@ from flujo_core.model.agent import Usage
 from flujo_core.model.contexts import Contexts, attempt_path, is_below
 from flujo_core.model.draft import State
 from flujo_core.model.event import (
-    AgentReconfigured,
     AttemptFailed,
     BranchDecided,
+    BudgetReserved,
+    BudgetSettled,
     ChangeEvent,
     ChangeRefused,
     ErrorInfo,
@@ -24,7 +25,6 @@ from flujo_core.model.event import (
     NodeKind,
     NodeStarted,
     OutputSource,
-    PipelineMutated,
     QuestionAnswered,
     QuestionAsked,
     QuestionLapsed,
@@ -35,6 +35,7 @@ from flujo_core.model.event import (
     RunResumed,
     RunStarted,
     RunStatus,
+    ScopeChanged,
     StepCompleted,
     StepFailed,
     StepStarted,
@@ -42,6 +43,7 @@ from flujo_core.model.event import (
 )
 from flujo_core.model.rename import renamed
 from flujo_core.model.slotted import Compared
+from flujo_core.model.spending import Spending
 
 StepStatus: TypeAlias = Literal["running", "paused", "completed", "skipped", "failed", "cancelled"]
 QuestionStatus: TypeAlias = Literal["open", "answered", "lapsed", "withdrawn"]
@@ -153,6 +155,7 @@ class RunState(Compared):
         nodes: What became of each node in which others run, likewise.
         questions: What became of each question, by the sequence of the event that asked, in order.
         changes: How steps have changed the pipeline, and which changes were refused, in order.
+        spending: What it has spent, and holds, of its budgets.
         error: Why it failed or was refused, or None.
         reason: Why it was stopped, or None.
     """
@@ -170,6 +173,7 @@ class RunState(Compared):
     nodes: dict[str, NodeResult] = field(default_factory=dict)
     questions: dict[int, QuestionState] = field(default_factory=dict)
     changes: list[ChangeEvent] = field(default_factory=list)
+    spending: Spending = field(default_factory=Spending)
     error: ErrorInfo | None = None
     reason: str | None = None
 
@@ -223,8 +227,10 @@ def advance(state: RunState, event: RunEvent) -> None:
         _ask(state, event)
     elif isinstance(event, VoteCast | QuestionAnswered | QuestionLapsed | QuestionWithdrawn):
         _advance_question(state, event)
-    elif isinstance(event, PipelineMutated | AgentReconfigured | ChangeRefused):
+    elif isinstance(event, ScopeChanged | ChangeRefused):
         state.changes.append(event)
+    elif isinstance(event, BudgetReserved | BudgetSettled):
+        state.spending.take(event)
     else:
         _advance_run(state, event)
 
@@ -365,6 +371,7 @@ def _rename(state: RunState, renames: Mapping[str, str]) -> None:
         one.address = renamed(one.address, renames)
     state.steps = {one.address: one for one in state.steps.values()}
     state.nodes = {one.address: one for one in state.nodes.values()}
+    state.spending.rename(renames)
     for question in state.questions.values():
         question.asked = copy(question.asked)
         question.asked.address = renamed(question.asked.address, renames)

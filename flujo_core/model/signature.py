@@ -11,6 +11,7 @@ from flujo_core.errors import SignatureError
 from flujo_core.model.check import bare, fits, members, type_name, union
 from flujo_core.model.draft import ContextBase
 from flujo_core.model.inputs import From, NamedInput
+from flujo_core.model.label import Label
 from flujo_core.model.outcome import CHANGES, PauseForHumanInput, Stop
 from flujo_core.model.slotted import NamedTuple
 
@@ -249,7 +250,10 @@ def source_of(hint: Any) -> From | None:
 def _named(p: inspect.Parameter, source: From, hints: Mapping[str, Any], name: str) -> NamedInput:
     if p.kind is not p.KEYWORD_ONLY:
         raise SignatureError(f"step '{name}' takes the named input '{p.name}' by position; put '*, ' before it")
-    return NamedInput(p.name, source, bare(hints[p.name]), p.default is not p.empty)
+    hint = hints[p.name]
+    labels = [one for one in get_args(hint)[1:] if isinstance(one, Label)]
+    declared = Annotated[bare(hint), *labels] if labels else bare(hint)
+    return NamedInput(p.name, source, declared, p.default is not p.empty)
 
 
 def injection(hint: Any) -> str | None:

@@ -243,6 +243,10 @@ def _policies(node: Node[Any, Any], base: StepPolicy = NO_POLICY) -> dict[str, A
 
 def _policy(name: str, value: Any, what: str) -> Any:
     match name, value:
+        case "labels", _:
+            raise DefinitionError(
+                f"{what} cannot be in a spec, as a model may have written one; let a step that it names have it"
+            )
         case "retry", Retry():
             return _retry(value, what)
         case "timeout", Timeout():

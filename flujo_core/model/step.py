@@ -22,6 +22,7 @@ from flujo_core.model.action import (
     protocol_action,
 )
 from flujo_core.model.agent import AgentProtocol, ModelAgent, StreamingAgentProtocol, output_type
+from flujo_core.model.clearance import Labels
 from flujo_core.model.flow import Node, StreamingNode, checked_name
 from flujo_core.model.hints import ResourceHints
 from flujo_core.model.inputs import NamedInput
@@ -156,6 +157,7 @@ class Step(Node[In, Out]):
         validators: Sequence[Validator | str] | None = None,
         backend: str | None = None,
         resources: ResourceHints | None = None,
+        labels: Labels | None = None,
     ) -> Self:
         """As ``Node.policy``, and ``validators``, ``backend``, ``resources``.
 
@@ -170,6 +172,7 @@ class Step(Node[In, Out]):
             validators: What an output must pass.
             backend: The name of what it runs on.
             resources: What it needs of that.
+            labels: What it does to the labels of data that goes through it.
         """
         made = super().policy(
             retry=retry,
@@ -179,6 +182,7 @@ class Step(Node[In, Out]):
             version=version,
             was=was,
             migrations=migrations,
+            labels=labels,
         )
         if backend is not None or resources is not None:
             made = made._with_policies(Policies(backend=backend, resources=resources))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, get_origin, get_type_hints, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, get_origin, get_type_hints, runtime_checkable
 
 from flujo_core.errors import SignatureError
 from flujo_core.model.check import bare, members
@@ -19,6 +19,22 @@ from flujo_core.model.signature import (
 )
 from flujo_core.model.slotted import NamedTuple
 
+if TYPE_CHECKING:
+    from flujo_core.model.context import PipelineContext
+    from flujo_core.model.flow import Node
+
+
+class Runs(NamedTuple):
+    """A pipeline that is a tool.
+
+    Attributes:
+        pipeline: The pipeline.
+        context: The class of its context.
+    """
+
+    pipeline: Node[Any, Any]
+    context: type[PipelineContext]
+
 
 class ToolSignature(NamedTuple):
     """What a tool takes of a model, and what it is given beside that.
@@ -29,11 +45,15 @@ class ToolSignature(NamedTuple):
             Pydantic model of them.
         optional: What is injected where there is a run, and left out where there is none: ``context``, ``resources``
             or ``info``.
+        function: The function, or None where it is one of Flujo's own.
+        runs: The pipeline that it runs, or None.
     """
 
     parameters: tuple[inspect.Parameter, ...]
     step: Signature
     optional: frozenset[str] = frozenset()
+    function: Callable[..., Any] | None = None
+    runs: Runs | None = None
 
     def arguments(self, value: Any) -> dict[str, Any]:
         """The arguments for the function, of the input of a step."""
@@ -78,7 +98,7 @@ def read_tool(function: Callable[..., Any], name: str, scope: Mapping[str, Any])
         named={},
     )
     optional = frozenset(kind for kind, (one, _) in given.items() if one.default is not one.empty)
-    return ToolSignature(tuple(asked), step, optional)
+    return ToolSignature(tuple(asked), step, optional, function)
 
 
 def _given(parameters: Sequence[tuple[inspect.Parameter, Any]], name: str) -> dict[str, tuple[inspect.Parameter, type]]:
@@ -198,6 +218,54 @@ def tool_signatures(agent: Any) -> list[ToolSignature]:
 def signatures_of(tools: Iterable[Any]) -> list[ToolSignature]:
     """What those of some pydantic-ai tools take that ``FlujoTool`` made."""
     return [tool.flujo_signature for tool in tools if isinstance(tool, SignedTool)]
+
+
+@runtime_checkable
+class _Tool(Protocol):
+    """pydantic-ai's ``Tool``."""
+
+    name: str
+    function: Callable[..., Any]
+    metadata: Mapping[str, Any] | None
+
+
+class ToolFacts(NamedTuple):
+    """What is known of a tool of an agent.
+
+    Attributes:
+        name: What models call it.
+        gives: The type of what it gives.
+        egress: Whether the data leaves for somewhere else, or the name of where to.
+        signature: What it takes, if ``FlujoTool`` made it; else None.
+    """
+
+    name: str
+    gives: Any
+    egress: bool | str
+    signature: ToolSignature | None
+
+
+def tools_of(agent: Any, added: Iterable[Any] = ()) -> list[ToolFacts]:
+    """The tools of a pydantic-ai agent, as far as they are known before a run.
+
+    Args:
+        agent: The agent.
+        added: Tools that it is given beside its own.
+    """
+    own = (tool for one in _holders(agent) if isinstance(one, WithTools) for tool in one.tools.values())
+    return [found for tool in (*own, *added) if (found := tool_facts(tool)) is not None]
+
+
+def tool_facts(tool: Any) -> ToolFacts | None:
+    """What is known of a pydantic-ai tool; None of what is none."""
+    if not isinstance(tool, _Tool):
+        return None
+    try:
+        gives = get_type_hints(annotated(tool.function), include_extras=True).get("return", Any)
+    except (NameError, TypeError):  # an annotation names what is not there at run time
+        gives = Any
+    egress: bool | str = (tool.metadata or {}).get("egress", False)
+    return ToolFacts(tool.name, gives, egress, tool.flujo_signature if isinstance(tool, SignedTool) else None)
 
 
 def _holders(one: Any) -> Iterator[Any]:

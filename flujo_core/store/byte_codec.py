@@ -1,7 +1,8 @@
-"""Byte codecs: what turns the payloads that a store keeps into other bytes, and back.
+"""Byte codecs: what turns the payloads that a store keeps into other bytes, and back; and all codecs together.
 
 What is kept tells which codecs it was written with: ``\\x00flujo:`` and their names, in order, up to a line feed, and
-then the bytes. JSON begins with neither, so what was written without codecs is read as it is.
+then the bytes; those may be ``\\x00values:`` and the names of value codecs, likewise. JSON begins with neither, so what
+was written without codecs is read as it is.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from flujo_core.errors import CodecError, ConfigurationError
 from flujo_core.store.protocol import Record
+from flujo_core.store.value_codec import TIMEOUT, ValueCodec, Values
 
 MARK = b"\x00flujo:"
+VALUES_MARK = b"\x00values:"
 NAME = re.compile(r"[a-z0-9][a-z0-9_./-]*")
 
 
@@ -68,8 +71,8 @@ class ByteCodec(Protocol):
 
 
 @runtime_checkable
-class EncryptingCodec(ByteCodec, Protocol):
-    """A byte codec that nobody without its keys reads anything of; it hides names that must stand in clear, too."""
+class HidingCodec(Protocol):
+    """A codec that hides names that must stand in clear: the keys of a map's items, who has voted."""
 
     def key_id(self) -> str:
         """The id of the key that is written with now.
@@ -92,31 +95,41 @@ class EncryptingCodec(ByteCodec, Protocol):
         ...
 
 
-CodecFactory: TypeAlias = Callable[[], ByteCodec]
-"""Makes a byte codec; called once for each ``Flujo`` that names it."""
+@runtime_checkable
+class EncryptingCodec(ByteCodec, HidingCodec, Protocol):
+    """A byte codec that nobody without its keys reads anything of; it hides names that must stand in clear, too."""
+
+
+Codec: TypeAlias = ByteCodec | ValueCodec
+"""What ``codecs`` lists."""
+
+CodecFactory: TypeAlias = Callable[[], Codec]
+"""Makes a codec; called once for each ``Flujo`` that names it."""
 
 
 class Codecs:
-    """Byte codecs, in the order in which they write.
+    """Codecs, in the order in which they write: value codecs, then byte codecs.
 
     Args:
         codecs: At least one.
+        timeout: Seconds that one call of a value codec may take.
+
+    Attributes:
+        values: The value codecs, or None.
+        encrypting: The first one that encrypts, or None.
+        hiding: The first one that hides names, or None.
 
     Raises:
-        ConfigurationError: One is no byte codec, or two have one name.
+        ConfigurationError: One is no codec, two have one name, or a value codec stands behind a byte codec.
     """
 
-    def __init__(self, codecs: Sequence[ByteCodec]) -> None:
-        for one in codecs:
-            if not _is_codec(one):
-                what = f"{type(one).__name__!r} is no byte codec"
-                raise ConfigurationError(f"{what}: that has a 'name' of lower case letters, 'encode' and 'decode'")
-        self._by_name = {one.name: one for one in codecs}
-        if len(self._by_name) < len(codecs):
-            raise ConfigurationError("two codecs have the same name; give each once")
-        self._codecs = tuple(codecs)
+    def __init__(self, codecs: Sequence[Codec], timeout: float = TIMEOUT) -> None:
+        values, self._codecs = _sorted(codecs)
+        self._by_name = {one.name: one for one in self._codecs}
         self._head = MARK + ",".join(self._by_name).encode() + b"\n"
-        self.encrypting = next((one for one in codecs if isinstance(one, EncryptingCodec)), None)
+        self.values = Values(values, timeout) if values else None
+        self.encrypting = next((one for one in self._codecs if isinstance(one, EncryptingCodec)), None)
+        self.hiding = next((one for one in codecs if isinstance(one, HidingCodec)), None)
 
     def encoded(self, data: bytes, about: About) -> bytes:
         """What is kept of some bytes.
@@ -124,6 +137,8 @@ class Codecs:
         Raises:
             CodecError: A codec cannot.
         """
+        if not self._codecs:
+            return data
         for one in self._codecs:
             data = one.encode(data, about)
         return self._head + data
@@ -162,8 +177,8 @@ class Codecs:
         Raises:
             CodecError: The key cannot be had.
         """
-        assert self.encrypting is not None
-        return self.encrypting.mac(key_id, f"{scope}\0{text}".encode())[:16].hex()
+        assert self.hiding is not None
+        return self.hiding.mac(key_id, f"{scope}\0{text}".encode())[:16].hex()
 
 
 class Hidden(NamedTuple):
@@ -184,16 +199,57 @@ class Hidden(NamedTuple):
         return self.codecs.hidden(self.key_id, f"run/{self.run_id}\0{place}", text)
 
 
-def _is_codec(given: object) -> bool:
-    return isinstance(given, ByteCodec) and NAME.fullmatch(given.name) is not None
+def _checked(given: object) -> Codec:
+    """What can be a codec.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(given, ByteCodec | ValueCodec) or NAME.fullmatch(given.name) is None:
+        what = f"{type(given).__name__!r} is no codec: that has a 'name' of lower case letters"
+        raise ConfigurationError(f"{what}, and 'encode' and 'decode', or 'encode_value' and 'decode_value'")
+    if isinstance(given, ByteCodec) and isinstance(given, ValueCodec):
+        raise ConfigurationError(f"codec '{given.name}' is of bytes and of values; make two of it")
+    return given
 
 
-def names_in(data: bytes) -> list[str]:
-    """The names of the codecs that something was written with, in order; none where it was without."""
-    if not data.startswith(MARK):
+def _sorted(codecs: Sequence[Codec]) -> tuple[list[ValueCodec], list[ByteCodec]]:
+    """The value codecs, and the byte codecs.
+
+    Raises:
+        ConfigurationError: They cannot be had together.
+    """
+    values: list[ValueCodec] = []
+    others: list[ByteCodec] = []
+    for one in map(_checked, codecs):
+        if isinstance(one, ByteCodec):
+            others.append(one)
+        elif others:
+            what = f"value codec '{one.name}' stands behind byte codec '{others[0].name}', where values are bytes"
+            raise ConfigurationError(f"{what}; put it in front")
+        else:
+            values.append(one)
+    if len({one.name for one in codecs}) < len(codecs):
+        raise ConfigurationError("two codecs have the same name; give each once")
+    return values, others
+
+
+def names_in(data: bytes, mark: bytes = MARK) -> list[str]:
+    """The names of the byte codecs that something was written with, in order; none where it was without.
+
+    Args:
+        data: What was kept.
+        mark: What it begins with then; ``VALUES_MARK`` gives those of value codecs.
+    """
+    if not data.startswith(mark):
         return []
     head, _, _ = data.partition(b"\n")
-    return head.removeprefix(MARK).decode("ascii", "replace").split(",")
+    return head.removeprefix(mark).decode("ascii", "replace").split(",")
+
+
+def written_with(data: bytes) -> list[str]:
+    """The names of the codecs that must be had first to read something; none where it was written without."""
+    return names_in(data) or names_in(data, VALUES_MARK)
 
 
 def missing(about: About, name: str) -> str:

@@ -15,6 +15,9 @@ from flujo_core.model.event import (
     AgentReconfigured,
     AttemptFailed,
     BranchDecided,
+    BudgetRefused,
+    BudgetReserved,
+    BudgetSettled,
     CallCompleted,
     ChangeRefused,
     ErrorInfo,
@@ -44,7 +47,8 @@ from flujo_core.model.event import (
 )
 from flujo_core.model.patch import Patch, plain_patch
 from flujo_core.model.slotted import NamedTuple
-from flujo_core.store.byte_codec import about_record, missing, names_in
+from flujo_core.model.spend import Spend
+from flujo_core.store.byte_codec import about_record, missing, written_with
 from flujo_core.store.protocol import Record
 
 WITH_VALUES = (
@@ -98,7 +102,7 @@ def decode(record: Record) -> JournaledEvent:
         ValueError: The record is not one that ``encode`` makes.
         CodecError: It was written with a codec, and is read without.
     """
-    if names := names_in(record.payload):
+    if names := written_with(record.payload):
         raise CodecError(missing(about_record(record), names[-1]))
     decoder = DECODERS.get(record.kind)
     if decoder is None:
@@ -143,6 +147,11 @@ class _Parts(NamedTuple):
     @property
     def usage(self) -> Usage | None:
         return _usage(self.facts.get("usage"))
+
+    def with_spend(self, name: str) -> dict[str, Any]:
+        """The facts, of which one is an amount."""
+        amount = self.facts[name]
+        return self.facts | {name: Spend(**amount | {"cost_usd": Decimal(amount["cost_usd"])})}
 
     @property
     def origin(self) -> Origin:
@@ -239,6 +248,9 @@ DECODERS: Mapping[str, Callable[[_Parts], JournaledEvent]] = {
     PipelineMutated.kind: lambda parts: PipelineMutated(*parts.head, **parts.facts),
     AgentReconfigured.kind: lambda parts: AgentReconfigured(*parts.head, **parts.facts),
     ChangeRefused.kind: lambda parts: ChangeRefused(*parts.head, **parts.facts),
+    BudgetReserved.kind: lambda parts: BudgetReserved(*parts.head, **parts.with_spend("most")),
+    BudgetSettled.kind: lambda parts: BudgetSettled(*parts.head, **parts.with_spend("used")),
+    BudgetRefused.kind: lambda parts: BudgetRefused(*parts.head, **parts.with_spend("most")),
 }
 """What makes an event of what a record holds, by the record's kind."""
 
@@ -256,7 +268,7 @@ def _facts(event: JournaledEvent) -> dict[str, Any]:
             return failed | {"duration": event.duration}
         case CallCompleted():
             return {"attempt": event.attempt, "digest": event.digest, "usage": _used(event.usage)}
-    return _node_facts(event) or _question_facts(event) or _run_facts(event)
+    return _node_facts(event) or _question_facts(event) or _run_facts(event) or _budget_facts(event)
 
 
 def _node_facts(event: JournaledEvent) -> dict[str, Any]:
@@ -282,6 +294,18 @@ def _node_facts(event: JournaledEvent) -> dict[str, Any]:
             return {"attempt": event.attempt, "duration": event.duration} | _source(event)
         case NodeFailed():
             return {"attempt": event.attempt, "error": _error(event.error), "duration": event.duration}
+    return {}
+
+
+def _budget_facts(event: JournaledEvent) -> dict[str, Any]:
+    match event:
+        case BudgetReserved():
+            return {"attempt": event.attempt, "hold": event.hold, "most": event.most._asdict()}
+        case BudgetSettled():
+            return {"hold": event.hold, "used": event.used._asdict(), "is_known": event.is_known}
+        case BudgetRefused():
+            why = {"budget": event.budget, "message": event.message}
+            return {"attempt": event.attempt, "most": event.most._asdict()} | why
     return {}
 
 

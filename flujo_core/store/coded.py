@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from pydantic_core import from_json
-
 from flujo_core.errors import CodecError
-from flujo_core.model.event import RunStatus
+from flujo_core.model.event import NO_ORIGIN, Origin, RunStarted
 from flujo_core.store.byte_codec import About, Codecs, Hidden, about_record, names_in
 from flujo_core.store.cache import CacheStore
-from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary, Store, WatchableStore
+from flujo_core.store.codec import decode
+from flujo_core.store.passing import PassingStore
+from flujo_core.store.protocol import Lease, Mail, Record, Store, WatchableStore
 
 
 def encoded_record(codecs: Codecs, record: Record) -> Record:
@@ -18,7 +18,7 @@ def encoded_record(codecs: Codecs, record: Record) -> Record:
     return record._replace(payload=codecs.encoded(record.payload, about_record(record)))
 
 
-class CodedStore:
+class CodedStore(PassingStore):
     """A store whose payloads go through byte codecs.
 
     Args:
@@ -27,7 +27,7 @@ class CodedStore:
     """
 
     def __init__(self, kept: Store, codecs: Codecs) -> None:
-        self.kept = kept
+        super().__init__(kept)
         self._codecs = codecs
 
     def append(
@@ -51,78 +51,30 @@ class CodedStore:
     async def post(self, mail: Mail, /, *, seen: int) -> bool:
         if mail.voter is not None:
             mail = mail._replace(voter=await self._hidden_voter(mail.run_id, mail.voter))
-        payload = self._codecs.encoded(mail.payload, _about_mail(mail))
+        payload = self._codecs.encoded(mail.payload, about_mail(mail))
         return await self.kept.post(mail._replace(payload=payload), seen=seen)
 
     async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
         found = await self.kept.mail(run_id, after=after)
-        return [one._replace(payload=self._codecs.decoded(one.payload, _about_mail(one))) for one in found]
+        return [one._replace(payload=self._codecs.decoded(one.payload, about_mail(one))) for one in found]
 
     async def _hidden_voter(self, run_id: str, voter: str) -> str:
         """Who answers, as the inbox has it, where votes of one voter must be known to be one's."""
-        hidden = hidden_of(self._codecs, (await self.read(run_id))[:1])
+        hidden = hidden_of(self._codecs, await self._origin(run_id))
         return voter if hidden is None else hidden.of("voter", voter)
 
-    async def run(self, run_id: str, /) -> RunSummary | None:
-        return await self.kept.run(run_id)
-
-    async def runs(
-        self,
-        *,
-        limit: int = 50,
-        before: RunSummary | None = None,
-        tenant: str | None = None,
-        status: RunStatus | None = None,
-    ) -> Sequence[RunSummary]:
-        return await self.kept.runs(limit=limit, before=before, tenant=tenant, status=status)
-
-    async def questions(
-        self,
-        *,
-        limit: int = 50,
-        after: OpenQuestion | None = None,
-        tenant: str | None = None,
-        run_id: str | None = None,
-    ) -> Sequence[OpenQuestion]:
-        return await self.kept.questions(limit=limit, after=after, tenant=tenant, run_id=run_id)
-
-    async def acquire(self, run_id: str, holder: str, ttl: float, /, *, instead_of: int | None = None) -> Lease:
-        return await self.kept.acquire(run_id, holder, ttl, instead_of=instead_of)
-
-    async def renew(self, lease: Lease, /) -> None:
-        await self.kept.renew(lease)
-
-    async def release(self, lease: Lease, /) -> None:
-        await self.kept.release(lease)
-
-    async def delete(self, lease: Lease, /) -> None:
-        await self.kept.delete(lease)
-
-    async def time(self) -> float:
-        return await self.kept.time()
-
-    async def close(self) -> None:
-        await self.kept.close()
+    async def _origin(self, run_id: str) -> Origin:
+        """What a run was begun with."""
+        begun = [decode(one) for one in (await self.read(run_id))[:1]]
+        return begun[0].origin if begun and isinstance(begun[0], RunStarted) else NO_ORIGIN
 
 
 class WatchableCodedStore(CodedStore):
     """As ``CodedStore``, of a store that says at once that a run has mail."""
 
-    def __init__(self, kept: Store, codecs: Codecs, told: WatchableStore) -> None:
-        super().__init__(kept, codecs)
-        self._told = told
-
     def watch(self, heard: Callable[[str], None], /) -> Callable[[], None]:
-        return self._told.watch(heard)
-
-
-def coded(store: Store, codecs: Codecs | None) -> Store:
-    """A store whose payloads go through codecs; without codecs, the store itself."""
-    if codecs is None:
-        return store
-    if isinstance(store, WatchableStore):
-        return WatchableCodedStore(store, codecs, store)
-    return CodedStore(store, codecs)
+        assert isinstance(self.kept, WatchableStore)
+        return self.kept.watch(heard)
 
 
 class CodedCache:
@@ -145,14 +97,13 @@ class CodedCache:
         await self._kept.put(key, self._codecs.encoded(entry, About("cache", key)), ttl=ttl)
 
 
-def hidden_of(codecs: Codecs | None, records: Sequence[Record]) -> Hidden | None:
-    """What hides the names of a run, of its first record, which is not encoded; None where nothing does."""
-    if codecs is None or codecs.encrypting is None or not records:
+def hidden_of(codecs: Codecs | None, origin: Origin) -> Hidden | None:
+    """What hides the names of a run that began with some origin; None where nothing does."""
+    if codecs is None or codecs.hiding is None or not origin.names_key:
         return None
-    facts = from_json(records[0].payload.partition(b"\n")[0])
-    origin = facts.get("origin", {})
-    return Hidden(codecs, origin["names_key"], origin["names_in"]) if "names_key" in origin else None
+    return Hidden(codecs, origin.names_key, origin.names_in)
 
 
-def _about_mail(mail: Mail) -> About:
+def about_mail(mail: Mail) -> About:
+    """What the payload of mail is of."""
     return About(f"run/{mail.run_id}", f"mail/{mail.question}/{mail.kind}/{mail.voter or ''}")

@@ -8,6 +8,8 @@ from time import time
 from typing import Any
 
 from flujo_core.model.event import RunEnded, RunStatus
+from flujo_core.model.spend import Limit, Spend, Standing
+from flujo_core.store.ledger import Hold, Ledgers, Shortage
 from flujo_core.store.protocol import ASKED, Lease, Mail, OpenQuestion, Record, RunSummary
 from flujo_core.store.rules import check_acquire, check_append, check_post, lease_lost, status_after, unknown_run
 
@@ -20,6 +22,7 @@ class MemoryStore:
         self._journals: dict[str, list[Record]] = {}
         self._inboxes: dict[str, list[Mail]] = {}
         self._questions: dict[str, dict[int, OpenQuestion]] = {}
+        self._ledgers = Ledgers()
         self._lock = Lock()
 
     async def append(
@@ -135,6 +138,22 @@ class MemoryStore:
             tables: tuple[dict[str, Any], ...] = (self._runs, self._journals, self._inboxes, self._questions)
             for table in tables:
                 table.pop(lease.run_id, None)
+
+    async def reserve(self, hold: Hold, limits: Sequence[Limit], /) -> Shortage | None:
+        with self._lock:
+            return self._ledgers.reserve(hold, limits, time())
+
+    async def settle(self, account: str, name: str, used: Spend, /) -> None:
+        with self._lock:
+            self._ledgers.settle(account, name, used, time())
+
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        with self._lock:
+            self._ledgers.forfeit(account, prefix, time())
+
+    async def standing(self, account: str, window: float | None = None, /) -> Standing:
+        with self._lock:
+            return self._ledgers.standing(account, window, time())
 
     async def time(self) -> float:
         return time()

@@ -14,15 +14,13 @@ from hashlib import sha256
 from typing import IO, Any, NamedTuple
 
 from flujo_core.errors import StoreRefused, UnknownRun
+from flujo_core.store.paging import every_run
 from flujo_core.store.protocol import Mail, Record, RunSummary, Store
 
 VERSION = 2
 
 CHAIN = b'{"chain":"'
 """What each line begins with, before the digest."""
-
-PAGE = 200
-"""How many runs are listed at once."""
 
 
 class RunCopy(NamedTuple):
@@ -56,20 +54,13 @@ async def copies(store: Store, run_ids: Sequence[str] = ()) -> AsyncIterator[Run
         UnknownRun: There is no such run.
     """
     if not run_ids:
-        async for run in _every(store):
+        async for run in every_run(store):
             yield await _copy(store, run)
     for run_id in run_ids:
         found = await store.run(run_id)
         if found is None:
             raise UnknownRun(f"there is no run '{run_id}' in the store; 'flujo runs list' shows those that there are")
         yield await _copy(store, found)
-
-
-async def _every(store: Store) -> AsyncIterator[RunSummary]:
-    page: Sequence[RunSummary] = ()
-    while page := await store.runs(limit=PAGE, before=page[-1] if page else None):
-        for run in page:
-            yield run
 
 
 async def _copy(store: Store, run: RunSummary) -> RunCopy:

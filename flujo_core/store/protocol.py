@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from flujo_core.model.event import RunStatus
+from flujo_core.model.spend import Limit, Spend, Standing
+from flujo_core.store.ledger import Hold, Shortage
 
 MailKind: TypeAlias = Literal["answer", "cancel", "reissue"]
 
@@ -282,6 +284,52 @@ class Store(Protocol):
             LeaseLost: The run has another epoch, or the lease was released; nothing was deleted.
             UnknownRun: There is no such run.
             StoreError: It is gone, and bytes of it may be left; the message says what takes them away.
+        """
+        ...
+
+    async def reserve(self, hold: Hold, limits: Sequence[Limit], /) -> Shortage | None:
+        """Holds an amount in a ledger, if all limits have room for it.
+
+        Ledgers are of many runs, and outlast them. What was spent and what is held never exceeds a limit that was
+        given, however many processes hold and settle.
+
+        Args:
+            hold: What is to be held, and in whose ledger.
+            limits: What may be spent and held there; windows are by the store's clock.
+
+        Returns:
+            None: it is held. Else which limit has no room, and nothing was changed.
+
+        Raises:
+            StoreError: The ledger cannot be read or written.
+        """
+        ...
+
+    async def settle(self, account: str, name: str, used: Spend, /) -> None:
+        """Gives back what is held, and counts what was spent; nothing where nothing of that name is held (any more).
+
+        Args:
+            account: Whose ledger it is in.
+            name: What is held there.
+            used: What was spent; it may be more than what was held.
+        """
+        ...
+
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        """Counts what is held at its most, as whoever held it is dead.
+
+        Args:
+            account: Whose ledger it is in.
+            prefix: What the names of it begin with; letters, digits and ``-``.
+        """
+        ...
+
+    async def standing(self, account: str, window: float | None = None, /) -> Standing:
+        """Where a ledger stands.
+
+        Args:
+            account: Whose it is.
+            window: Of what was spent, only that of the last so many seconds; None: all of it.
         """
         ...
 

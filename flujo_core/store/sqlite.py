@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 
 from flujo_core.backend.task import Firm
 from flujo_core.model.event import RunStatus
+from flujo_core.model.spend import Limit, Spend, Standing
+from flujo_core.store import sqlite_ledger as ledger
+from flujo_core.store.ledger import Hold, Shortage
 from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary
 from flujo_core.store.sqlite_file import Synchronous
 from flujo_core.store.sqlite_tables import Tables
@@ -96,6 +99,19 @@ class SQLiteStore:
 
         await self._do(lambda tables: tables.delete(lease), writes=True)
         await asyncio.to_thread(scrub, self._path)
+
+    async def reserve(self, hold: Hold, limits: Sequence[Limit], /) -> Shortage | None:
+        kept = tuple(limits)
+        return await self._do(lambda tables: ledger.reserve(tables.connection, hold, kept, time()), writes=True)
+
+    async def settle(self, account: str, name: str, used: Spend, /) -> None:
+        await self._do(lambda tables: ledger.settle(tables.connection, account, name, used, time()), writes=True)
+
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        await self._do(lambda tables: ledger.forfeit(tables.connection, account, prefix, time()), writes=True)
+
+    async def standing(self, account: str, window: float | None = None, /) -> Standing:
+        return await self._do(lambda tables: ledger.standing(tables.connection, account, window, time()))
 
     async def time(self) -> float:
         return time()

@@ -9,12 +9,13 @@ from time import monotonic, sleep
 from typing import Literal, TypeAlias
 
 from flujo_core.errors import StoreError, StoreFull, StoreRefused
+from flujo_core.store.sqlite_ledger import LEDGER
 
 Synchronous: TypeAlias = Literal["full", "normal"]
 """When the disk is waited for: at each commit, or only when the log is written back."""
 
 APPLICATION_ID = 0x464C554A  # "FLUJ", in the file's header
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PATIENCE = 30.0
 """Seconds to wait for another process that has the file locked."""
 
@@ -24,7 +25,7 @@ HEADER_SIZE = 100
 RUN_BITS = 32
 """In keys, a run's number stands above this many bits, which are a sequence of its journal or inbox."""
 
-SCHEMA = """
+RUNS = """
 create table run (
     number integer primary key,
     run_id text not null unique,
@@ -86,7 +87,9 @@ rule, and a hundred appends of a hundred runs not many more. Where those of a ru
 run's number and the sequence), for the records up to ``placed``; the few behind that are looked through. What changes
 with each append is not kept in the run's row, but read from its last record."""
 
-MIGRATION = f"""
+SCHEMA = f"{RUNS};{LEDGER}"
+
+FROM_1 = f"""
 alter table run rename to run_1;
 alter table record rename to record_1;
 drop index run_by_age;
@@ -102,6 +105,9 @@ drop table record_1;
 drop table run_1
 """
 """From version 1, whose records had the run's id in their keys, and whose runs had no leases."""
+
+MIGRATIONS = {1: FROM_1, 2: LEDGER}
+"""What brings a file of an earlier version up to date; before version 3 there were no ledgers."""
 
 FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 """What SQLite says where nothing more can be written: no space, a quota, a limit of the file's size."""
@@ -171,7 +177,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, patience: float) -> Non
         _create(connection, path)
     elif owner != APPLICATION_ID:
         raise StoreRefused(f"{path} is a database of another application; give the store a file of its own")
-    if _version(connection) == 1:
+    if _version(connection) in MIGRATIONS:
         _migrate(connection)
     if (version := _version(connection)) != SCHEMA_VERSION:
         raise StoreRefused(
@@ -216,12 +222,13 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Brings a file of version 1 up to date, unless another process just has."""
+    """Brings a file of an earlier version up to date, unless another process just has."""
     connection.execute("begin immediate")
     try:
-        if _version(connection) != 1:
+        version = _version(connection)
+        if version not in MIGRATIONS:
             return
-        _execute(connection, MIGRATION)
+        _execute(connection, MIGRATIONS[version])
         connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
         connection.execute("commit")
     finally:

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 from flujo_core.errors import RunExists, StoreError
 from flujo_core.model.event import RunEnded
-from flujo_core.store.byte_codec import names_in
+from flujo_core.store.byte_codec import written_with
 from flujo_core.store.codec import decode
 from flujo_core.store.portable import RunCopy
 from flujo_core.store.protocol import ASKED, LIFE
@@ -98,7 +98,7 @@ def _questions(connection: sqlite3.Connection) -> Iterator[str]:
 def _unreadable(tables: Tables) -> Iterator[str]:
     for (run_id,) in tables.connection.execute("select run_id from run order by number").fetchall():
         for record in tables.read(run_id, 0):
-            if names_in(record.payload):
+            if written_with(record.payload):
                 continue  # which only who has the codecs reads
             try:
                 decode(record)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from flujo_core.cli.main import run_command
-from flujo_core.cli.removal import _seconds
 from flujo_core.store.protocol import Lease, Record
 from flujo_core.store.sqlite import SQLiteStore
 
@@ -107,7 +106,30 @@ def test_runs_that_ended_long_ago_are_pruned(capsys: pytest.CaptureFixture[str])
     assert told(capsys, "runs", "prune", "--older-than", "30d") == "old\n"
     assert json.loads(told(capsys, "runs", "prune", "--older-than", "0s", "--json"))["deleted"] == ["two", "one"]
     assert "is no age" in told(capsys, "runs", "prune", "--older-than", "soon", code=2)
-    assert (_seconds("2w"), _seconds("1.5 h"), _seconds("3m")) == (1209600.0, 5400.0, 180.0)
+
+
+def test_without_an_age_runs_are_pruned_as_the_configuration_says(capsys: pytest.CaptureFixture[str]) -> None:
+    async def old() -> None:
+        store = SQLiteStore(".flujo/runs.db")
+        for status in ("completed", "failed", "refused", "cancelled"):
+            begin = Record(status, None, 1, "run_started", "", "running", 1.0, b"{}")
+            end = Record(status, None, 2, "run_ended", "", status, 2.0, b"{}")
+            await store.append([begin, end], Lease(status, 1, "me", 9.0), release=True)
+        waits = Record("still", None, 1, "run_started", "", "running", 1.0, b"{}")
+        paused = Record("still", None, 2, "run_paused", "", "paused", 2.0, b"{}")
+        await store.append([waits, paused], Lease("still", 1, "me", 9.0), release=True)
+        await store.close()
+
+    asyncio.run(old())
+    assert "nothing says how long runs are kept" in told(capsys, "runs", "prune", code=2)
+    Path("flujo.toml").write_text(
+        '[plugins]\nallow = []\n[retention]\nat_least = "30d"\nkeep = "90d"\nrefused = "forever"\nfailed = "36500d"\n'
+    )
+    assert set(told(capsys, "runs", "prune", "--dry-run").split()) == {"cancelled", "completed"}
+    assert "less than 'retention.at_least'" in told(capsys, "runs", "prune", "--older-than", "29d", code=2)
+    assert set(json.loads(told(capsys, "runs", "prune", "--json"))["deleted"]) == {"cancelled", "completed"}
+    assert set(told(capsys, "runs", "prune", "--older-than", "30d").split()) == {"failed", "refused"}
+    assert "still" in told(capsys, "runs", "list")
 
 
 def test_runs_about_somebody_are_erased(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from flujo_core import MemoryStore, Record, RunSummary, Store
-from flujo_core.model.event import RunStatus
-from flujo_core.store.protocol import Lease, Mail, OpenQuestion
+from flujo_core import MemoryStore, Record, Store
+from flujo_core.store.passing import PassingStore
+from flujo_core.store.protocol import Lease, Mail
 
 T = TypeVar("T")
 
 
-class Passing:
+class Passing(PassingStore):
     """A store that passes everything on to another, and calls ``around`` for what writes."""
 
     def __init__(self, kept: Store | None = None) -> None:
-        self.kept: Store = MemoryStore() if kept is None else kept
+        super().__init__(MemoryStore() if kept is None else kept)
 
     async def around(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         return await call()
@@ -40,38 +40,3 @@ class Passing:
 
     async def delete(self, lease: Lease, /) -> None:
         await self.around("delete", lambda: self.kept.delete(lease))
-
-    async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
-        return await self.kept.read(run_id, after=after)
-
-    async def run(self, run_id: str, /) -> RunSummary | None:
-        return await self.kept.run(run_id)
-
-    async def runs(
-        self,
-        *,
-        limit: int = 50,
-        before: RunSummary | None = None,
-        tenant: str | None = None,
-        status: RunStatus | None = None,
-    ) -> Sequence[RunSummary]:
-        return await self.kept.runs(limit=limit, before=before, tenant=tenant, status=status)
-
-    async def questions(
-        self,
-        *,
-        limit: int = 50,
-        after: OpenQuestion | None = None,
-        tenant: str | None = None,
-        run_id: str | None = None,
-    ) -> Sequence[OpenQuestion]:
-        return await self.kept.questions(limit=limit, after=after, tenant=tenant, run_id=run_id)
-
-    async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
-        return await self.kept.mail(run_id, after=after)
-
-    async def time(self) -> float:
-        return await self.kept.time()
-
-    async def close(self) -> None:
-        await self.kept.close()

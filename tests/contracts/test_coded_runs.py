@@ -46,7 +46,8 @@ from flujo_core import (
 from flujo_core.cli.main import app
 from flujo_core.errors import CodecError, ConfigurationError, KeyLost
 from flujo_core.store.byte_codec import Codecs
-from flujo_core.store.coded import CodedStore, coded
+from flujo_core.store.coded import CodedStore
+from flujo_core.store.coding import coded
 
 ONE, TWO = os.urandom(32), os.urandom(32)
 CANARY = "kanarienvogel"
@@ -172,7 +173,23 @@ def test_a_run_whose_key_is_lost_is_a_typed_error_and_is_listed() -> None:
         with pytest.raises(CodecError, match="written with codec 'aes-gcm'"):
             await (await left(store)).resume_async("r", "yes")
         assert [one.status for one in await store.runs()] == ["paused"]
+        (question,) = await lost.pending_async()
+        assert (question.run_id, question.address, question.text) == ("r", "confirm", "")
         assert (await (await left(store, aes())).resume_async("r", "yes")).output == "yes"
+
+    done(main())
+
+
+def test_what_cannot_be_read_here_does_not_keep_others_from_being_recovered(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def main() -> None:
+        store, node = MemoryStore(), keeps >> keeps.named("last")
+        assert await crashed(node, "x", store, 1, codecs=[aes()])
+        lost = durable(node, store, codecs=[aes("two", two=TWO)])
+        assert await lost.recover_async() == []
+        assert "run.not_readable" in capsys.readouterr().err
+        assert [one.status for one in await durable(node, store, codecs=[aes()]).recover_async()] == ["completed"]
 
     done(main())
 
@@ -368,6 +385,8 @@ def test_the_command_line_reads_through_the_codecs_of_the_configuration(
     assert "paused" in asked.output
     checked = CliRunner().invoke(app, ["store", "check", "--store", url])
     assert checked.exit_code == 0, checked.output
+    unread = CliRunner().invoke(app, ["runs", "pending", "--store", url])
+    assert "confirm  (it cannot be read here)" in unread.output
     without = CliRunner().invoke(app, ["runs", "show", "r", "--store", url])
     assert isinstance(without.exception, CodecError)
     (tmp_path / "flujo.toml").write_text('codecs = ["aes-gcm"]\n[plugins]\nallow = []\n')
@@ -375,6 +394,11 @@ def test_the_command_line_reads_through_the_codecs_of_the_configuration(
     assert said("output") in shown.output
     waiting = CliRunner().invoke(app, ["runs", "pending", "--store", url])
     assert said("question") in waiting.output
+    monkeypatch.delenv("FLUJO_AES_KEYS")
+    keyless = CliRunner().invoke(app, ["runs", "pending", "--store", url])
+    assert keyless.exit_code == 0
+    assert "set 'FLUJO_AES_KEYS'" in keyless.output
+    assert "confirm  (it cannot be read here)" in keyless.output
 
 
 def test_a_store_of_many_runs_is_read_by_their_headers_alone(tmp_path: Path) -> None:

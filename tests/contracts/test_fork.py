@@ -349,7 +349,7 @@ def test_who_is_killed_after_a_fork_has_begun_leaves_a_run_that_is_recovered(tmp
         async with flujo:
             await flujo.run_async(1, run_id="r")
             records = forked(await flujo._kept.read("r"), Fork("f", "b", False))
-            await begun_fork(flujo._kept, records)  # and no more than that
+            await begun_fork(flujo._epoch.program, flujo._kept, records)  # and no more than that
             assert [one.output for one in await flujo.recover_async()] == [3]
             assert ran == ["a", "b", "b"]
         await flujo._kept.close()

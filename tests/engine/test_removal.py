@@ -23,7 +23,9 @@ from flujo_core import (
     UnknownRun,
     step,
 )
-from flujo_core.engine.removal import PAGE, about, erase, prunable, prune, subject_digest
+from flujo_core.engine.removal import about, erase, prunable, prune, subject_digest
+from flujo_core.model.retention import ENDED
+from flujo_core.store.paging import PAGE
 
 
 @step
@@ -113,12 +115,31 @@ def test_only_what_ended_long_ago_is_pruned(store: Store) -> None:
         await store.append(first("new", now, "ended"), Lease("new", 1, "me", 9.0), release=True)
         await store.append(first("open", 5.0), Lease("open", 1, "me", 9.0), release=True)
         await store.append(first("held", 5.0, "ended"), Lease("held", 1, "elsewhere", 60.0))
-        found = await prunable(store, 3600.0)
-        assert len(found) == PAGE + 6 and {"new", "open"}.isdisjoint(found)
-        assert await prunable(store, 3600.0, tenant="acme") == []
-        done = await prune(store, [*found[:3], "held", "open", "nobody"])
-        assert list(done) == [one for one in found[:3] if one != "held"]
+        hour = dict.fromkeys(ENDED, 3600.0)
+        found = await prunable(store, hour)
+        ids = [one.run_id for one in found]
+        assert len(ids) == PAGE + 6 and {"new", "open"}.isdisjoint(ids)
+        assert await prunable(store, hour, tenant="acme") == []
+        assert await prunable(store, {"failed": 0.0}) == []
+        others = [await store.run(one) for one in ("held", "open")]
+        nobody = found[0]._replace(run_id="nobody")
+        done = await prune(store, [*found[:3], *filter(None, others), nobody])
+        assert list(done) == [one for one in ids[:3] if one != "held"]
         assert await store.run("held") and await store.run("open") and await store.run("new")
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_what_has_gone_on_since_it_was_chosen_is_not_pruned(store: Store) -> None:
+    async def main() -> None:
+        await store.append(first("r", 5.0, "ended"), Lease("r", 1, "me", 9.0), release=True)
+        chosen = await prunable(store, dict.fromkeys(ENDED, 3600.0))
+        lease = await store.acquire("r", "me", 9.0)
+        ended = (await store.read("r"))[-1]
+        await store.append([ended._replace(sequence=ended.sequence + 1, epoch=lease.epoch)], lease, release=True)
+        assert await prune(store, chosen) == []
+        assert len(await prune(store, await prunable(store, dict.fromkeys(ENDED, 3600.0)))) == 1
         await store.close()
 
     asyncio.run(main())

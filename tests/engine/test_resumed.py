@@ -1,7 +1,7 @@
 """Random pipelines that crash and pause anywhere come to what the reference interpreter says of the undisturbed run.
 
-Three ways of disturbing a run: its store dies at a random write and another process goes on; a plugin asks before or
-after random steps, and the answers come in random order; and both.
+Four ways of disturbing a run: its store dies at a random write and another process goes on; a plugin asks before or
+after random steps, and the answers come in random order; both; and a value codec is out of order at a random write.
 """
 
 from __future__ import annotations
@@ -21,13 +21,27 @@ from plugin_kit import alone
 from random_pipelines import Leaks, Shared, Wishes, World, built, pipelines, settled
 from reference_interpreter import ALWAYS, Expected, Failure, Leaf, Plans, all_plans, expected
 from run_checks import check_end, check_events, check_steps, plain
+from vault import Turned
 
-from flujo_core import FlujoError, MemoryStore, Plugin, RunFailed, StepCall, StepError, StepResult, UnknownRun
+from flujo_core import (
+    CodecError,
+    FlujoError,
+    MemoryStore,
+    Plugin,
+    RunFailed,
+    StepCall,
+    StepError,
+    StepResult,
+    Store,
+    UnknownRun,
+)
 from flujo_core.errors import AlreadyAnswered
 from flujo_core.model.outcome import PauseForHumanInput
 from flujo_core.model.run import fold
 from flujo_core.model.state import PipelineState
+from flujo_core.store.byte_codec import Codecs
 from flujo_core.store.codec import decode
+from flujo_core.store.coding import coded
 
 T = TypeVar("T")
 
@@ -68,24 +82,38 @@ class Gates(Plugin):
 class Disturbed:
     """One run, in as many "processes" as it takes."""
 
-    def __init__(self, plans: Plans, value: int, world: World, seed: int, gates: Gates | None) -> None:
+    def __init__(
+        self, plans: Plans, value: int, world: World, seed: int, gates: Gates | None, codec: Turned | None = None
+    ) -> None:
         self.pipeline, self.value, self.world = built(plans, world), value, world
         self.is_tried_again = is_tried_again(plans)
         self.random = Random(seed)
         self.plugins = [gates] if gates else []
-        self.kept = MemoryStore()
+        self.kept: Store = MemoryStore()
+        self.codec = codec
+        self.codecs = [codec] if codec else []
+        self.read = coded(self.kept, Codecs(self.codecs)) if codec else self.kept
         self.over: set[str] = set()
         self.stages = 0
 
     async def through(self, deaths: int) -> tuple[Any, BaseException | None]:
         """Dies so often (twice at most: a third begin without an outcome is the last), and goes on to its end."""
-        for _ in range(deaths):
+        for _ in range(deaths if self.codec is None else 0):
             dying = Dying(self.kept, self.random.randint(1, 25), keeps=self.random.random() < 0.7)
             with suppress(FlujoError):
                 result, error = await self.stage(dying)
                 if not dying.is_dead:
                     return result, error
             await self.look()
+        for _ in range(deaths if self.codec is not None else 0):
+            assert self.codec is not None
+            self.codec.fails_in = self.random.randint(1, 40)
+            with suppress(CodecError):
+                result, error = await self.stage(self.kept)
+                assert not self.codec.has_failed
+                return result, error
+            await self.look()
+            self.codec.fails_in = 0
         return await self.stage(self.kept)
 
     async def look(self) -> None:
@@ -96,7 +124,7 @@ class Disturbed:
 
     async def stage(self, store: Any) -> tuple[Any, BaseException | None]:
         self.stages += 1
-        flujo = alone(self.pipeline, *self.plugins, context=Shared, store=store)
+        flujo = alone(self.pipeline, *self.plugins, context=Shared, store=store, codecs=self.codecs)
         try:
             result = await self.begun(flujo)
             for _ in range(200):
@@ -146,7 +174,7 @@ def checked(wanted: Expected, run: Disturbed, deaths: int) -> None:
     result, error = asyncio.run(settled(run.through(deaths), leaks))
     event(f"stages: {run.stages}, {result.status}")
     checked_end(wanted, result, error)
-    events: Any = [decode(record) for record in asyncio.run(run.kept.read("r"))]
+    events: Any = [decode(record) for record in asyncio.run(run.read.read("r"))]
     check_steps(wanted, fold(events))
     assert [one.sequence for one in events] == [*range(1, len(events) + 1)]
     over: set[str] = set()
@@ -189,13 +217,24 @@ def test_a_run_that_crashes_and_pauses_comes_to_what_it_would_have_come_to(
     checked(expected(plans, value), run, deaths)
 
 
+@settings(SLOW, max_examples=100)
+@given(pipelines(WISHES).map(steady), st.integers(0, 30), st.integers(0, 10**6), st.integers(2, 5), st.integers(0, 2))
+def test_a_run_whose_value_codec_fails_anywhere_comes_to_what_it_would_have_come_to(
+    plans: Plans, value: int, seed: int, share: int, failures: int
+) -> None:
+    world = World()
+    run = Disturbed(plans, value, world, seed, Gates(seed, share), Turned())
+    checked(expected(plans, value), run, failures)
+    kept = asyncio.run(run.kept.read("r"))
+    assert {one.payload.partition(b"\n")[0] for one in kept} == {b"\x00values:turned"}
+
+
 @settings(SLOW, max_examples=80)
 @given(pipelines(WISHES).map(steady), st.integers(0, 30), st.integers(0, 10**6), st.integers(2, 5))
 def test_without_a_store_a_run_goes_on_from_its_state_as_json(plans: Plans, value: int, seed: int, share: int) -> None:
     world, random, wanted = World(), Random(seed), expected(plans, value)
 
     async def main() -> tuple[Any, BaseException | None]:
-        tokens: dict[str, str] = {}
         tokens: dict[str, str] = {}
         try:
             result = await alone(built(plans, world), Gates(seed, share), context=Shared).run_async(value)

@@ -3,7 +3,7 @@
 For a look by hand: ``driver.py WHAT NAME COUNT SEED FOLDER``, where the folder is there and empty.
 
 ``boundaries`` kills a scenario before and after each of its writes, and in the midst of some; ``random`` at random
-instants; ``double`` kills the one who resumes, too.
+instants; ``double`` kills the one who resumes, too; ``removal`` kills who forks or deletes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import races
+import removals
 from checks import problems
 from kit import HERE, Kill, Scenario, Trial, When, tried
 from scenarios import SCENARIOS
@@ -36,9 +37,11 @@ HANDS = 3
 
 AHEAD = (
     "anyio._backends._asyncio", "flujo_core.agents.durable", "flujo_core.agents.deferred",
-    "flujo_core.agents.pydantic_ai", "flujo_core.agents.tool_drafts", "genai_prices.data",
+    "flujo_core.agents.pydantic_ai", "flujo_core.agents.tool_drafts", "genai_prices.data", "backports.zstd",
+    "cryptography.hazmat.primitives.ciphers.aead", "flujo_core.engine.typed", "flujo_core.engine.offshoot",
+    "flujo_core.engine.removal",
 )  # fmt: skip
-"""What a run of an agent imports, which cannot be run here: it has threads."""
+"""What a run of an agent imports, which cannot be run here, as it has threads; and what codecs and removals do."""
 
 WHENS: tuple[When, ...] = get_args(When)
 
@@ -146,7 +149,13 @@ def answer(what: str, name: str, count: int, seed: int, folder: str) -> dict[str
     begun = time.monotonic()
     assert threading.active_count() == 1, f"who forks has one thread, and not {threading.enumerate()}"
     place = Path(folder)
-    report = races.RACES[name](place, count) if what == "race" else kills(what, name, count, seed, place)
+    match what:
+        case "race":
+            report = races.RACES[name](place, count)
+        case "removal":
+            report = removals.killed(name, count, seed, place)
+        case _:
+            report = kills(what, name, count, seed, place)
     return report | {"seconds": round(time.monotonic() - begun, 1)}
 
 

@@ -27,10 +27,12 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic_core import to_jsonable_python
 
-from flujo_core import Flujo, PluginSettings, RunFailed, Settings, SQLiteStore, UnknownRun
+from flujo_core import Codec, Flujo, PluginSettings, RunFailed, Settings, SQLiteStore, UnknownRun
 from flujo_core.errors import AlreadyAnswered
 from flujo_core.model.event import AgentReconfigured, AttemptFailed, PipelineMutated, QuestionAsked
+from flujo_core.store.byte_codec import Codecs
 from flujo_core.store.codec import decode
+from flujo_core.store.coding import coded
 from flujo_core.store.protocol import Lease, Record, Store
 
 sys.path.append(str(Path(__file__).parents[1] / "contracts"))  # drivers are run without pytest, which would find it
@@ -170,16 +172,24 @@ class Scenario:
     Attributes:
         make: Gives the pipeline, and the keywords of its ``Flujo``.
         input: The run's input.
+        codecs: Gives the codecs of its ``Flujo``.
     """
 
     make: Callable[[], tuple[Any, dict[str, Any]]]
     input: Any = 3
+    codecs: Callable[[], Sequence[Codec]] = tuple
 
     def flujo(self, store: Store) -> Flujo[Any, Any, Any]:
         pipeline, keywords = self.make()
         # in some trials a step's process dies three times: that is no reason to give it up here
-        made: Flujo[Any, Any, Any] = Flujo(pipeline, store=store, settings=ALONE, max_recoveries=9, **keywords)
+        keywords |= {"settings": ALONE, "codecs": self.codecs()}
+        made: Flujo[Any, Any, Any] = Flujo(pipeline, store=store, max_recoveries=9, **keywords)
         return made
+
+    def read(self, store: Store) -> Store:
+        """A store as the run reads it."""
+        codecs = self.codecs()
+        return coded(store, Codecs(codecs)) if codecs else store
 
 
 def answer_to(address: str) -> int:
@@ -482,11 +492,11 @@ def _stage(scenario: Scenario, place: Place, plan: Kill | float | None) -> int:
         if place.stage > 1:
             before = place.report(f"before-{place.stage}")
             part = before.with_suffix(".part")
-            part.write_text(json.dumps(await known(store)))
+            part.write_text(json.dumps(await known(scenario.read(store))))
             part.rename(before)  # whole, or not there
         os.write(writing, b"!")
         found = await driven(scenario, store)
-        after = await known(store)
+        after = await known(scenario.read(store))
         return {"outcome": found, "after": after, "writes": len(store.writes)}
 
     child = forked(place, place.stage, main)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from kit import Scenario, note, noted
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
+from vault import Turned
 
 from flujo_core import (
+    AesGcmCodec,
     Branch,
+    Codec,
     From,
     Loop,
     Map,
@@ -31,6 +34,8 @@ from flujo_core import (
     Step,
     StepCall,
     StepResult,
+    ZstdCodec,
+    key_ring,
     step,
 )
 from flujo_core.model.human import HumanInput
@@ -479,6 +484,11 @@ def made(pipeline: Callable[[], Any], *plugins: type[Plugin]) -> Scenario:
     return Scenario(make)
 
 
+def secret() -> list[Codec]:
+    """Codecs of all kinds."""
+    return [Turned(), ZstdCodec(), AesGcmCodec(key_ring({"one": bytes(range(32))}, "one"))]
+
+
 SCENARIOS: dict[str, Scenario] = {
     "sequence": made(sequence),
     "sequence with plugins": made(sequence, Meddling, Listening),
@@ -505,4 +515,8 @@ SCENARIOS: dict[str, Scenario] = {
     "agent with tools": made(agent),
     "changes of the pipeline": made(changing, Shelf),
     "changes with plugins": made(changing, Shelf, Meddling, Listening),
+}
+SCENARIOS |= {
+    f"{name} with codecs": replace(SCENARIOS[name], codecs=secret)
+    for name in ("map", "pauses side by side", "mixture with plugins", "agent with tools")
 }

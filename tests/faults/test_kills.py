@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -56,3 +57,36 @@ def test_killed_again_while_it_is_resumed_it_goes_on_as_if_nothing_had_happened(
     found = drive("double", name, count, seed=NAMES.index(name))
     judged(found, report)
     assert found["kills"] > count
+
+
+CODED = [
+    "map with codecs",
+    "pauses side by side with codecs",
+    "mixture with plugins with codecs",
+    "agent with tools with codecs",
+]
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_killed_at_every_write_of_what_is_encoded_it_goes_on(name: str, drive: Any, report: Any, is_full: bool) -> None:
+    found = drive("boundaries", name, 1 if is_full else 9)
+    judged(found, report)
+    assert found["kills"] >= 0.8 * found["trials"] and found["trials"] >= 2 * found["writes"] >= 10
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_killed_at_random_what_is_encoded_goes_on(name: str, drive: Any, report: Any, is_full: bool) -> None:
+    count = 200 if is_full else 8
+    found = drive("random", name, count, seed=CODED.index(name))
+    judged(found, report)
+    assert found["kills"] >= count
+
+
+@pytest.mark.skipif("FLUJO_FAULTS_STORE" in os.environ, reason="it is about SQLite")
+@pytest.mark.parametrize("name", ["fork", "delete", "prune", "erase"])
+def test_who_is_killed_while_it_forks_or_deletes_leaves_runs_whole_or_none(
+    name: str, drive: Any, report: Any, is_full: bool
+) -> None:
+    found = drive("removal", name, 200 if is_full else 12)
+    judged(found, report)
+    assert found["kills"] >= 2 * found["writes"] >= 2

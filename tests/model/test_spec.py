@@ -280,7 +280,8 @@ def test_every_policy_is_written() -> None:
         "was": "x", "migrations": {"1": None}, "backend": "process",
         "resources": ResourceHints(cpu=2, required=["cpu"]),
     }  # fmt: skip
-    of_steps = {*StepPolicy._fields} - {"allow_reconfigure"}  # type: ignore[attr-defined] # which only agents have
+    others = {"allow_reconfigure", "labels"}  # which only agents have, and no spec
+    of_steps = {*StepPolicy._fields} - others  # type: ignore[attr-defined]
     assert {*only(made.policy(**policies))} == {"call", *policies} == {"call", *of_steps}
 
 

@@ -209,7 +209,7 @@ class Shouting(Upside):
 
 @pytest.mark.parametrize("wrong", [[3], [Shouting()], [aes(), aes()]])
 def test_what_is_no_codec_or_is_given_twice_is_an_error(wrong: list[ByteCodec]) -> None:
-    with pytest.raises(ConfigurationError, match=r"no byte codec|the same name"):
+    with pytest.raises(ConfigurationError, match=r"no codec|the same name"):
         Codecs(wrong)
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from flujo_core.errors import ConfigurationError, StoreError, StoreFull, StoreRefused
+from flujo_core.model.spend import Limit, Spend
 from flujo_core.store import sqlite_tables
+from flujo_core.store.ledger import Hold
 from flujo_core.store.protocol import Lease, Record
 from flujo_core.store.sqlite import SQLiteStore
-from flujo_core.store.sqlite_file import APPLICATION_ID, _migrate, _not_opened, failure, open_file
+from flujo_core.store.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, _migrate, _not_opened, failure, open_file
 from flujo_core.store.sqlite_tables import KNOWN, UNPLACED, Tables
 from flujo_core.store.url import sqlite_path, sqlite_store
 
@@ -82,10 +84,26 @@ def test_a_file_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
 
     use(path, work)
     connection = sqlite3.connect(path)
-    assert connection.execute("pragma user_version").fetchone() == (2,)
+    assert connection.execute("pragma user_version").fetchone() == (SCHEMA_VERSION,)
     assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
     assert not connection.execute("select name from sqlite_master where type = 'table' and name like '%1'").fetchall()
     connection.close()
+
+
+def test_a_file_of_version_2_gets_ledgers_and_keeps_its_runs(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    open_file(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("insert into run values (1, 'r', 'acme', 'completed', 1.0, 1, '', 0.0, 0, 0)")
+    connection.executescript("drop table spent; drop table held; pragma user_version = 2")
+    connection.close()
+
+    async def work(store: SQLiteStore) -> None:
+        assert [one.run_id for one in await store.runs()] == ["r"]
+        assert await store.reserve(Hold("acme", "a", Spend(tokens=5), 60.0), [Limit(tokens=5)]) is None
+        assert (await store.standing("acme")).held == Spend(tokens=5)
+
+    use(path, work)
 
 
 def test_many_who_open_a_file_of_version_1_at_once_bring_it_up_to_date_once(tmp_path: Path) -> None:

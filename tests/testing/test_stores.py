@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from flujo_core.errors import LeaseLost, QuestionExpired, RunBusy, UnknownQuestion
+from flujo_core.model.spend import Limit, Spend
+from flujo_core.store.ledger import Hold, Shortage, shortage
 from flujo_core.store.memory import MemoryStore
 from flujo_core.store.protocol import Lease, Mail, OpenQuestion, Record, RunSummary
 from flujo_core.store.sqlite import SQLiteStore
@@ -249,6 +251,38 @@ class Hoarding(MemoryStore):
         self._inboxes[lease.run_id] = mail
 
 
+class Rounding(MemoryStore):
+    """Spends whole cents."""
+
+    async def settle(self, account: str, name: str, used: Spend, /) -> None:
+        await super().settle(account, name, used._replace(cost_usd=round(used.cost_usd, 2)))
+
+
+class Optimist(MemoryStore):
+    """Holds what there was room for a moment ago."""
+
+    async def reserve(self, hold: Hold, limits: Sequence[Limit], /) -> Shortage | None:
+        standings = [await self.standing(hold.account, one.window) for one in limits]
+        if (found := shortage(standings, limits, hold.most)) is not None:
+            return found
+        await asyncio.sleep(0)
+        return await super().reserve(hold, [])
+
+
+class Lenient(MemoryStore):
+    """Lets the dead off."""
+
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        return None
+
+
+class Hopeful(MemoryStore):
+    """Waits for the dead."""
+
+    async def reserve(self, hold: Hold, limits: Sequence[Limit], /) -> Shortage | None:
+        return await super().reserve(hold._replace(ttl=3600.0), limits)
+
+
 BAD: dict[str, type[MemoryStore]] = {
     "records": Lossy,
     "order": Forward,
@@ -273,6 +307,10 @@ BAD: dict[str, type[MemoryStore]] = {
     "question_paging": SkippingQuestions,
     "tenants": Indifferent,
     "deletion": Hoarding,
+    "ledgers": Rounding,
+    "ledgers_at_once": Optimist,
+    "dead_holds": Hopeful,
+    "forfeits": Lenient,
 }
 
 

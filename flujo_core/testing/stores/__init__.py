@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from flujo_core.testing.stores import deletions, inboxes, journals, leases, listings
+from flujo_core.testing.stores import deletions, inboxes, journals, leases, ledgers, listings
 from flujo_core.testing.stores.place import MakeStore, Place, opened
 
 __all__ = ["STORE_CHECKS", "MakeStore", "assert_store_conforms"]
@@ -36,6 +36,10 @@ _CHECKS: Mapping[str, Callable[[Place], Awaitable[None]]] = MappingProxyType(
         "question_paging": listings.pages_questions,
         "tenants": listings.keeps_tenants_apart,
         "deletion": deletions.deletes,
+        "ledgers": ledgers.reserves,
+        "ledgers_at_once": ledgers.reserves_once,
+        "dead_holds": ledgers.forgets_the_dead,
+        "forfeits": ledgers.forfeits,
     }
 )
 

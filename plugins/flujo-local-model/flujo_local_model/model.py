@@ -12,7 +12,7 @@ from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import RequestUsage
 
-from flujo_core import ConfigurationError
+from flujo_core import ConfigurationError, Price
 from flujo_local_model.errors import room_for_reply
 from flujo_local_model.schema import bounded
 from flujo_local_model.server import default_threads, require_engine, shared_server
@@ -54,6 +54,9 @@ class LocalModel(OpenAIChatModel):
     - A reply ends after ``max_tokens`` (1,024 by default), and always within the window that input and reply share.
     - The same request gives the same reply: the temperature is 0, and nothing is taken from earlier requests.
 
+    Attributes:
+        price: Nothing; budgets know by it how many tokens a request can have.
+
     Args:
         name: The name after ``local:``.
         threads: Threads that compute; by default ``FLUJO_LOCAL_MODEL_THREADS``, or one less than the usable cores.
@@ -68,6 +71,7 @@ class LocalModel(OpenAIChatModel):
         require_engine()
         weights.locate()
         self._window = weights.window
+        self.price = Price(context_window=weights.window)
         self._local = LocalProvider(shared_server(weights, threads or default_threads()))
         super().__init__(name, provider=self._local, settings=merge_model_settings(_DEFAULTS, settings))
 

@@ -9,6 +9,7 @@ class LocalModelPlugin(Plugin):
     """Makes ``local:NAME`` a model name; nothing is imported or started before an agent uses it."""
 
     name: ClassVar[str] = "local-model"
+    inside = ("local",)
 
     def register_models(self, registry: Registry[ModelFactory], /) -> None:
         """Add the prefix ``local``, whose factory is ``flujo_local_model.model.local_model``."""

@@ -13,7 +13,7 @@ from pydantic_ai.messages import AgentStreamEvent, ModelRequest, PartDeltaEvent,
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
-from flujo_core import ConfigurationError
+from flujo_core import Budget, BudgetExceeded, ConfigurationError, Flujo, PluginSettings, Settings, Step
 
 LONG_REPLY = ModelSettings(max_tokens=3000, extra_body={"ignore_eos": True})
 TEXT = ModelRequestParameters()
@@ -83,6 +83,15 @@ def test_input_over_the_window_is_refused_and_not_quoted(model: LocalModel) -> N
     assert f"{caught.value.found:,} tokens" in message
     assert "marzipan" not in message
     assert caught.value.found > 4096
+
+
+def test_budgets_know_that_it_is_free_and_how_many_tokens_a_request_can_have(model: LocalModel) -> None:
+    node = Step.agent("a", Agent(model), input=str)
+    budgets = [Budget(cost_usd=0), Budget(tokens=4096)]
+    result = Flujo(node, settings=Settings(PluginSettings(allow=())), budgets=budgets).run("Say yes.")
+    assert result.usage.cost_usd == 0
+    with pytest.raises(BudgetExceeded):
+        Flujo(node, settings=Settings(PluginSettings(allow=())), budgets=[Budget(tokens=10)]).run("Say yes.")
 
 
 def test_max_tokens_is_kept(model: LocalModel) -> None:

@@ -63,6 +63,28 @@ MIGRATIONS = (
         primary key (run_id, number)
     );
     """,
+    """
+    create table spent (
+        account text collate "C" not null,
+        minute bigint not null,
+        cost numeric not null,
+        tokens bigint not null,
+        requests bigint not null,
+        tool_calls bigint not null,
+        primary key (account, minute)
+    ) with (fillfactor = 50);
+    create table held (
+        account text collate "C" not null,
+        name text collate "C" not null,
+        at float8 not null,
+        until float8 not null,
+        cost numeric not null,
+        tokens bigint not null,
+        requests bigint not null,
+        tool_calls bigint not null,
+        primary key (account, name)
+    );
+    """,
 )
 """What brings a schema from each version to the next, from an empty one on. Ids are ordered as Python orders them."""
 

@@ -42,10 +42,10 @@ class Service:
         self._loop.call_soon_threadsafe(self._writer.give, Write(run_id, work, _teller(done)))
         return done
 
-    def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> asyncio.Future[T]:
-        """Reads; a second time, if the server was lost the first time."""
+    def use(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> asyncio.Future[T]:
+        """Does what can be done twice, as reading can: a second time, if the server was lost the first time."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._begin(self._read(work, _teller(done)))
+        self._begin(self._use(work, _teller(done)))
         return done
 
     def watch(self) -> None:
@@ -75,7 +75,7 @@ class Service:
             work.close()
             raise
 
-    async def _read(self, work: Callable[[asyncpg.Connection], Awaitable[T]], tell: Callable[..., None]) -> None:
+    async def _use(self, work: Callable[[asyncpg.Connection], Awaitable[T]], tell: Callable[..., None]) -> None:
         try:
             try:
                 found = await self._reader.use(work)

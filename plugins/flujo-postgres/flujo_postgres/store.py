@@ -7,14 +7,25 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flujo_core import Lease, Mail, OpenQuestion, Record, RunSummary
-from flujo_postgres import queries
+from flujo_core import (
+    Hold,
+    Lease,
+    Limit,
+    Mail,
+    OpenQuestion,
+    Record,
+    RunSummary,
+    Shortage,
+    Spend,
+    Standing,
+)
+from flujo_postgres import ledger, queries
 from flujo_postgres.service import Service
 from flujo_postgres.url import location
 
 
 class PostgresStore:
-    """Keeps journals, leases and inboxes in PostgreSQL, in a schema that is made when it is first needed.
+    """Keeps journals, leases, inboxes and ledgers in PostgreSQL, in a schema that is made when it is first needed.
 
     It connects when it is first used. A handle has up to three connections: one writes, one reads, one listens for
     mail; they live in a thread of their own, so no event loop waits for the server. The server's clock is the store's.
@@ -43,10 +54,10 @@ class PostgresStore:
         await self._served().write(lease.run_id, lambda batch: batch.append(kept, lease, taken, release))
 
     async def read(self, run_id: str, /, *, after: int = 0) -> Sequence[Record]:
-        return await self._served().read(lambda connection: queries.read(connection, run_id, after))
+        return await self._served().use(lambda connection: queries.read(connection, run_id, after))
 
     async def run(self, run_id: str, /) -> RunSummary | None:
-        return await self._served().read(lambda connection: queries.run(connection, run_id))
+        return await self._served().use(lambda connection: queries.run(connection, run_id))
 
     async def runs(
         self,
@@ -56,7 +67,7 @@ class PostgresStore:
         tenant: str | None = None,
         status: str | None = None,
     ) -> Sequence[RunSummary]:
-        return await self._served().read(lambda connection: queries.runs(connection, limit, before, tenant, status))
+        return await self._served().use(lambda connection: queries.runs(connection, limit, before, tenant, status))
 
     async def questions(
         self,
@@ -66,7 +77,7 @@ class PostgresStore:
         tenant: str | None = None,
         run_id: str | None = None,
     ) -> Sequence[OpenQuestion]:
-        return await self._served().read(lambda connection: queries.questions(connection, limit, after, tenant, run_id))
+        return await self._served().use(lambda connection: queries.questions(connection, limit, after, tenant, run_id))
 
     async def acquire(self, run_id: str, holder: str, ttl: float, /, *, instead_of: int | None = None) -> Lease:
         return await self._served().write(run_id, lambda batch: batch.acquire(run_id, holder, ttl, instead_of))
@@ -81,13 +92,26 @@ class PostgresStore:
         return await self._served().write(mail.run_id, lambda batch: batch.post(mail, seen))
 
     async def mail(self, run_id: str, /, *, after: int = 0) -> Sequence[Mail]:
-        return await self._served().read(lambda connection: queries.mail(connection, run_id, after))
+        return await self._served().use(lambda connection: queries.mail(connection, run_id, after))
 
     async def delete(self, lease: Lease, /) -> None:
         await self._served().write(lease.run_id, lambda batch: batch.delete(lease))
 
+    async def reserve(self, hold: Hold, limits: Sequence[Limit], /) -> Shortage | None:
+        kept = tuple(limits)
+        return await self._served().use(lambda connection: ledger.reserve(connection, hold, kept))
+
+    async def settle(self, account: str, name: str, used: Spend, /) -> None:
+        await self._served().use(lambda connection: ledger.settle(connection, account, name, used))
+
+    async def forfeit(self, account: str, prefix: str, /) -> None:
+        await self._served().use(lambda connection: ledger.forfeit(connection, account, prefix))
+
+    async def standing(self, account: str, window: float | None = None, /) -> Standing:
+        return await self._served().use(lambda connection: ledger.standing(connection, account, window))
+
     async def time(self) -> float:
-        return await self._served().read(queries.time)
+        return await self._served().use(queries.time)
 
     def watch(self, heard: Callable[[str], None], /) -> Callable[[], None]:
         """Has somebody told at once when a run gets mail.

@@ -98,7 +98,7 @@ def test_writes_of_many_runs_are_committed_together(server: Any) -> None:
 
         async def commits() -> int:
             await asyncio.sleep(1.5)  # the server's statistics come late
-            return int(await store._served().read(lambda connection: connection.fetchval(count)))
+            return int(await store._served().use(lambda connection: connection.fetchval(count)))
 
         await store.run("r")
         before = await commits()
