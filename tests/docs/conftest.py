@@ -28,7 +28,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No configuration of whoever runs the tests, and one thread for the local model: more are slower when all run."""
     for name in ("FLUJO_PLUGINS", "OPENAI_API_KEY", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FLUJO_DISABLE", "flujo-postgres")  # the pages that lock plugins have no editable one
+    monkeypatch.setenv("FLUJO_DISABLE", "flujo-deidentifier,flujo-postgres")  # pages lock plugins: none editable
     monkeypatch.setenv("FLUJO_LOCAL_MODEL_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("NO_COLOR", "1")
