@@ -85,9 +85,7 @@ def main() -> int:
     english = tier(files, TIER)
     plain = plain_seconds(text.text for name, texts in files.items() if name not in FOREIGN for text in texts)
     alone = joined(lines_of({name: texts for name, texts in files.items() if name not in FOREIGN}, ("patterns",)))
-    print(
-        f"of the speed of ten plain patterns: {plain / english.seconds:.2f}; 'patterns' alone: {plain / alone.seconds:.2f}"
-    )
+    print(f"of ten plain patterns' speed: {plain / english.seconds:.2f}; 'patterns' alone: {plain / alone.seconds:.2f}")
     if installed():
         tier(files, (*TIER, "rampart"))
     else:

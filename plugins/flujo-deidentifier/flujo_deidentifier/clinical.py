@@ -37,6 +37,7 @@ _ABBREVIATION = re.compile(
 # The rules whose finds may be words of medicine; others have more to go by than the look of a word.
 DOUBTED = frozenset({"model", "place", "given-name", "unlisted", "care-words", "given-and-surname", "surname"})
 _SHORT = 5
+_LONGEST = 16
 
 
 def is_clinical(word: str) -> bool:
@@ -58,19 +59,20 @@ def harmless(text: str, span: Span) -> bool:
     """
     if span.rule not in DOUBTED or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON"):
         return False
-    words = [word.removesuffix("'s") for word in text[span.start : span.end].lower().replace("-", " ").split()]
-    if not words:
-        return True
-    known = lowered("eponyms")
-    if _ABBREVIATION.fullmatch(text[span.start : span.end]):
-        return True
     found = text[span.start : span.end]
+    words = [word.removesuffix("'s") for word in found.lower().replace("-", " ").split()]
+    known = lowered("eponyms")
+    if not known.isdisjoint(words):
+        followed = _AFTER.match(text, span.end) is not None
+        whole = known.issuperset(words)
+        if (followed and (whole or words[-1] in known)) or (whole and len(words) == 1 and span.label != "LOCATION"):
+            return True
     if found.isupper() and (_AFTER.match(text, span.end) or (_abbreviates(found, span) and not text.isupper())):
         return True
-    if all(word in known for word in words) and (len(words) == 1 or _AFTER.match(text, span.end)):
-        return span.label != "LOCATION" or _AFTER.match(text, span.end) is not None
-    if _AFTER.match(text, span.end) and words[-1] in known:
+    if found[:1].islower() and all(_is_plain(word) for word in words):
         return True
-    return text[span.start].islower() and all(
-        _ABBREVIATION.fullmatch(word) or _DRUG.fullmatch(word) or word in entries("words") for word in words
-    )
+    return not words or (len(found) < _LONGEST and _ABBREVIATION.fullmatch(found) is not None)
+
+
+def _is_plain(word: str) -> bool:
+    return word in entries("words") or _ABBREVIATION.fullmatch(word) is not None or _DRUG.fullmatch(word) is not None

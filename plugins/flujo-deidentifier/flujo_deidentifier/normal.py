@@ -32,7 +32,7 @@ _HIDDEN = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
 )
 _MARKED = re.compile(r"[^\W\d_][\u0300-\u036f]+")
-_MIXED = re.compile(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
+_MIXED = re.compile(r"[\u0370-\u052f](?:(?<=[A-Za-z].)|(?=[A-Za-z]))")
 _WORD = re.compile(r"\w+")
 _UNEVEN = re.compile("[" + "".join(map(re.escape, map(chr, SAME_LENGTH))) + "]")
 # What the slow way looks at: hidden characters, a hyphen at the end of a line, combining marks, digits of other

@@ -31,12 +31,13 @@ _AFTER = re.compile(
     r"(?!\w))?(?:,\s(?:A[LKZR]|C[AOT]|D[CE]|FL|GA|HI|I[DLNA]|K[SY]|LA|M[EDAINSOT]|N[EVHJMYCD]|O[HKR]|PA|RI|S[CD]|T[NX]"
     r"|UT|V[TA]|W[AVIY])(?!\w)(?:\s\d{5}(?:-\d{4})?(?!\w))?)?"
 )
+_GOING_ON: Final = ("'", "\u2019", " ", ",", "\n")
 _MOST: Final = 5
 
 
 def place_end(text: str, end: int) -> int:
     """Where a place really ends: with the word for its kind, and its state."""
-    more = _AFTER.match(text, end)
+    more = _AFTER.match(text, end) if text[end : end + 1] in _GOING_ON else None
     return more.end() if more else end
 
 

@@ -90,7 +90,7 @@ def _location(words: list[Word], score: float, rule: str, text: str) -> Span:
 
 def _person(first: Word, last: Word, score: float, rule: str, text: str) -> Span:
     """A person; a given name may stand after the surname and a comma."""
-    given = _FIRST_AFTER.match(text, last.end)
+    given = _FIRST_AFTER.match(text, last.end) if text[last.end : last.end + 1] == "," else None
     end = given.end() if given and _is_given(given[1]) else last.end
     return Span(first.start, end, "PERSON", score, NAME, rule)
 
