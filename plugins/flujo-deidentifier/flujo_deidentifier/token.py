@@ -22,9 +22,7 @@ _OPEN: Final = r"(?:\\{1,2}\[|\[|\\u005b|&#91;|&#x5b;|&lsqb;|&lbrack;|%5b)"
 _CLOSE: Final = r"(?:\\{1,2}\]|\]|\\u005d|&#93;|&#x5d;|&rsqb;|&rbrack;|%5d)"
 _JOINT: Final = r"(?:\\{1,2}_|_|-|\u2010|\u2011|\u2013|\\u005f|&#95;|&#x5f;|%5f)"
 _BODY: Final = rf"([A-Z]{{2,{KIND_LENGTH}}}){_JOINT}([A-Z2-7]{{{ID_LENGTH}}})"
-TOKEN: Final = re.compile(
-    rf"{_OPEN}[ ]?{_BODY}[ ]?{_CLOSE}|(?<![A-Z0-9]){_BODY}(?![A-Z0-9])", re.IGNORECASE | re.ASCII
-)
+TOKEN: Final = re.compile(rf"{_OPEN}[ ]?{_BODY}[ ]?{_CLOSE}|(?<![A-Z0-9]){_BODY}(?![A-Z0-9])", re.IGNORECASE | re.ASCII)
 """A placeholder, also as models change it: another case, escaped for Markdown, HTML, JSON or URLs, without brackets."""
 
 

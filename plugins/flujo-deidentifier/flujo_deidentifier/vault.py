@@ -76,6 +76,10 @@ class VaultStore(Protocol):
         """The rows of these ids that there are."""
         ...
 
+    def of_kind(self, tenant: str, session: str, kind: str, /) -> Sequence[Row]:
+        """The rows of a session that are of one kind."""
+        ...
+
     def key(self, tenant: str, subject: str, /) -> bytes | None:
         """The sealed key of a subject."""
         ...
@@ -179,6 +183,15 @@ class Vault:
             if (value := self._opened(scope, own, row)) is not None:
                 found[kind, made] = value
         return found
+
+    def of_kind(self, scope: Scope, kind: str) -> list[str]:
+        """The values of all tokens of one kind in a scope.
+
+        Raises: as ``remember``.
+        """
+        own = self._own(scope)
+        rows = _asked(lambda: self._store.of_kind(own.tenant, own.session, kind))
+        return [value for row in rows if (value := self._opened(scope, own, row)) is not None]
 
     def erase(self, subject: str, *, tenant: str = "") -> int:
         """Forgets for good all values about a subject; gives how many there were.

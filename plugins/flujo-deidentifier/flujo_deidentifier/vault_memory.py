@@ -26,6 +26,11 @@ class MemoryVaultStore:
         with self._lock:
             return {one: row for one in ids if (row := self._rows.get((tenant, session, one))) is not None}
 
+    def of_kind(self, tenant: str, session: str, kind: str, /) -> Sequence[Row]:
+        """The rows of a session that are of one kind."""
+        with self._lock:
+            return [row for (*at, _), row in self._rows.items() if at == [tenant, session] and row.kind == kind]
+
     def key(self, tenant: str, subject: str, /) -> bytes | None:
         """The sealed key of a subject."""
         return self._keys.get((tenant, subject))
@@ -44,9 +49,7 @@ class MemoryVaultStore:
     def expire(self, now: float, /) -> int:
         """Delete the rows whose time is over."""
         with self._lock:
-            return self._drop(
-                [at for at, row in self._rows.items() if row.expires is not None and row.expires <= now]
-            )
+            return self._drop([at for at, row in self._rows.items() if row.expires is not None and row.expires <= now])
 
     def _drop(self, places: Sequence[tuple[str, str, str]]) -> int:
         for place in places:

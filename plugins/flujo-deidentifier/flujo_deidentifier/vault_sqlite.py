@@ -62,6 +62,12 @@ class SqliteVaultStore:
                     found.update({row[2]: Row(*row) for row in cursor})
         return found
 
+    def of_kind(self, tenant: str, session: str, kind: str, /) -> Sequence[Row]:
+        """The rows of a session that are of one kind."""
+        asked = f"SELECT {_COLUMNS} FROM tokens WHERE tenant = ? AND session = ? AND kind = ?"
+        with self._lock, closing(self._connection().execute(asked, (tenant, session, kind))) as cursor:
+            return [Row(*row) for row in cursor]
+
     def key(self, tenant: str, subject: str, /) -> bytes | None:
         """The sealed key of a subject."""
         with self._lock:
