@@ -35,7 +35,7 @@ class DeidentifyingCodec:
 
         def encoded() -> Any:
             return self._deidentifier.deidentify_value(
-                value, scope, lambda path: sorted(about.labels_at(path)), only_tokens=True
+                value, scope, lambda path, is_key: sorted(about.labels_at(path, key=is_key)), only_tokens=True
             )
 
         return await _done(encoded)

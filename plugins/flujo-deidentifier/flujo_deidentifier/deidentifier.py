@@ -22,8 +22,8 @@ from flujo_deidentifier.token import token_text, tokens_in
 from flujo_deidentifier.vault import KeySource, Scope, Vault, VaultStore
 from flujo_deidentifier.vault_memory import MemoryVaultStore
 
-LabelsAt: TypeAlias = Callable[[tuple[str, ...]], Iterable[str]]
-"""The labels that a place in a value carries."""
+LabelsAt: TypeAlias = Callable[[tuple[str, ...], bool], Iterable[str]]
+"""The labels that a place in a value carries; or, if the second argument is true, the key that ends the path."""
 
 _ROUNDS: Final = 6
 """How often a text is searched: a token may make something stand out that was not found before."""
@@ -181,7 +181,7 @@ class Deidentifier:
 
         Raises: as ``deidentify``.
         """
-        return self._value(value, scope, labels or (lambda _: ()), (), only_tokens)
+        return self._value(value, scope, labels or _unlabelled, (), only_tokens)
 
     def restore_value(self, value: Any, /, scope: Scope) -> Any:
         """The value that ``deidentify_value`` was given.
@@ -229,10 +229,8 @@ class Deidentifier:
 
     def _open_spans(self, text: str, scope: Scope, only_tokens: bool) -> list[Span]:
         """What is found beside tokens, surrogates and what is as coarse as it shall be."""
-        spans = self._finder.find(text)
-        if not spans:
-            return []
         tokens = [(one.start, one.end) for one, _ in self._known(text, scope)]
+        spans = self._finder.find(_starred(text, tokens))
         left = [piece for span in spans for piece in _beside(span, tokens, text)]
         return [one for one in left if only_tokens or not self._is_made(one, text, scope)]
 
@@ -298,29 +296,28 @@ class Deidentifier:
 
     def _value(self, value: Any, scope: Scope, labels: LabelsAt, path: tuple[str, ...], only_tokens: bool) -> Any:
         if isinstance(value, Mapping):
-            return {
-                self._text(str(key), scope, (), only_tokens): self._value(
-                    one, scope, labels, (*path, str(key)), only_tokens
-                )
-                for key, one in value.items()
-            }
+            found = {}
+            for key, one in value.items():
+                below = (*path, str(key))
+                shown = self._text(str(key), scope, labels(below, True), only_tokens)
+                found[shown] = self._value(one, scope, labels, below, only_tokens)
+            return found
         if isinstance(value, list):
             return [self._value(one, scope, labels, (*path, str(at)), only_tokens) for at, one in enumerate(value)]
+        marks = [*labels(path, False)]
         if isinstance(value, str):
-            return self._text(value, scope, labels(path), only_tokens)
-        if value is None or isinstance(value, bool):
-            return self._as_json(value, scope) if value is not None and [*labels(path)] else value
-        return self._as_json(value, scope) if [*labels(path)] or self._tells(value) else value
+            return self._text(value, scope, marks, only_tokens)
+        hidden = value is not None and (marks or (not isinstance(value, bool) and self._tells(value)))
+        return self._as_json(value, scope) if hidden else value
 
     def _text(self, text: str, scope: Scope, labels: Iterable[str], only_tokens: bool) -> str:
-        if only_tokens:
-            text = self._covered(text, scope)
         label = next(iter(labels), None)
         if label is not None and text:
             return self.vault.remember(scope, [(label, text)])[0] if only_tokens else self._whole(text, scope, label)
         return self.deidentify(
-            text, session=scope.session, tenant=scope.tenant, subject=scope.subject, only_tokens=only_tokens
-        )
+            self._covered(text, scope) if only_tokens else text,
+            session=scope.session, tenant=scope.tenant, subject=scope.subject, only_tokens=only_tokens,
+        )  # fmt: skip
 
     def _covered(self, text: str, scope: Scope) -> str:
         """The text with tokens of its own in the places of tokens: reading it gives those back, and not values."""
@@ -349,6 +346,17 @@ class Deidentifier:
 
     def _plain(self, text: str, scope: Scope) -> str:
         return restored(text, lambda asked: self.vault.recall(scope, asked))
+
+
+def _starred(text: str, tokens: Iterable[tuple[int, int]]) -> str:
+    """The text as detectors see it: with stars in the places of tokens, which are no words of it."""
+    for start, end in tokens:
+        text = f"{text[:start]}{'*' * (end - start)}{text[end:]}"
+    return text
+
+
+def _unlabelled(path: tuple[str, ...], is_key: bool) -> Iterable[str]:
+    return ()
 
 
 def _beside(span: Span, tokens: Iterable[tuple[int, int]], text: str) -> Iterator[Span]:

@@ -1,4 +1,4 @@
-"""Token: the short placeholder that stands for a value, ``[PERSON_k3v9x2m7q4ab]``, and how one is known again."""
+"""Token: the short placeholder that stands for a value, ``[PERSON-k3v7x2m5q4ab]``, and how one is known again."""
 
 from __future__ import annotations
 
@@ -50,13 +50,11 @@ def kind_of(label: str) -> str:
 
 def token_text(kind: str, token_id: str) -> str:
     """The placeholder as it is written."""
-    return f"[{kind}_{token_id}]"
+    return f"[{kind}-{token_id}]"
 
 
 def tokens_in(text: str) -> Iterator[Token]:
     """What looks like a placeholder, from left to right."""
-    if "_" not in text and not re.search(r"[-\u2010\u2011\u2013%;\\]", text):
-        return
     for match in TOKEN.finditer(text):
         kind, token_id = (match[1], match[2]) if match[1] else (match[3], match[4])
         yield Token(match.start(), match.end(), kind.upper(), token_id.lower())

@@ -204,7 +204,7 @@ class Vault:
         return _asked(lambda: self._store.erase(own.tenant, own.subject))
 
     def expire(self) -> int:
-        """Deletes values whose time is over; gives how many there were. Run it now and then: they are not read before."""
+        """Deletes values whose time is over; gives how many there were. Until then nobody is given them either."""
         return _asked(lambda: self._store.expire(self._clock()))
 
     def _own(self, scope: Scope) -> Scope:
@@ -286,5 +286,6 @@ def _given(source: KeySource) -> bytes:
             return key
         kind = "no key" if not key else f"fewer than {LEAST_KEY} bytes"
     raise DeidentifierKeyMissing(
-        f"the key of the de-identifier cannot be had ({kind}); give 'key=', or set '{KEY_VARIABLE}' to 32 bytes in Base64"
+        f"the key of the de-identifier cannot be had ({kind}); give 'key=', or set '{KEY_VARIABLE}' to 32 bytes in"
+        " Base64"
     )
