@@ -8,6 +8,7 @@ import os
 import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -120,6 +121,7 @@ class Vault:
     ) -> None:
         self._store = store
         self._source = key
+        self._key: bytes | None = None
         self._keep = keep
         self._clock = clock
 
@@ -132,8 +134,9 @@ class Vault:
         Raises:
             DeidentifierKeyMissing: There is no key, or it is too short.
         """
-        key = _given(self._source)
-        return b"".join(hmac.digest(key, f"{purpose}/{half}".encode(), sha256) for half in (0, 1))
+        if self._key is None:
+            self._key = _given(self._source)
+        return _derived(self._key, purpose)
 
     def remember(self, scope: Scope, values: Sequence[tuple[str, str]]) -> list[str]:
         """Tokens for values, which are kept by then; the same for the same value in one scope.
@@ -240,6 +243,11 @@ class Vault:
         if not hmac.compare_digest(self._id(scope, row.kind, value), row.id):
             raise VaultCorrupted("the vault has another value than the token was made for; restore it from a copy")
         return value
+
+
+@lru_cache(maxsize=256)
+def _derived(key: bytes, purpose: str) -> bytes:
+    return b"".join(hmac.digest(key, f"{purpose}/{half}".encode(), sha256) for half in (0, 1))
 
 
 def _asked(ask: Callable[[], T]) -> T:
