@@ -50,13 +50,22 @@ def patterns_for(text: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     return _ASCII if text.isascii() else _ANY
 
 
-def word_of(match: re.Match[str], offset: int) -> Word:
-    """A word of a run that begins at ``offset``."""
+def words_of(run: re.Match[str], word: re.Pattern[str]) -> list[Word]:
+    """The words of a run."""
+    text, start = run[0], run.start()
+    if " " not in text and "\t" not in text:
+        return [Word(text, start, start + len(text), _key(text), False)]
+    return [_word(found, start) for found in word.finditer(text)]
+
+
+def _word(match: re.Match[str], offset: int) -> Word:
     text = match[0]
+    return Word(text, offset + match.start(), offset + match.end(), _key(text), text[0].islower())
+
+
+def _key(text: str) -> str:
     key = text.lower()
-    if key[-1] == "." or key.endswith("'s"):
-        key = key.removesuffix("'s").rstrip(".")
-    return Word(text, offset + match.start(), offset + match.end(), key, text.islower())
+    return key.removesuffix("'s").rstrip(".") if key[-1] == "." or key.endswith("'s") else key
 
 
 def spoken(words: list[Word]) -> str:
@@ -71,5 +80,6 @@ def is_initial(word: Word) -> bool:
 
 def abbreviates(word: Word, words: list[Word]) -> bool:
     """Whether a word is an abbreviation rather than a name: a few capitals among words that are not all in capitals."""
-    shouted = any(one.text.isupper() and len(one.text) >= _SHORT for one in words)
-    return word.text.isupper() and len(word.text) < _SHORT and not shouted
+    if len(word.text) >= _SHORT or not word.text.isupper():
+        return False
+    return not any(one.text.isupper() and len(one.text) >= _SHORT for one in words)

@@ -36,6 +36,7 @@ _LAST = re.compile(
     r"|May|June|July|August|September|October|November|December)(?!\w)"
 )
 _WEEKDAY = re.compile(r"[MTWFS](?<!\w.)(?:on|ues|ednes|hurs|ri|atur|un)day(?!\w)")
+_LIVING = ("live at", "lives at", "living at", "reside at", "resides at", "residing at")
 _TRAILING = ".,;:!?)]}'\""
 
 
@@ -94,7 +95,7 @@ def _with_digits(text: str, lower: str) -> Iterator[Span]:
     for match in _IBAN.finditer(text):
         if is_iban(re.sub(r"[ -]", "", match[0])):
             yield Span(match.start(), match.end(), "IBAN", 0.99, NAME, "mod-97")
-    if "address" in lower or "live" in lower or "living" in lower or "resid" in lower:
+    if "address" in lower or (" at " in lower and any(word in lower for word in _LIVING)):
         for match in _HOME.finditer(text):
             yield Span(match.start(1), match.end(1), "ADDRESS", 0.7, NAME, "address-words")
     if with_vehicle(lower):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from flujo_deidentifier.capitals import JOINING, Word, abbreviates, is_initial, patterns_for, spoken, word_of
+from flujo_deidentifier.capitals import JOINING, Word, abbreviates, is_initial, patterns_for, spoken, words_of
 from flujo_deidentifier.everyday import BODIES, CARE, CARE_HEADS, GROUND, LEADING, TITLES, is_common, never_names
 from flujo_deidentifier.lexicon import entries, lowered, regions
 from flujo_deidentifier.place import cared, facility, ground, is_meant, listed, place_end
@@ -21,6 +21,7 @@ _NAMED_BEFORE = re.compile(
 )
 _NAMED_ENDS: Final = entries("before-names")
 _TITLE_AFTER = re.compile(r",?\s+(?:M\.?D|D\.?O|R\.?N|N\.?P|PA-C|Ph\.?D|DDS|DMD|LPN|CRNA|Esq|Jr|Sr)\b")
+_TITLE_COMES: Final = (",", " ", "\n")
 _FIRST_AFTER = re.compile(r",\s+([^\W\d_]+)(?:\s+[A-Z]\.)?(?!\w)")
 _BY_LOOK: Final = frozenset({"unlisted", "care-words", "ground"})
 _NO_SURNAMES: Final = CARE | GROUND | BODIES
@@ -46,7 +47,7 @@ class NameListDetector:
             if plain.issuperset(match[0].lower().split()):
                 continue
             start = match.start()
-            words = [word_of(one, start) for one in word.finditer(match[0])]
+            words = words_of(match, word)
             for span in judged(words, cased[start - _BEFORE if start > _BEFORE else 0 : start], cased):
                 if not even or span.rule not in _BY_LOOK:
                     yield span
@@ -149,12 +150,14 @@ def _whole_name(words: list[Word], at: int) -> int | None:
 def _alone(word: Word, words: list[Word], text: str) -> tuple[float, str] | None:
     """The score and the rule of a word that stands for somebody by itself."""
     key = word.key
-    unknown = not (is_common(key) or word.small or len(key) == 1 or abbreviates(word, words))
+    unknown = not (word.small or is_common(key) or len(key) == 1 or abbreviates(word, words))
+    if not unknown and key not in entries("surnames"):
+        return None
     known_otherwise = key in lowered("eponyms")
     if unknown and key in entries("given-names") and not known_otherwise:
         return 0.55, "given-name"
     if key in entries("surnames"):
-        if _TITLE_AFTER.match(text, word.end):
+        if text[word.end : word.end + 1] in _TITLE_COMES and _TITLE_AFTER.match(text, word.end):
             return 0.8, "name-words"
         if _is_announced(text, word.start):
             return 0.7, "name-words"
@@ -165,8 +168,8 @@ def _alone(word: Word, words: list[Word], text: str) -> tuple[float, str] | None
 
 def _is_announced(text: str, at: int) -> bool:
     """Whether the words before a place say that a name is there."""
-    before = text[max(0, at - 24) : at]
-    last = before.split()[-1:]
+    before = text[at - 24 if at > 24 else 0 : at]
+    last = before.rsplit(None, 1)[-1:]
     return bool(last) and last[0].strip(".,:;\"'()").lower() in _NAMED_ENDS and bool(_NAMED_BEFORE.search(before))
 
 

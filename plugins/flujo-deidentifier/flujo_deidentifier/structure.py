@@ -31,6 +31,8 @@ _SEGMENT = re.compile(r"^(MSH|PID|NK1|PV1|GT1|IN1|OBR|ORC|PD1)\|([^\r\n]*)", re.
 _DELIMITERS: Final = ",;\t|"
 _SHORTEST: Final = 16
 """Characters of base64 that are looked into at least."""
+_LONGEST_NAME: Final = 40
+"""Characters that the name of a column has at most."""
 _LONGEST_HEAD: Final = 600
 """Characters that the first line of a table has at most."""
 
@@ -181,8 +183,10 @@ def _table(text: str) -> Iterator[Span]:
         return
     delimiter = max(_DELIMITERS, key=head.count)
     names = [name.strip(" \"'\r") for name in head.split(delimiter)]
+    if len(names) < 2 or max(map(len, names)) > _LONGEST_NAME:
+        return
     labels = [label_of(name) for name in names]
-    if len(names) < 2 or not any(labels):
+    if not any(labels):
         return
     start = len(head) + 1
     for line in rest.split("\n"):

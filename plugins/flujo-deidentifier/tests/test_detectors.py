@@ -61,7 +61,7 @@ def test_a_detector_of_another_package_is_used_by_its_name(badges: None) -> None
 
 
 def test_one_that_cannot_be_made_is_an_error(badges: None) -> None:
-    with pytest.raises(DetectorMissing, match="'broken'.*raised ValueError") as caught:
+    with pytest.raises(DetectorMissing, match=r"'broken'.*raised ValueError") as caught:
         Finder("gdpr", detectors=["broken"])
     assert "licence" not in str(caught.value)
 
