@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from pydantic_ai.messages import (
+    MULTI_MODAL_CONTENT_TYPES,
     BaseToolCallPart,
     ModelMessage,
     ModelResponse,
@@ -104,11 +105,23 @@ def plain(value: Any) -> Any:
     Raises:
         ModelGuarded: It has something that is none, as an image.
     """
+    _check_texts(value)
     try:
         return to_jsonable_python(value)
     except ValueError:
         pass
     raise _unseen(value)
+
+
+def _check_texts(value: Any) -> None:
+    """Refuses pictures, files and links to them, which would be sent as what they are."""
+    if isinstance(value, MULTI_MODAL_CONTENT_TYPES):
+        raise _unseen(value)
+    if isinstance(value, Mapping):
+        value = [*value.values()]
+    if isinstance(value, list | tuple):
+        for one in value:
+            _check_texts(one)
 
 
 def _leaves(value: Any) -> Iterator[str]:
