@@ -20,7 +20,8 @@ TEXT = "Patient John Smith, MRN 4837261, phone 212-555-0187, email john.smith@ex
 engine = Deidentifier(Profile("all"), key=KEY, detectors=["patterns", "lists"])
 values = st.sampled_from(
     ["John Smith", "Mary O'Neil", "212-555-0187", "536-22-8726", "ann@example.org", "03/04/2021", "10.20.30.40",
-     "4111 1111 1111 1111", "GB82 WEST 1234 5698 7654 32", "https://example.com/p/17", "MRN 4837261", "Zo\u00eb M\u00fcller"]
+     "4111 1111 1111 1111", "GB82 WEST 1234 5698 7654 32", "https://example.com/p/17", "MRN 4837261",
+     "Zo\u00eb M\u00fcller"]
 )  # fmt: skip
 words = st.one_of(
     st.text(max_size=12), st.sampled_from([" and ", ", seen ", "[", "]", "\\[", "[PERSON-abc", "%5B", "\n"])
