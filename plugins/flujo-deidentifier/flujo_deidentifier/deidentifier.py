@@ -1,0 +1,371 @@
+"""Deidentifier: finds what identifies somebody, puts tokens in its place, and turns them back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from threading import Lock
+from typing import Any, Final, TypeAlias
+
+from flujo_deidentifier.errors import DeidentificationError, ModelGuarded
+from flujo_deidentifier.finder import Decision, Finder, Findings
+from flujo_deidentifier.generalise import generalised
+from flujo_deidentifier.profile import Action, Profile
+from flujo_deidentifier.replacement import replacement
+from flujo_deidentifier.restore import Form, known_tokens, restored
+from flujo_deidentifier.span import Detector, Span
+from flujo_deidentifier.stream import TokenStream
+from flujo_deidentifier.token import token_text, tokens_in
+from flujo_deidentifier.vault import KeySource, Scope, Vault, VaultStore
+from flujo_deidentifier.vault_memory import MemoryVaultStore
+
+LabelsAt: TypeAlias = Callable[[tuple[str, ...], bool], Iterable[str]]
+"""The labels that a place in a value carries; or, if the second argument is true, the key that ends the path."""
+
+_ROUNDS: Final = 6
+"""How often a text is searched: a token may make something stand out that was not found before."""
+_CLEAN: Final = 4096
+_NUMBER: Final = "JSON"
+"""The label of what is no text: a number in a labelled field."""
+_LONG_NUMBER: Final = 7
+_REVERSIBLE: Final = (Action.SURROGATE, Action.SHIFT)
+
+
+class Deidentifier:
+    """Finds what identifies somebody, puts something else in its place, and turns that back.
+
+    It may be used from several threads at once.
+
+    Args:
+        profile: A profile, or the name of one.
+        key: At least 32 bytes, or what gives them; None: the environment variable ``FLUJO_DEIDENTIFIER_KEY``, Base64.
+            It is asked for when a token is made or turned back, so ``find`` needs none.
+        vault: Where values are kept; None: in memory.
+        detectors: As for ``Finder``.
+        timeout: Seconds that each detector may take for one text.
+        keep: Seconds for which values are kept after they were last met; None: until they are erased.
+
+    Raises:
+        ConfigurationError: There is no such profile or detector.
+    """
+
+    def __init__(
+        self,
+        profile: Profile | str = "hipaa-safe-harbor",
+        *,
+        key: KeySource = None,
+        vault: VaultStore | None = None,
+        detectors: Sequence[str | Detector] | None = None,
+        timeout: float = 30.0,
+        keep: float | None = None,
+    ) -> None:
+        self._finder = Finder(profile, detectors=detectors, timeout=timeout)
+        self.profile = self._finder.profile
+        self.vault = Vault(MemoryVaultStore() if vault is None else vault, key=key, keep=keep)
+        self._clean: OrderedDict[tuple[Scope, str], None] = OrderedDict()
+        self._lock = Lock()
+        unkept = {*self.profile.actions.values(), self.profile.default}
+        self.has_surrogates = any(action in _REVERSIBLE for action in unkept)
+
+    def __repr__(self) -> str:
+        return f"<Deidentifier '{self.profile.name}'>"
+
+    def find(self, text: str, /) -> Findings:
+        """The spans of a text that identify somebody: as ``Finder.find``."""
+        return self._finder.find(text)
+
+    def explain(self, text: str, /) -> list[Decision]:
+        """What was done with each span, and why: as ``Finder.explain``."""
+        return self._finder.explain(text)
+
+    def deidentify(
+        self, text: str, /, *, session: str, tenant: str = "", subject: str = "", label: str | None = None,
+        only_tokens: bool = False,
+    ) -> str:  # fmt: skip
+        """A text with tokens, or what the profile says, in the places of what identifies somebody.
+
+        Args:
+            text: The text. Tokens of the same session stay as they are.
+            session: The conversation, or run: the same value has the same token in it.
+            tenant: Whose it is.
+            subject: Whom it is about; what ``erase`` forgets.
+            label: Where the whole text is known to be sensitive: becomes one token, whatever the detectors say.
+            only_tokens: Whether all that the profile does not keep becomes a token, so that nothing is lost.
+
+        Raises:
+            DeidentificationError: It was not done, so nothing may go on with the text.
+            DeidentifierKeyMissing: There is no key.
+        """
+        scope = Scope(session, tenant, subject)
+        if label is not None:
+            return self._whole(text, scope, label)
+        for _ in range(_ROUNDS):
+            spans = self._open_spans(text, scope, only_tokens)
+            if not spans:
+                self._mark_clean(text, scope)
+                return text
+            text = self._replaced(text, spans, scope, only_tokens)
+        raise DeidentificationError(
+            f"after {_ROUNDS} rounds a detector still finds something beside tokens, and the text goes nowhere;"
+            " name the detector's words in 'allow' of the profile"
+        )
+
+    def restore(self, text: str, /, *, session: str, tenant: str = "", form: Form = "text") -> str:
+        """A text with the values in the places of their tokens, and of surrogates where the profile makes such.
+
+        Tokens that were forged, of another session or tenant, erased or forgotten stay as they are.
+
+        Args:
+            text: The text, as a model gave it.
+            session: The session that the tokens are of.
+            tenant: Whose it is.
+            form: ``json``: values are escaped, as they stand within quotes.
+
+        Raises:
+            VaultCorrupted: What the vault has cannot be read.
+            DeidentifierKeyMissing: There is no key.
+        """
+        scope = Scope(session, tenant)
+        return restored(self._unmade(text, scope), lambda asked: self.vault.recall(scope, asked), form)
+
+    def restore_stream(self, pieces: Iterable[str], /, *, session: str, tenant: str = "") -> Iterator[str]:
+        """The twin of ``restore`` for a text in pieces; see ``restoring``."""
+        stream = self.restoring(session=session, tenant=tenant)
+        for piece in pieces:
+            if ready := stream.feed(piece):
+                yield ready
+        if rest := stream.flush():
+            yield rest
+
+    async def restore_stream_async(
+        self, pieces: AsyncIterable[str], /, *, session: str, tenant: str = ""
+    ) -> AsyncIterator[str]:
+        """The async twin of ``restore_stream``."""
+        stream = self.restoring(session=session, tenant=tenant)
+        async for piece in pieces:
+            if ready := await asyncio.to_thread(stream.feed, piece):
+                yield ready
+        if rest := await asyncio.to_thread(stream.flush):
+            yield rest
+
+    def restoring(self, *, session: str, tenant: str = "", form: Form = "text") -> TokenStream:
+        """What restores the tokens of a text piece by piece; surrogates are not restored in pieces."""
+        scope = Scope(session, tenant)
+        return TokenStream(lambda asked: self.vault.recall(scope, asked), form)
+
+    async def deidentify_async(
+        self, text: str, /, *, session: str, tenant: str = "", subject: str = "", label: str | None = None
+    ) -> str:
+        """The async twin of ``deidentify``: the event loop goes on meanwhile."""
+        return await asyncio.to_thread(
+            self.deidentify, text, session=session, tenant=tenant, subject=subject, label=label
+        )
+
+    async def restore_async(self, text: str, /, *, session: str, tenant: str = "") -> str:
+        """The async twin of ``restore``."""
+        return await asyncio.to_thread(self.restore, text, session=session, tenant=tenant)
+
+    def deidentify_value(
+        self, value: Any, /, scope: Scope, labels: LabelsAt | None = None, *, only_tokens: bool = False
+    ) -> Any:
+        """A value of JSON, with its texts, keys, labelled fields and long numbers treated.
+
+        Args:
+            value: The value.
+            scope: Whose it is.
+            labels: The labels that its places carry; what has one becomes a token, whatever the detectors say.
+            only_tokens: As for ``deidentify``.
+
+        Raises: as ``deidentify``.
+        """
+        return self._value(value, scope, labels or _unlabelled, (), only_tokens)
+
+    def restore_value(self, value: Any, /, scope: Scope) -> Any:
+        """The value that ``deidentify_value`` was given.
+
+        Raises: as ``restore``.
+        """
+        if isinstance(value, str):
+            return self._restored_leaf(value, scope)
+        if isinstance(value, Mapping):
+            return {self._plain(key, scope): self.restore_value(one, scope) for key, one in value.items()}
+        return [self.restore_value(one, scope) for one in value] if isinstance(value, list) else value
+
+    def check(self, text: str, scope: Scope, what: str) -> None:
+        """Refuses a text in which something can be found beside tokens.
+
+        Args:
+            text: The text.
+            scope: Whose it is.
+            what: What the text is, for the message.
+
+        Raises:
+            ModelGuarded: Something can be found.
+        """
+        key = scope, text
+        with self._lock:
+            if key in self._clean:
+                return
+        if spans := self._open_spans(text, scope, False):
+            label = spans[0].label
+            raise ModelGuarded(
+                f"{what} has a {label} that would go to the model; de-identify it, or name it in 'allow' of the profile"
+            )
+        self._mark_clean(text, scope)
+
+    def erase(self, subject: str, *, tenant: str = "") -> int:
+        """Forgets for good all values about a subject, whose tokens say nothing from then on; gives how many."""
+        return self.vault.erase(subject, tenant=tenant)
+
+    def _mark_clean(self, text: str, scope: Scope) -> None:
+        """Only what has been de-identified is kept here."""
+        with self._lock:
+            self._clean[scope, text] = None
+            if len(self._clean) > _CLEAN:
+                self._clean.popitem(last=False)
+
+    def _open_spans(self, text: str, scope: Scope, only_tokens: bool) -> list[Span]:
+        """What is found beside tokens, surrogates and what is as coarse as it shall be."""
+        tokens = [(one.start, one.end) for one, _ in self._known(text, scope)]
+        spans = self._finder.find(_starred(text, tokens))
+        left = [piece for span in spans for piece in _beside(span, tokens, text)]
+        return [one for one in left if only_tokens or not self._is_made(one, text, scope)]
+
+    def _known(self, text: str, scope: Scope) -> list[tuple[Any, str]]:
+        return known_tokens(text, lambda asked: self.vault.recall(scope, asked))
+
+    def _is_made(self, span: Span, text: str, scope: Scope) -> bool:
+        action, value = self.profile.action(span.label), text[span.start : span.end]
+        if action is Action.GENERALISE:
+            coarse = generalised(span.label, value)
+            return coarse == value or (
+                span.label == "AGE" and coarse is not None and text.startswith(coarse, span.start)
+            )
+        return action in _REVERSIBLE and value in self._made(scope)
+
+    def _replaced(self, text: str, spans: Sequence[Span], scope: Scope, only_tokens: bool) -> str:
+        made = [None if only_tokens else self._replacement(one, text, scope) for one in spans]
+        wanted = [
+            (one.label, text[one.start : one.end]) for one, other in zip(spans, made, strict=True) if other is None
+        ]
+        tokens = iter(self.vault.remember(scope, wanted))
+        parts, at = [], 0
+        for span, other in zip(spans, made, strict=True):
+            parts += [text[at : span.start], next(tokens) if other is None else other]
+            at = span.end
+        return "".join((*parts, text[at:]))
+
+    def _replacement(self, span: Span, text: str, scope: Scope) -> str | None:
+        """What takes the place of a span; None: a token."""
+        action, value = self.profile.action(span.label), text[span.start : span.end]
+        if action not in _REVERSIBLE:
+            return replacement(span, text, action, self.vault.key("surrogates"), scope.subject)
+        known = self._made(scope)
+        for attempt in range(8):
+            made = replacement(
+                span, text, action, self.vault.key(f"surrogates/{scope.tenant}/{scope.session}"), scope.subject,
+                attempt=attempt,
+            )  # fmt: skip
+            if made is None or known.get(made) == value:
+                return made
+            if made not in known and made not in text and made not in known.values():
+                self.vault.remember(scope, [("MADE", json.dumps([made, value]))])
+                return made
+        return None
+
+    def _made(self, scope: Scope) -> dict[str, str]:
+        """The surrogates of a session, and what they stand for."""
+        return dict(json.loads(one) for one in self.vault.of_kind(scope, "MADE"))
+
+    def _unmade(self, text: str, scope: Scope) -> str:
+        if not self.has_surrogates or not (made := self._made(scope)):
+            return text
+        words = "|".join(re.escape(one) for one in sorted(made, key=len, reverse=True))
+        return re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda match: made[match[0]], text)
+
+    def _whole(self, text: str, scope: Scope, label: str) -> str:
+        known = self._known(text, scope)
+        if not text.strip() or (known and (known[0][0].start, known[0][0].end) == (0, len(text))):
+            return text
+        (token,) = self.vault.remember(scope, [(label, text)])
+        self._mark_clean(token, scope)
+        return token
+
+    def _value(self, value: Any, scope: Scope, labels: LabelsAt, path: tuple[str, ...], only_tokens: bool) -> Any:
+        if isinstance(value, Mapping):
+            found = {}
+            for key, one in value.items():
+                below = (*path, str(key))
+                shown = self._text(str(key), scope, labels(below, True), only_tokens)
+                found[shown] = self._value(one, scope, labels, below, only_tokens)
+            return found
+        if isinstance(value, list):
+            return [self._value(one, scope, labels, (*path, str(at)), only_tokens) for at, one in enumerate(value)]
+        marks = [*labels(path, False)]
+        if isinstance(value, str):
+            return self._text(value, scope, marks, only_tokens)
+        hidden = value is not None and (marks or (not isinstance(value, bool) and self._tells(value)))
+        return self._as_json(value, scope) if hidden else value
+
+    def _text(self, text: str, scope: Scope, labels: Iterable[str], only_tokens: bool) -> str:
+        label = next(iter(labels), None)
+        if label is not None and text:
+            return self.vault.remember(scope, [(label, text)])[0] if only_tokens else self._whole(text, scope, label)
+        return self.deidentify(
+            self._covered(text, scope) if only_tokens else text,
+            session=scope.session, tenant=scope.tenant, subject=scope.subject, only_tokens=only_tokens,
+        )  # fmt: skip
+
+    def _covered(self, text: str, scope: Scope) -> str:
+        """The text with tokens of its own in the places of tokens: reading it gives those back, and not values."""
+        found = list(tokens_in(text))
+        if not found:
+            return text
+        covers = iter(self.vault.remember(scope, [("TOKEN", text[one.start : one.end]) for one in found]))
+        parts, at = [], 0
+        for one in found:
+            parts += [text[at : one.start], next(covers)]
+            at = one.end
+        return "".join((*parts, text[at:]))
+
+    def _as_json(self, value: Any, scope: Scope) -> str:
+        return self.vault.remember(scope, [(_NUMBER, json.dumps(value))])[0]
+
+    def _tells(self, value: Any) -> bool:
+        text = str(value)
+        return len(text) >= _LONG_NUMBER and bool(self._finder.find(text))
+
+    def _restored_leaf(self, text: str, scope: Scope) -> Any:
+        known = self._known(text, scope)
+        if len(known) == 1 and text == token_text(known[0][0].kind, known[0][0].id) and known[0][0].kind == _NUMBER:
+            return json.loads(known[0][1])
+        return self._plain(text, scope)
+
+    def _plain(self, text: str, scope: Scope) -> str:
+        return restored(text, lambda asked: self.vault.recall(scope, asked))
+
+
+def _starred(text: str, tokens: Iterable[tuple[int, int]]) -> str:
+    """The text as detectors see it: with stars in the places of tokens, which are no words of it."""
+    for start, end in tokens:
+        text = f"{text[:start]}{'*' * (end - start)}{text[end:]}"
+    return text
+
+
+def _unlabelled(path: tuple[str, ...], is_key: bool) -> Iterable[str]:
+    return ()
+
+
+def _beside(span: Span, tokens: Iterable[tuple[int, int]], text: str) -> Iterator[Span]:
+    """What of a span is in no token."""
+    at = span.start
+    for start, end in tokens:
+        if start < span.end and end > at:
+            if any(one.isalnum() for one in text[at:start]):
+                yield span._replace(start=at, end=start)
+            at = max(at, end)
+    if at < span.end and (at == span.start or any(one.isalnum() for one in text[at : span.end])):
+        yield span._replace(start=at)

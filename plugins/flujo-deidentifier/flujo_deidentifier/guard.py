@@ -1,0 +1,214 @@
+"""Guard: the pydantic-ai capabilities that keep an agent's messages to tokens, and a last gate before its model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_ai import ModelRequestNode, ModelRetry, RunContext
+from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
+from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart, ToolReturn
+from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters, StreamedResponse
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+
+from flujo_deidentifier.deidentifier import Deidentifier
+from flujo_deidentifier.messages import plain, texts_of, treated
+from flujo_deidentifier.vault import Scope
+
+ScopeOf = Callable[[str, str | None], Scope]
+"""Gives the scope of a run's tokens, from its id and tenant."""
+
+
+class Masking(AbstractCapability[Any]):
+    """Keeps an agent's messages, tool calls and tool results to tokens.
+
+    Args:
+        deidentifier: Finds, and has the vault.
+        scope_of: Whose tokens.
+        tools: Names of tools that are given values.
+    """
+
+    def __init__(self, deidentifier: Deidentifier, scope_of: ScopeOf, tools: Collection[str]) -> None:
+        self._deidentifier = deidentifier
+        self._scope_of = scope_of
+        self._tools = frozenset(tools)
+
+    async def before_node_run(self, ctx: RunContext[Any], *, node: Any) -> Any:
+        """Masks what is about to be asked, and what was said: here, so that the journal around requests has tokens."""
+        if not isinstance(node, ModelRequestNode):
+            return node
+        scope = self._scope(ctx)
+        history, request = await asyncio.to_thread(
+            lambda: ([self._masked(one, scope) for one in ctx.messages], self._masked(node.request, scope))
+        )
+        ctx.messages[:] = history
+        node.request = request
+        return node
+
+    async def before_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """Masks instructions, which come last."""
+        scope = self._scope(ctx)
+        parameters = request_context.model_request_parameters
+        if parts := parameters.instruction_parts:
+            told = await asyncio.to_thread(lambda: [self._treat(one.content, scope) for one in parts])
+            masked = [replace(one, content=content) for one, content in zip(parts, told, strict=True)]
+            request_context.model_request_parameters = replace(parameters, instruction_parts=masked)
+        request_context.messages = await asyncio.to_thread(
+            lambda: [self._masked(one, scope) for one in request_context.messages]
+        )
+        return request_context
+
+    async def before_tool_execute(
+        self, ctx: RunContext[Any], *, call: ToolCallPart, tool_def: ToolDefinition, args: Any
+    ) -> Any:
+        """Gives values to the tools that may have them; others see tokens."""
+        if call.tool_name not in self._tools:
+            return args
+        scope = self._scope(ctx)
+        return await asyncio.to_thread(lambda: _walked(args, lambda text: self._restored(text, scope)))
+
+    async def wrap_tool_execute(
+        self, ctx: RunContext[Any], *, call: ToolCallPart, tool_def: ToolDefinition, args: Any, handler: Any
+    ) -> Any:
+        """Masks what a tool gives, and what it says when it wants another call."""
+        scope = self._scope(ctx)
+        try:
+            result = await handler(args)
+        except ModelRetry as error:
+            said = error.message
+        else:
+            return await asyncio.to_thread(lambda: self._result(result, scope))
+        raise ModelRetry(await asyncio.to_thread(lambda: self._treat(said, scope)))
+
+    async def before_output_validate(self, ctx: RunContext[Any], *, output_context: Any, output: Any) -> Any:
+        """Puts values into an output that has a form, before the form is checked."""
+        scope = self._scope(ctx)
+        deidentifier = self._deidentifier
+        if isinstance(output, str):
+            return await asyncio.to_thread(
+                lambda: deidentifier.restore(output, session=scope.session, tenant=scope.tenant, form="json")
+            )
+        return await asyncio.to_thread(lambda: _walked(output, lambda text: self._restored(text, scope)))
+
+    def _result(self, result: Any, scope: Scope) -> Any:
+        if isinstance(result, ToolReturn):
+            content = result.content
+            said = content if content is None else self._treat(plain(content), scope)
+            return replace(result, return_value=self._treat(plain(result.return_value), scope), content=said)
+        return self._treat(plain(result), scope)
+
+    def _scope(self, ctx: RunContext[Any]) -> Scope:
+        told: Mapping[str, Any] = (ctx.metadata or {})["flujo"]
+        return self._scope_of(told["run_id"], told["tenant"])
+
+    def _treat(self, value: Any, scope: Scope) -> Any:
+        return self._deidentifier.deidentify_value(value, scope)
+
+    def _masked(self, message: Any, scope: Scope) -> Any:
+        return treated(message, lambda value: self._treat(value, scope))
+
+    def _restored(self, text: str, scope: Scope) -> str:
+        return self._deidentifier.restore(text, session=scope.session, tenant=scope.tenant)
+
+
+class Gate(AbstractCapability[Any]):
+    """The last gate: next to each model, it refuses what something can be found in.
+
+    Args:
+        deidentifier: Finds.
+        scope_of: Whose tokens are known.
+    """
+
+    def __init__(self, deidentifier: Deidentifier, scope_of: ScopeOf) -> None:
+        self._deidentifier = deidentifier
+        self._scope_of = scope_of
+        self._scope = Scope("")
+
+    def get_ordering(self) -> CapabilityOrdering:
+        """Next to the model."""
+        return CapabilityOrdering(position="innermost")
+
+    async def for_run(self, ctx: RunContext[Any]) -> Gate:
+        """A gate for one run."""
+        told: Mapping[str, Any] = (ctx.metadata or {})["flujo"]
+        gate = Gate(self._deidentifier, self._scope_of)
+        gate._scope = self._scope_of(told["run_id"], told["tenant"])
+        return gate
+
+    def get_wrapper_model(self, model: Model) -> Model:
+        """The model behind the gate."""
+        return GatedModel(model, self)
+
+    def check(self, messages: list[ModelMessage], parameters: ModelRequestParameters) -> None:
+        """Refuses a request in which anything can be found.
+
+        Raises:
+            ModelGuarded: Something can.
+        """
+        for text in texts_of(messages):
+            self._deidentifier.check(text, self._scope, "a message of an agent")
+        for part in parameters.instruction_parts or ():
+            self._deidentifier.check(part.content, self._scope, "the instructions of an agent")
+        for tool in (*parameters.function_tools, *parameters.output_tools):
+            self._deidentifier.check(tool.description or "", self._scope, f"the description of tool '{tool.name}'")
+
+
+class GatedModel(WrapperModel):
+    """A model that is asked only what has passed the gate.
+
+    Args:
+        wrapped: The model.
+        gate: The gate.
+    """
+
+    def __init__(self, wrapped: Model, gate: Gate) -> None:
+        super().__init__(wrapped)
+        self._gate = gate
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """Asks the model, if nothing can be found."""
+        await asyncio.to_thread(self._gate.check, messages, model_request_parameters)
+        return await self.wrapped.request(messages, model_settings, model_request_parameters)
+
+    @asynccontextmanager
+    async def request_stream(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+        run_context: RunContext[Any] | None = None,
+    ) -> AsyncGenerator[StreamedResponse]:
+        """As ``request``, in pieces."""
+        await asyncio.to_thread(self._gate.check, messages, model_request_parameters)
+        async with self.wrapped.request_stream(
+            messages, model_settings, model_request_parameters, run_context
+        ) as stream:
+            yield stream
+
+
+def _walked(value: Any, change: Callable[[str], str]) -> Any:
+    """A value with its texts changed, in containers, models and dataclasses."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={name: _walked(one, change) for name, one in value})
+    if isinstance(value, Mapping):
+        return {key: _walked(one, change) for key, one in value.items()}
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        return type(value)(_walked(one, change) for one in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{name: _walked(one, change) for name, one in vars(value).items()})
+    return value

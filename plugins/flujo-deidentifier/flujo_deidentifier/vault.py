@@ -1,0 +1,299 @@
+"""Vault: remembers which value a token stands for, encrypted; and what a store of its rows must do."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import time
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from flujo_deidentifier.errors import DeidentifierKeyMissing, VaultCorrupted, VaultFailed
+from flujo_deidentifier.token import kind_of, token_id, token_text
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+KEY_VARIABLE: Final = "FLUJO_DEIDENTIFIER_KEY"
+"""The environment variable that has the key, in Base64, where none is given."""
+
+LEAST_KEY: Final = 32
+"""The fewest bytes of a key."""
+
+T = TypeVar("T")
+
+KeySource: TypeAlias = bytes | Callable[[], bytes] | None
+
+
+class Scope(NamedTuple):
+    """Whose tokens: those of one scope say nothing in another one.
+
+    Attributes:
+        session: The conversation, or the run.
+        tenant: Whose it is, or "".
+        subject: Whom the data is about; what is erased together. It does not part tokens.
+    """
+
+    session: str
+    tenant: str = ""
+    subject: str = ""
+
+
+class Row(NamedTuple):
+    """What a store keeps of one token. Nothing of it tells the value without the key.
+
+    Attributes:
+        tenant: The scope's tenant.
+        session: A keyed digest of the scope's session.
+        id: The token's id.
+        kind: The token's kind.
+        subject: A keyed digest of the scope's subject.
+        sealed: The value, encrypted with the key of the subject.
+        expires: When it may be forgotten, in seconds since 1970; None: never.
+    """
+
+    tenant: str
+    session: str
+    id: str
+    kind: str
+    subject: str
+    sealed: bytes
+    expires: float | None
+
+
+@runtime_checkable
+class VaultStore(Protocol):
+    """Keeps rows and keys. It may be used from several threads at once; what it has taken is durable on return."""
+
+    def put(self, rows: Sequence[Row], /) -> None:
+        """Keep rows; of one with the same tenant, session and id, the later one stays."""
+        ...
+
+    def get(self, tenant: str, session: str, ids: Sequence[str], /) -> Mapping[str, Row]:
+        """The rows of these ids that there are."""
+        ...
+
+    def of_kind(self, tenant: str, session: str, kind: str, /) -> Sequence[Row]:
+        """The rows of a session that are of one kind."""
+        ...
+
+    def key(self, tenant: str, subject: str, /) -> bytes | None:
+        """The sealed key of a subject."""
+        ...
+
+    def add_key(self, tenant: str, subject: str, sealed: bytes, /) -> bytes:
+        """Keep the sealed key of a subject unless there is one; gives the one that there is now."""
+        ...
+
+    def erase(self, tenant: str, subject: str, /) -> int:
+        """Delete the key and the rows of a subject; gives how many rows there were."""
+        ...
+
+    def expire(self, now: float, /) -> int:
+        """Delete the rows whose time is over; gives how many there were."""
+        ...
+
+
+class Vault:
+    """Gives tokens for values, and values for tokens. It may be used from several threads at once.
+
+    Each subject has a random key, kept sealed with the deployment's: with that gone, nothing of the subject can be
+    read any more, wherever copies of the rows may be.
+
+    Args:
+        store: Where rows are kept.
+        key: At least 32 bytes, or what gives them; None: the environment variable ``FLUJO_DEIDENTIFIER_KEY``, Base64.
+        keep: Seconds for which values are kept after they were last met; None: until they are erased.
+        clock: Gives the time, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: VaultStore,
+        *,
+        key: KeySource = None,
+        keep: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._source = key
+        self._key: bytes | None = None
+        self._keep = keep
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Vault of a {type(self._store).__name__!r}>"
+
+    def key(self, purpose: str) -> bytes:
+        """A key of 64 bytes for one purpose, drawn from the deployment's.
+
+        Raises:
+            DeidentifierKeyMissing: There is no key, or it is too short.
+        """
+        if self._key is None:
+            self._key = _given(self._source)
+        return _derived(self._key, purpose)
+
+    def remember(self, scope: Scope, values: Sequence[tuple[str, str]]) -> list[str]:
+        """Tokens for values, which are kept by then; the same for the same value in one scope.
+
+        Args:
+            scope: Whose they are.
+            values: The label and the text of each.
+
+        Raises:
+            DeidentifierKeyMissing: There is no key.
+            VaultCorrupted: What the vault has cannot be read.
+            VaultFailed: The store raised.
+        """
+        if not values:
+            return []
+        own, rows = self._own(scope), []
+        cipher, until = self._cipher(own), None if self._keep is None else self._clock() + self._keep
+        tokens = []
+        for label, value in values:
+            kind = kind_of(label)
+            made = self._id(scope, kind, value)
+            sealed = cipher.encrypt(value.encode("utf-8", "surrogatepass"), _about(own, kind, made))
+            rows.append(Row(own.tenant, own.session, made, kind, own.subject, sealed, until))
+            tokens.append(token_text(kind, made))
+        _asked(lambda: self._store.put(list(dict.fromkeys(rows))))
+        return tokens
+
+    def recall(self, scope: Scope, tokens: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """The values of tokens; those that are unknown in the scope, forged, expired or erased are left out.
+
+        Args:
+            scope: Whose they are; its subject does not matter.
+            tokens: The kind and the id of each.
+
+        Raises: as ``remember``.
+        """
+        if not tokens:
+            return {}
+        own = self._own(scope)
+        rows = _asked(lambda: self._store.get(own.tenant, own.session, [made for _, made in tokens]))
+        found = {}
+        now = self._clock()
+        for kind, made in dict.fromkeys(tokens):
+            row = rows.get(made)
+            if row is None or row.kind != kind or (row.expires is not None and row.expires <= now):
+                continue
+            if (value := self._opened(scope, own, row)) is not None:
+                found[kind, made] = value
+        return found
+
+    def of_kind(self, scope: Scope, kind: str) -> list[str]:
+        """The values of all tokens of one kind in a scope.
+
+        Raises: as ``remember``.
+        """
+        own = self._own(scope)
+        rows = _asked(lambda: self._store.of_kind(own.tenant, own.session, kind))
+        return [value for row in rows if (value := self._opened(scope, own, row)) is not None]
+
+    def erase(self, subject: str, *, tenant: str = "") -> int:
+        """Forgets for good all values about a subject; gives how many there were.
+
+        Args:
+            subject: Whom the data is about.
+            tenant: Whose data it is.
+        """
+        own = self._own(Scope("", tenant, subject))
+        return _asked(lambda: self._store.erase(own.tenant, own.subject))
+
+    def expire(self) -> int:
+        """Deletes values whose time is over; gives how many there were. Until then nobody is given them either."""
+        return _asked(lambda: self._store.expire(self._clock()))
+
+    def _own(self, scope: Scope) -> Scope:
+        """The scope as the store sees it: a session or subject may be a name."""
+        key = self.key("names")
+        return Scope(
+            hmac.new(key, f"session\0{scope.session}".encode(), sha256).hexdigest()[:32],
+            scope.tenant,
+            hmac.new(key, f"subject\0{scope.subject}".encode(), sha256).hexdigest()[:32],
+        )
+
+    def _id(self, scope: Scope, kind: str, value: str) -> str:
+        return token_id(self.key("tokens"), scope.tenant, scope.session, kind, value)
+
+    def _cipher(self, own: Scope) -> AESSIV:
+        sealed = _asked(lambda: self._store.key(own.tenant, own.subject))
+        if sealed is None:
+            fresh = self._sealing().encrypt(os.urandom(64), _about(own, "key", ""))
+            sealed = _asked(lambda: self._store.add_key(own.tenant, own.subject, fresh))
+        return _siv(_decrypted(self._sealing(), sealed, _about(own, "key", "")))
+
+    def _sealing(self) -> AESSIV:
+        return _siv(self.key("keys"))
+
+    def _opened(self, scope: Scope, own: Scope, row: Row) -> str | None:
+        """The value of a row; None where it was erased."""
+        holder = own._replace(subject=row.subject)
+        sealed = _asked(lambda: self._store.key(own.tenant, row.subject))
+        if sealed is None:
+            return None
+        cipher = _siv(_decrypted(self._sealing(), sealed, _about(holder, "key", "")))
+        value = _decrypted(cipher, row.sealed, _about(holder, row.kind, row.id)).decode("utf-8", "surrogatepass")
+        if not hmac.compare_digest(self._id(scope, row.kind, value), row.id):
+            raise VaultCorrupted("the vault has another value than the token was made for; restore it from a copy")
+        return value
+
+
+@lru_cache(maxsize=256)
+def _derived(key: bytes, purpose: str) -> bytes:
+    return b"".join(hmac.digest(key, f"{purpose}/{half}".encode(), sha256) for half in (0, 1))
+
+
+def _asked(ask: Callable[[], T]) -> T:
+    """What the store answers."""
+    try:
+        return ask()
+    except Exception as error:
+        kind = type(error).__name__
+    # Outside the handler, so that the error of the store, which may quote a row, is no context of this one.
+    raise VaultFailed(f"the store of the vault raised {kind}; the text goes nowhere until it works")
+
+
+def _about(own: Scope, kind: str, made: str) -> list[bytes]:
+    """The associated data of a row: it opens nowhere else."""
+    return [json.dumps([own.tenant, own.subject, kind, made]).encode()]
+
+
+def _siv(key: bytes) -> AESSIV:
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: PLC0415 - is dear to import
+
+    return AESSIV(key)
+
+
+def _decrypted(cipher: AESSIV, sealed: bytes, about: list[bytes]) -> bytes:
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - is dear to import
+
+    try:
+        return cipher.decrypt(sealed, about)
+    except (InvalidTag, ValueError):
+        pass
+    raise VaultCorrupted("the vault has something that its key does not open; give the key that it was made with")
+
+
+def _given(source: KeySource) -> bytes:
+    """The deployment's key."""
+    try:
+        key = source() if callable(source) else source
+        if key is None and (text := os.environ.get(KEY_VARIABLE)):
+            key = b64decode(text, validate=True)
+    except Exception as error:
+        kind = type(error).__name__
+    else:
+        if isinstance(key, bytes) and len(key) >= LEAST_KEY:
+            return key
+        kind = "no key" if not key else f"fewer than {LEAST_KEY} bytes"
+    raise DeidentifierKeyMissing(
+        f"the key of the de-identifier cannot be had ({kind}); give 'key=', or set '{KEY_VARIABLE}' to 32 bytes in"
+        " Base64"
+    )
