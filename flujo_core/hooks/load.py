@@ -296,6 +296,10 @@ class Loading:
                 one.fail("invalid", reason, _mend(one))
 
     def _names(self) -> None:
+        given = {one.name for one in self.passed() if one.found is None}
+        for one in self.passed():
+            if one.found is not None and one.name in given and not self._is_meant(one):
+                one.fail("denied", "gives its place to the one that was given to 'Flujo'", "nothing, if that is wanted")
         for one, other in permutations(list(self.passed()), 2):
             if one.name == other.name and one.origin != KERNEL:
                 one.fail("duplicate", f"is named '{one.name}', as is the plugin of {other.origin}", DENY_ONE)
@@ -309,10 +313,15 @@ class Loading:
 
     # --------------------------------------------------------------------------- configuration and registration
 
+    def _is_meant(self, one: Candidate) -> bool:
+        """Whether the deployment means an installed plugin to act."""
+        is_named = self._settings.table(one.known_as, one.name) is not None or self._is_required(one)
+        return is_named or not one.loaded.dormant
+
     def _configured(self) -> None:
         for one in self.passed():
             table = self._settings.table(one.known_as, one.name)
-            one.acts = not one.loaded.dormant or one.found is None or table is not None or self._is_required(one)
+            one.acts = one.found is None or self._is_meant(one)
             if one.found is not None and one.found in self._made:
                 continue
             if table is None and one.loaded.dormant and self._is_required(one):

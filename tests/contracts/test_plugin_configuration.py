@@ -120,6 +120,19 @@ def test_a_dormant_plugin_that_is_given_acts() -> None:
     assert called == ["work", {"a": 1}, "work"]
 
 
+def test_an_installed_plugin_that_only_sleeps_gives_its_place_to_one_of_its_name_that_is_given(
+    audit: Callable[[], list[Any]],
+) -> None:
+    class Given(Plugin):
+        name = "audit"
+
+    made = flujo(plugins=(Given(),))
+    assert made.run("x").output == "x"
+    assert audit() == [] and made.plugins == ("audit",)
+    with pytest.raises(PluginLoadError, match="is named 'audit', as is the plugin of"):
+        flujo(plugins=(Given(),), tables={"acme-audit": {"level": "full"}})
+
+
 def test_a_plugin_that_stays_when_others_change_is_configured_once(audit: Callable[[], list[Any]]) -> None:
 
     class Other(Plugin):

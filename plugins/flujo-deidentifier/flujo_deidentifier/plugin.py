@@ -28,6 +28,7 @@ class DeidentifierPlugin(Plugin):
     """
 
     name: ClassVar[str] = "deidentifier"
+    dormant: ClassVar[bool] = True
 
     def __init__(
         self,
