@@ -19,9 +19,9 @@ from flujo_core import Flujo, Step
 RUNS = 60
 NOTE = (
     "Patient {name} (MRN 48372{number:02d}) was seen on 03/04/2021 for chest pain that began two days earlier. No"
-    " fever, no cough; blood pressure 128/82, heart rate 76. Troponin was normal twice, and the electrocardiogram showed no"
-    " change. The plan is rest, aspirin 81 mg daily, and a visit in two weeks; call 212-555-01{number:02d} before then"
-    " if the pain comes back. Risks and benefits were discussed, and all questions were answered. "
+    " fever, no cough; blood pressure 128/82, heart rate 76. Troponin was normal twice, and the electrocardiogram"
+    " showed no change. The plan is rest, aspirin 81 mg daily, and a visit in two weeks; call 212-555-01{number:02d}"
+    " before then if the pain comes back. Risks and benefits were discussed, and all questions were answered. "
 )
 
 
