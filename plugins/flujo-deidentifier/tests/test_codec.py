@@ -6,7 +6,7 @@ from pathlib import Path
 from flujo_deidentifier import Deidentifier, DeidentifyingCodec, Profile, SqliteVaultStore
 
 from flujo_core import ValueAbout
-from flujo_core.testing import assert_value_codec_conforms
+from flujo_core.testing.value_codecs import assert_value_codec_conforms
 
 
 def codec(path: Path) -> DeidentifyingCodec:
