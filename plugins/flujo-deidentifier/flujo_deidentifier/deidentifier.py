@@ -351,7 +351,7 @@ class Deidentifier:
         return self._plain(text, scope)
 
     def _plain(self, text: str, scope: Scope) -> str:
-        return restored(text, lambda asked: self.vault.recall(scope, asked))
+        return restored(text, lambda asked: self.vault.recall(scope, asked), exact=True)
 
 
 def _starred(text: str, tokens: Iterable[tuple[int, int]]) -> str:

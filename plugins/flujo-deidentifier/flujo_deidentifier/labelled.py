@@ -34,7 +34,7 @@ def relabelled(value: Any, change: Change) -> Any:
     Texts directly in fields, in models and lists of them, and in mappings are changed. A labelled value that is no
     text stays; where it comes to a prompt, the detectors and the gate are what there is.
     """
-    if not is_labelled(value):
+    if not isinstance(value, BaseModel):
         return value
     return _changed(value, [(one.path, one.labels[0]) for one in sensitive(type(value))], change)
 
