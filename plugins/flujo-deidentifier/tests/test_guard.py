@@ -40,6 +40,12 @@ CANARIES = {
 TEXT = "".join(f"{value}. " for value in CANARIES.values())
 
 
+@pytest.fixture(autouse=True)
+def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugins of these tests are the instances that they give."""
+    monkeypatch.setenv("FLUJO_DISABLE", "flujo-deidentifier")
+
+
 class Model:
     """A model that keeps what it was asked, and says it again."""
 
