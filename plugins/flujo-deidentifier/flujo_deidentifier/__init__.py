@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         VaultCorrupted,
         VaultFailed,
     )
-    from flujo_deidentifier.finder import Finder
+    from flujo_deidentifier.finder import Decision, Finder, Findings
     from flujo_deidentifier.plugin import DeidentifierPlugin
     from flujo_deidentifier.profile import PROFILES, Action, Profile
     from flujo_deidentifier.span import LABELS, Detector, Span
@@ -32,6 +32,7 @@ _HOMES = {
     "LABELS": "span",
     "PROFILES": "profile",
     "Action": "profile",
+    "Decision": "finder",
     "DeidentificationError": "errors",
     "Deidentifier": "deidentifier",
     "DeidentifierKeyMissing": "errors",
@@ -42,6 +43,7 @@ _HOMES = {
     "DetectorMissing": "errors",
     "DetectorTimeout": "errors",
     "Finder": "finder",
+    "Findings": "finder",
     "LanguageRefused": "errors",
     "MemoryVaultStore": "vault_memory",
     "ModelGuarded": "errors",
@@ -63,6 +65,7 @@ __all__ = [
     "LABELS",
     "PROFILES",
     "Action",
+    "Decision",
     "DeidentificationError",
     "Deidentifier",
     "DeidentifierKeyMissing",
@@ -73,6 +76,7 @@ __all__ = [
     "DetectorMissing",
     "DetectorTimeout",
     "Finder",
+    "Findings",
     "LanguageRefused",
     "MemoryVaultStore",
     "ModelGuarded",

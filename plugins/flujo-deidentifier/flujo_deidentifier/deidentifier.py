@@ -102,10 +102,13 @@ class Deidentifier:
         scope = Scope(session, tenant, subject)
         if label is not None:
             return self._whole(text, scope, label)
+        if not only_tokens and self.is_clean(text, scope):
+            return text
         for _ in range(_ROUNDS):
             spans = self._open_spans(text, scope, only_tokens)
             if not spans:
-                self._mark_clean(text, scope)
+                if not only_tokens:
+                    self._mark_clean(text, scope)
                 return text
             text = self._replaced(text, spans, scope, only_tokens)
         raise DeidentificationError(
@@ -194,6 +197,11 @@ class Deidentifier:
             return {self._plain(key, scope): self.restore_value(one, scope) for key, one in value.items()}
         return [self.restore_value(one, scope) for one in value] if isinstance(value, list) else value
 
+    def is_clean(self, text: str, scope: Scope) -> bool:
+        """Whether a text was searched before, and nothing was found beside tokens."""
+        with self._lock:
+            return (scope, text) in self._clean
+
     def check(self, text: str, scope: Scope, what: str) -> None:
         """Refuses a text in which something can be found beside tokens.
 
@@ -205,10 +213,8 @@ class Deidentifier:
         Raises:
             ModelGuarded: Something can be found.
         """
-        key = scope, text
-        with self._lock:
-            if key in self._clean:
-                return
+        if self.is_clean(text, scope):
+            return
         if spans := self._open_spans(text, scope, False):
             label = spans[0].label
             raise ModelGuarded(
@@ -345,7 +351,7 @@ class Deidentifier:
         return self._plain(text, scope)
 
     def _plain(self, text: str, scope: Scope) -> str:
-        return restored(text, lambda asked: self.vault.recall(scope, asked))
+        return restored(text, lambda asked: self.vault.recall(scope, asked), exact=True)
 
 
 def _starred(text: str, tokens: Iterable[tuple[int, int]]) -> str:

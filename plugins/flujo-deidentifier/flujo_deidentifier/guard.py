@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_ai import ModelRequestNode, ModelRetry, RunContext
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
-from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart, ToolReturn
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, ToolReturn
 from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
@@ -61,9 +61,10 @@ class Masking(AbstractCapability[Any]):
             told = await asyncio.to_thread(lambda: [self._treat(one.content, scope) for one in parts])
             masked = [replace(one, content=content) for one, content in zip(parts, told, strict=True)]
             request_context.model_request_parameters = replace(parameters, instruction_parts=masked)
-        request_context.messages = await asyncio.to_thread(
-            lambda: [self._masked(one, scope) for one in request_context.messages]
-        )
+        if any(isinstance(one, ModelRequest) and one.instructions for one in request_context.messages):
+            request_context.messages = await asyncio.to_thread(
+                lambda: [self._masked(one, scope) for one in request_context.messages]
+            )
         return request_context
 
     async def before_tool_execute(
@@ -147,18 +148,23 @@ class Gate(AbstractCapability[Any]):
         """The model behind the gate."""
         return GatedModel(model, self)
 
-    def check(self, messages: list[ModelMessage], parameters: ModelRequestParameters) -> None:
+    async def check(self, messages: list[ModelMessage], parameters: ModelRequestParameters) -> None:
         """Refuses a request in which anything can be found.
 
         Raises:
             ModelGuarded: Something can.
         """
-        for text in texts_of(messages):
-            self._deidentifier.check(text, self._scope, "a message of an agent")
-        for part in parameters.instruction_parts or ():
-            self._deidentifier.check(part.content, self._scope, "the instructions of an agent")
+        told = [(text, "a message of an agent") for text in texts_of(messages)]
+        told += [(part.content, "the instructions of an agent") for part in parameters.instruction_parts or ()]
         for tool in (*parameters.function_tools, *parameters.output_tools):
-            self._deidentifier.check(tool.description or "", self._scope, f"the description of tool '{tool.name}'")
+            told.append((tool.description or "", f"the description of tool '{tool.name}'"))
+        new = [(text, what) for text, what in told if text and not self._deidentifier.is_clean(text, self._scope)]
+        if new:
+            await asyncio.to_thread(self._search, new)
+
+    def _search(self, told: list[tuple[str, str]]) -> None:
+        for text, what in told:
+            self._deidentifier.check(text, self._scope, what)
 
 
 class GatedModel(WrapperModel):
@@ -180,7 +186,7 @@ class GatedModel(WrapperModel):
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
         """Asks the model, if nothing can be found."""
-        await asyncio.to_thread(self._gate.check, messages, model_request_parameters)
+        await self._gate.check(messages, model_request_parameters)
         return await self.wrapped.request(messages, model_settings, model_request_parameters)
 
     @asynccontextmanager
@@ -192,7 +198,7 @@ class GatedModel(WrapperModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         """As ``request``, in pieces."""
-        await asyncio.to_thread(self._gate.check, messages, model_request_parameters)
+        await self._gate.check(messages, model_request_parameters)
         async with self.wrapped.request_stream(
             messages, model_settings, model_request_parameters, run_context
         ) as stream:

@@ -23,13 +23,18 @@ def sensitive(kind: type) -> tuple[LabelledPath, ...]:
     return tuple(one for one in labels_of(kind) if CLEARED & {*one.labels})
 
 
+def is_labelled(value: Any) -> bool:
+    """Whether a value is a model with labelled fields."""
+    return isinstance(value, BaseModel) and bool(sensitive(type(value)))
+
+
 def relabelled(value: Any, change: Change) -> Any:
     """A copy of a model with its labelled texts changed; any other value as it is.
 
     Texts directly in fields, in models and lists of them, and in mappings are changed. A labelled value that is no
     text stays; where it comes to a prompt, the detectors and the gate are what there is.
     """
-    if not isinstance(value, BaseModel) or not sensitive(type(value)):
+    if not isinstance(value, BaseModel):
         return value
     return _changed(value, [(one.path, one.labels[0]) for one in sensitive(type(value))], change)
 

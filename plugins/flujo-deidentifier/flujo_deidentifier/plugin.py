@@ -63,19 +63,25 @@ class DeidentifierPlugin(Plugin):
         """Puts tokens in the places of what the input of an agent step is labelled with."""
         if (deidentifier := self._deidentifier) is None or call.step_name not in self._agents:
             return None
-        from flujo_deidentifier.labelled import relabelled  # noqa: PLC0415 - nobody may need it
+        from flujo_deidentifier.labelled import is_labelled, relabelled  # noqa: PLC0415 - nobody may need it
 
+        if not is_labelled(call.step_input):
+            return None
         scope = self._scope(call.run_id, call.tenant)
 
         def change(text: str, label: str) -> str:
             return deidentifier.deidentify(text, **scope._asdict(), label=label)
 
         changed = await asyncio.to_thread(relabelled, call.step_input, change)
-        return None if changed is call.step_input else call.replace(step_input=changed)
+        return call.replace(step_input=changed)
 
     async def post_step_execution(self, call: StepCall, result: StepResult, /) -> StepResult | None:
         """Puts values in the places of the tokens in the text that an agent gave."""
         if self._deidentifier is None or call.step_name not in self._agents or not isinstance(result.output, str):
+            return None
+        from flujo_deidentifier.token import tokens_in  # noqa: PLC0415 - nobody may need it
+
+        if not self._deidentifier.has_surrogates and not any(tokens_in(result.output)):
             return None
         scope = self._scope(call.run_id, call.tenant)
         text = await self._deidentifier.restore_async(result.output, session=scope.session, tenant=scope.tenant)

@@ -18,12 +18,18 @@ KIND_LENGTH: Final = 16
 LONGEST: Final = 2 * 9 + KIND_LENGTH + ID_LENGTH + 9
 """The most characters that a placeholder has in any of the forms in which it is known again."""
 
-_OPEN: Final = r"(?:\\{1,2}\[|\[|\\u005b|&#91;|&#x5b;|&lsqb;|&lbrack;|%5b)"
-_CLOSE: Final = r"(?:\\{1,2}\]|\]|\\u005d|&#93;|&#x5d;|&rsqb;|&rbrack;|%5d)"
+_OPEN: Final = r"(?:\[|\\u005b|&#91;|&#x5b;|&lsqb;|&lbrack;|%5b)"
+_CLOSE: Final = r"(?:\]|\\u005d|&#93;|&#x5d;|&rsqb;|&rbrack;|%5d)"
 _JOINT: Final = r"(?:\\{1,2}_|_|-|\u2010|\u2011|\u2013|\\u005f|&#95;|&#x5f;|%5f)"
 _BODY: Final = rf"([A-Z]{{2,{KIND_LENGTH}}}){_JOINT}([A-Z2-7]{{{ID_LENGTH}}})"
-TOKEN: Final = re.compile(rf"{_OPEN}[ ]?{_BODY}[ ]?{_CLOSE}|(?<![A-Z0-9]){_BODY}(?![A-Z0-9])", re.IGNORECASE | re.ASCII)
+TOKEN: Final = re.compile(
+    rf"\\{{1,2}}\[[ ]?{_BODY}[ ]?\\{{1,2}}\]|{_OPEN}[ ]?{_BODY}[ ]?{_CLOSE}|(?<![A-Z0-9]){_BODY}(?![A-Z0-9])",
+    re.IGNORECASE | re.ASCII,
+)
 """A placeholder, also as models change it: another case, escaped for Markdown, HTML, JSON or URLs, without brackets."""
+
+EXACT: Final = re.compile(rf"\[([A-Z]{{2,{KIND_LENGTH}}})-([a-z2-7]{{{ID_LENGTH}}})\]")
+"""A placeholder as it is written; what is kept is read by it, as nobody has changed that."""
 
 
 class Token(NamedTuple):
@@ -53,11 +59,16 @@ def token_text(kind: str, token_id: str) -> str:
     return f"[{kind}-{token_id}]"
 
 
-def tokens_in(text: str) -> Iterator[Token]:
-    """What looks like a placeholder, from left to right."""
-    for match in TOKEN.finditer(text):
-        kind, token_id = (match[1], match[2]) if match[1] else (match[3], match[4])
-        yield Token(match.start(), match.end(), kind.upper(), token_id.lower())
+def tokens_in(text: str, *, exact: bool = False) -> Iterator[Token]:
+    """What looks like a placeholder, from left to right.
+
+    Args:
+        text: The text.
+        exact: Whether only what is written as we write it counts.
+    """
+    for match in (EXACT if exact else TOKEN).finditer(text):
+        kind, made = (one for one in match.groups() if one is not None)
+        yield Token(match.start(), match.end(), kind.upper(), made.lower())
 
 
 def token_id(key: bytes, *parts: str) -> str:

@@ -22,10 +22,11 @@ from flujo_deidentifier import (
 )
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, ModelRetry
+from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import ModelMessage, ModelResponse, RetryPromptPart, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from flujo_core import Flujo, Label, Parallel, RunFailed, Step, step
+from flujo_core import Chunk, Flujo, HumanInput, Label, Parallel, Retry, RunFailed, Step, step
 
 KEY = b"k" * 32
 CANARIES = {
@@ -37,6 +38,12 @@ CANARIES = {
     "other": "Passport number: X12345678",
 }  # fmt: skip
 TEXT = "".join(f"{value}. " for value in CANARIES.values())
+
+
+@pytest.fixture(autouse=True)
+def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugins of these tests are the instances that they give."""
+    monkeypatch.setenv("FLUJO_DISABLE", "flujo-deidentifier")
 
 
 class Model:
@@ -238,3 +245,64 @@ def test_without_a_deidentifier_it_does_nothing_to_runs() -> None:
     model = Model()
     run(Step.agent("ask", Agent(FunctionModel(model))), "I am John Smith.", DeidentifierPlugin())
     assert "John Smith" in model.asked[0]
+
+
+def test_a_streamed_answer_is_restored_in_pieces() -> None:
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> Any:
+        said = str(messages[-1].parts[-1].content)  # type: ignore[union-attr]
+        for one in f"It says: {said}":
+            yield one
+
+    async def main() -> tuple[list[str], Any]:
+        pipeline = Step.agent("ask", Agent(FunctionModel(stream_function=stream)))
+        async with Flujo(pipeline, plugins=[DeidentifierPlugin(engine())]) as flujo:
+            async with flujo.stream("I am John Smith, SSN 536-22-8726.") as going:
+                texts = [event.text async for event in going if isinstance(event, Chunk)]
+            return texts, going.result
+
+    texts, result = asyncio.run(main())
+    assert "".join(texts) == result.output == "It says: I am John Smith, SSN 536-22-8726."
+    assert len(texts) > 5
+
+
+def test_a_paused_run_goes_on_with_another_flujo_and_vault_handle(tmp_path: Path) -> None:
+    def flujo(model: Model) -> Any:
+        made = engine(tmp_path)
+        first = Step.agent("first", Agent(FunctionModel(model)))
+        approve = HumanInput("approve", str, ask="Send this?\n\n{{ input }}")
+        last = Step.agent("last", Agent(FunctionModel(model)))
+        return Flujo(
+            first >> approve >> last, store=f"sqlite:///{tmp_path}/runs.db", plugins=[DeidentifierPlugin(made)],
+            codecs=[DeidentifyingCodec(made)],
+        )  # fmt: skip
+
+    async def begin(model: Model) -> Any:
+        async with flujo(model) as begun:
+            return await begun.run_async("I am John Smith.")
+
+    async def end(model: Model, run_id: str) -> Any:
+        async with flujo(model) as again:
+            return await again.resume_async(run_id, "Tell Mary Jones.")
+
+    models = Model(), Model()
+    paused = asyncio.run(begin(models[0]))
+    assert "John Smith" in paused.questions[0].text
+    assert asyncio.run(end(models[1], paused.run_id)).output == "It says: Tell Mary Jones."
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert not any(one in kept for one in (b"Smith", b"Jones"))
+    assert not any(one in text for model in models for text in model.asked for one in ("Smith", "Jones"))
+
+
+def test_a_retry_asks_with_the_same_tokens() -> None:
+    asked: list[str] = []
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        asked.append(str(messages[0].parts[-1].content))  # type: ignore[union-attr]
+        if len(asked) == 1:
+            raise ModelHTTPError(503, "simulated")
+        return ModelResponse([TextPart("done")])
+
+    ask = Step.agent("ask", Agent(FunctionModel(answer)), retry=Retry(attempts=2, backoff=0))
+    run(ask, "I am John Smith.", DeidentifierPlugin(engine()))
+    assert asked[0] == asked[1]
+    assert "Smith" not in asked[0]
