@@ -82,4 +82,7 @@ def vin_digit(text: str) -> str:
 
 def is_vin(text: str) -> bool:
     """Whether 17 characters are a vehicle identification number with the right check character."""
-    return len(text) == 17 and not set(text) & set("IOQ") and text[8] == vin_digit(text)
+    is_one = (
+        len(text) == 17 and text.isascii() and text.isalnum() and text == text.upper() and not set(text) & set("IOQ")
+    )
+    return is_one and text[8] == vin_digit(text)

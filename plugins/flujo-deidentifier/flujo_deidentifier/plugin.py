@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flujo_core import AgentInfo, Chunk, Plugin, Registry, StepCall, StepResult
+from flujo_core import AgentInfo, AppInfo, Chunk, Plugin, Registry, StepCall, StepResult
 
 if TYPE_CHECKING:
     from flujo_deidentifier.deidentifier import Deidentifier
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class DeidentifierPlugin(Plugin):
     """De-identifies what goes to the model of each agent step, and re-identifies what the step gives.
 
-    Without a de-identifier it registers the command ``flujo deid``, and does nothing to runs.
+    Without a de-identifier, and without ``[plugins.flujo-deidentifier]`` in the configuration, it registers the command
+    ``flujo deid``, and does nothing to runs.
 
     Args:
         deidentifier: Finds, and has the vault.
@@ -45,6 +46,19 @@ class DeidentifierPlugin(Plugin):
         self._agents: set[str] = set()
         self._streams: dict[tuple[str, str, int], TokenStream] = {}
         self.clears: Sequence[str] = () if deidentifier is None else ("phi", "pii")
+
+    def configure(self, table: Mapping[str, Any], /) -> None:
+        """Makes the de-identifier that ``[plugins.flujo-deidentifier]`` describes."""
+        from flujo_deidentifier.configured import deidentifier_of, table_of  # noqa: PLC0415 - few are configured
+
+        told = table_of(table)
+        self._deidentifier, self._tools = deidentifier_of(told), tuple(told.tools)
+        self.clears = ("phi", "pii")
+
+    async def on_startup(self, app: AppInfo, /) -> None:
+        """Asks for the key: without one nothing begins."""
+        if self._deidentifier is not None:
+            await asyncio.to_thread(self._deidentifier.vault.key, "startup")
 
     def register_commands(self, registry: Registry[Any], /) -> None:
         """Add ``flujo deid``, which is ``flujo_deidentifier.command:app``."""

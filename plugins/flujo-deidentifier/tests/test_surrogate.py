@@ -126,3 +126,10 @@ def test_an_action_gives_what_takes_the_place_of_a_span() -> None:
     with pytest.raises(ValueBlocked, match="PERSON from 19 to 22") as caught:
         replacement(name, text, Action.BLOCK, KEY)
     assert "Ann" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["1HGCM826-3A004352", "1hgcm82633a004352", "1HGCM826_3A00435-", "é" * 17, "I" * 17, "1HGCM82633A00435"]
+)
+def test_what_only_looks_like_a_vehicle_number_is_none(text: str) -> None:
+    assert not is_vin(text)
