@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from canary_kit import CANARY, bytes_in, joined, keeps, rich, said
 from crash_kit import crashed, done, durable
 from flow_kit import ALONE, State
-from pydantic_ai import Agent
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
-from pydantic_ai.models.function import AgentInfo, FunctionModel
 from typer.testing import CliRunner
 
 from flujo_core import (
@@ -26,22 +24,18 @@ from flujo_core import (
     Cache,
     Flujo,
     HumanInput,
-    InvalidValue,
     Loop,
     Map,
     MemoryCache,
     MemoryStore,
-    Parallel,
     Plugin,
     Registry,
     RunFailed,
     Settings,
     SQLiteStore,
-    Step,
     WatchableStore,
     ZstdCodec,
     key_ring,
-    step,
 )
 from flujo_core.cli.main import app
 from flujo_core.errors import CodecError, ConfigurationError, KeyLost
@@ -50,62 +44,10 @@ from flujo_core.store.coded import CodedStore
 from flujo_core.store.coding import coded
 
 ONE, TWO = os.urandom(32), os.urandom(32)
-CANARY = "kanarienvogel"
 
 
 def aes(current: str = "one", **keys: bytes) -> AesGcmCodec:
     return AesGcmCodec(key_ring(keys or {"one": ONE}, current))
-
-
-def said(what: str) -> str:
-    return f"{CANARY}-{what}"
-
-
-@step
-async def first(text: str, context: State) -> str:
-    context.word = said("context")
-    return said("output")
-
-
-@step
-async def fails(text: str) -> str:
-    raise InvalidValue(said("error"))
-
-
-@step
-async def keeps(text: str) -> str:
-    return text
-
-
-@step
-async def joined(parts: Any) -> str:
-    return str(parts)
-
-
-def asked() -> Step[Any, str]:
-    """An agent whose simulated model calls a tool."""
-
-    async def reply(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-        if len(messages) > 1:
-            return ModelResponse([TextPart(said("answer of a model"))])
-        return ModelResponse([ToolCallPart("look", {"what": said("argument")}, "call-1")])
-
-    agent = Agent(FunctionModel(reply))
-
-    @agent.tool_plain
-    def look(what: str) -> str:
-        return said("result of a tool")
-
-    made: Step[Any, str] = Step.agent("ask", agent)
-    return made
-
-
-def rich() -> Any:
-    each = Map("each", keeps, over=lambda text: [text, f"{text}2"], key=lambda text: f"{text}-key")
-    caught = fails.policy(fallback=keeps)
-    question = HumanInput("confirm", str, ask=said("question"), approvers=["ann", "bob"], quorum=2)
-    fan = Parallel("fan", left=keeps, right=caught)
-    return first >> asked() >> each >> joined >> fan >> joined.named("again") >> question >> keeps.named("last")
 
 
 async def through(folder: Path, *codecs: Any, voters: tuple[str, str] = ("ann", "bob")) -> Any:
@@ -117,10 +59,6 @@ async def through(folder: Path, *codecs: Any, voters: tuple[str, str] = ("ann", 
         for voter in voters:
             result = await flujo.resume_async("r", said("answer"), approver=voter)
         return result
-
-
-def bytes_in(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 def test_with_an_encrypting_codec_no_canary_is_in_any_byte_and_without_all_are(tmp_path: Path) -> None:

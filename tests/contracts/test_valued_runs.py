@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
+from canary_kit import bytes_in, first, joined, keeps, rich, said
 from crash_kit import crashed, done, durable
 from flow_kit import ALONE, State
 from pydantic import BaseModel
@@ -36,7 +37,6 @@ from flujo_core import (
     Map,
     MemoryCache,
     MemoryStore,
-    Parallel,
     PauseForHumanInput,
     PipelineContext,
     PipelineMutation,
@@ -63,61 +63,6 @@ from flujo_core.store.byte_codec import Codecs
 from flujo_core.store.coding import coded
 
 HERE = Path(__file__).parent
-
-
-def said(what: str) -> str:
-    return f"{CANARY}-{what}"
-
-
-@step
-async def first(text: str, context: State) -> str:
-    context.word = said("context")
-    return said("output")
-
-
-@step
-async def fails(text: str) -> str:
-    raise InvalidValue(said("error"))
-
-
-@step
-async def keeps(text: str) -> str:
-    return text
-
-
-@step
-async def joined(parts: Any) -> str:
-    return str(parts)
-
-
-def asked() -> Step[Any, str]:
-    """An agent whose simulated model calls a tool."""
-
-    async def reply(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-        if len(messages) > 1:
-            return ModelResponse([TextPart(said("answer of a model"))])
-        return ModelResponse([ToolCallPart("look", {"what": said("argument")}, "call-1")])
-
-    agent = Agent(FunctionModel(reply))
-
-    @agent.tool_plain
-    def look(what: str) -> str:
-        return said("result of a tool")
-
-    made: Step[Any, str] = Step.agent("ask", agent)
-    return made
-
-
-def rich() -> Any:
-    each = Map("each", keeps, over=lambda text: [text, f"{text}2"], key=lambda text: f"{text}-key")
-    caught = fails.policy(fallback=keeps)
-    question = HumanInput("confirm", str, ask=said("question"), approvers=["ann", "bob"], quorum=2)
-    fan = Parallel("fan", left=keeps, right=caught)
-    return first >> asked() >> each >> joined >> fan >> joined.named("again") >> question >> keeps.named("last")
-
-
-def bytes_in(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
 async def through(folder: Path, *codecs: Any) -> Any:
