@@ -26,10 +26,16 @@ def digits_of(text: str) -> str:
 def luhn(digits: str) -> bool:
     """Whether the last digit is the check digit of the others, by Luhn's rule."""
     total = 0
+    if not _is_digits(digits):
+        return False
     for place, one in enumerate(reversed(digits)):
         value = int(one) * (1 + place % 2)
         total += value - 9 * (value > 9)
     return total % 10 == 0
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def luhn_digit(digits: str) -> str:
@@ -44,7 +50,12 @@ def is_card(digits: str) -> bool:
 
 def is_iban(text: str) -> bool:
     """Whether a text without spaces is an IBAN: its country's length, and the rest modulo 97."""
-    return _IBAN_LENGTHS.get(text[:2]) == len(text) and iban_rest(text[4:] + text[:4]) == 1
+    return (
+        text.isascii()
+        and text.isalnum()
+        and _IBAN_LENGTHS.get(text[:2]) == len(text)
+        and iban_rest(text[4:] + text[:4]) == 1
+    )
 
 
 def iban_rest(text: str) -> int:
@@ -63,7 +74,13 @@ def is_address(text: str) -> bool:
 
 def is_ssn(digits: str) -> bool:
     """Whether the Social Security Administration could have given nine digits to somebody."""
-    return len(digits) == 9 and digits[:3] not in ("000", "666") and digits[3:5] != "00" and digits[5:] != "0000"
+    return (
+        len(digits) == 9
+        and _is_digits(digits)
+        and digits[:3] not in ("000", "666")
+        and digits[3:5] != "00"
+        and digits[5:] != "0000"
+    )
 
 
 def is_npi(digits: str) -> bool:
