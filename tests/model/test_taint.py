@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,4 +155,5 @@ def test_of_two_ways_the_shorter_one_is_kept() -> None:
 def test_the_type_of_either_of_two() -> None:
     assert one_of([int, int]) is int and one_of([int, str]) == int | str and one_of([]) is Any
     assert one_of([Record({}), int]) is Any and one_of([Record({}), Record({})]) == Record({})
-    assert one_of([Annotated[int, {}], str]) is Any
+    unhashable = Annotated[int, {}]
+    assert one_of([unhashable, str]) in (Any, unhashable | str if sys.version_info >= (3, 13) else Any)

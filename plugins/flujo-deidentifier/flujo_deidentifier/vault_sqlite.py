@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from flujo_deidentifier.vault import Row
 
@@ -34,6 +36,7 @@ class SqliteVaultStore:
         self._path = Path(path)
         self._lock = Lock()
         self._open: sqlite3.Connection | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
 
     def __repr__(self) -> str:
         return f"<SqliteVaultStore {os.fspath(self._path)!r}>"
@@ -41,9 +44,9 @@ class SqliteVaultStore:
     def close(self) -> None:
         """Close the file; it is opened again when it is used."""
         with self._lock:
-            if self._open is not None:
-                self._open.close()
-                self._open = None
+            if self._finalizer is not None:
+                self._finalizer()
+            self._open = None
 
     def put(self, rows: Sequence[Row], /) -> None:
         """Keep rows, in one transaction."""
@@ -117,9 +120,14 @@ class SqliteVaultStore:
         if self._open is None:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL").close()
-            connection.execute("PRAGMA synchronous = FULL").close()
-            connection.execute("PRAGMA secure_delete = ON").close()
-            connection.executescript(_TABLES)
+            self._finalizer = weakref.finalize(self, connection.close)  # also if nobody closes it
+            try:
+                connection.execute("PRAGMA journal_mode = WAL").close()
+                connection.execute("PRAGMA synchronous = FULL").close()
+                connection.execute("PRAGMA secure_delete = ON").close()
+                connection.executescript(_TABLES)
+            except BaseException:
+                self._finalizer()
+                raise
             self._open = connection
         return self._open

@@ -1,6 +1,7 @@
 """The vault keeps nothing in clear, forgets what it must, and says when it cannot read."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,10 @@ def test_erasure_is_by_subject_and_leaves_copies_of_rows_unreadable(tmp_path: Pa
     vault = Vault(store, key=KEY)
     token = vault.remember(SCOPE, [("PERSON", "Ann Lee")])[0]
     other = vault.remember(SCOPE._replace(subject="patient-8"), [("PERSON", "Bo Ek")])[0]
-    with sqlite3.connect(tmp_path / "vault.db") as copy:
+    with closing(sqlite3.connect(tmp_path / "vault.db")) as copy, copy:
         rows = copy.execute("SELECT * FROM tokens").fetchall()
     assert vault.erase("patient-7", tenant="acme") == 1
-    with sqlite3.connect(tmp_path / "vault.db") as back:
+    with closing(sqlite3.connect(tmp_path / "vault.db")) as back, back:
         back.executemany("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     copy.close()
     back.close()
@@ -78,7 +79,7 @@ def test_values_expire(store: VaultStore) -> None:
 def test_a_row_that_was_changed_or_moved_is_an_error(tmp_path: Path) -> None:
     vault = Vault(SqliteVaultStore(tmp_path / "vault.db"), key=KEY)
     first, second = vault.remember(SCOPE, [("PERSON", "Ann Lee"), ("PERSON", "Bo Ek")])
-    with sqlite3.connect(tmp_path / "vault.db") as raw:
+    with closing(sqlite3.connect(tmp_path / "vault.db")) as raw, raw:
         raw.execute("UPDATE tokens SET sealed = (SELECT sealed FROM tokens WHERE id = ?)", (second[8:-1],))
     raw.close()
     with pytest.raises(VaultCorrupted) as failed:
