@@ -213,11 +213,14 @@ def test_the_model_is_not_called_when_anything_fails(fault: str, tmp_path: Path)
 
 
 def test_the_gate_refuses_what_was_added_behind_the_masking() -> None:
-    from pydantic_ai.capabilities import AbstractCapability  # noqa: PLC0415
+    from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering  # noqa: PLC0415
     from pydantic_ai.models import ModelRequestContext  # noqa: PLC0415
 
     class Late(AbstractCapability[Any]):
-        async def prepare_model_request(self, ctx: Any, request_context: ModelRequestContext) -> ModelRequestContext:
+        def get_ordering(self) -> CapabilityOrdering:
+            return CapabilityOrdering(position="innermost")
+
+        async def before_model_request(self, ctx: Any, request_context: ModelRequestContext) -> ModelRequestContext:
             request_context.messages[-1].parts[-1].content = "SSN 536-22-8726"  # type: ignore[union-attr]
             return request_context
 
