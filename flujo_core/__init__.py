@@ -105,7 +105,16 @@ if TYPE_CHECKING:
         WorkerCrashed,
     )
     from flujo_core.flujo import Flujo
-    from flujo_core.hooks.call import AgentInfo, AppInfo, AuthorizationRequest, Decision, RunEnd, RunStart, StepCall
+    from flujo_core.hooks.call import (
+        AgentInfo,
+        AppInfo,
+        AuthorizationRequest,
+        Decision,
+        PluginInfo,
+        RunEnd,
+        RunStart,
+        StepCall,
+    )
     from flujo_core.hooks.registry import Registry
     from flujo_core.hooks.spec import Plugin, hookimpl
     from flujo_core.model.agent import AgentProtocol, AgentReply, ModelFactory, StreamingAgentProtocol, Usage
@@ -231,7 +240,9 @@ _WHERE = {
         "WorkerCrashed",
     ),
     "flujo": ("Flujo",),
-    "hooks.call": ("AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "RunEnd", "RunStart", "StepCall"),
+    "hooks.call": (
+        "AgentInfo", "AppInfo", "AuthorizationRequest", "Decision", "PluginInfo", "RunEnd", "RunStart", "StepCall",
+    ),
     "hooks.registry": ("Registry",),
     "hooks.spec": ("Plugin", "hookimpl"),
     "model.agent": ("AgentProtocol", "AgentReply", "ModelFactory", "StreamingAgentProtocol", "Usage"),
@@ -304,7 +315,8 @@ __all__ = [
     "NodeStarted", "NotAnApprover", "NotApproved", "OpenAIAgent", "OpenQuestion", "Origin", "OutputRejected",
     "OverBudget", "Parallel", "PartDiff", "PartTrace", "PauseForHumanInput", "PausedWhileStreaming", "Pipeline",
     "PipelineContext", "PipelineMutated", "PipelineMutation", "PipelineResult", "PipelineState", "Plan", "PlannedTask",
-    "PlannerAgent", "Plugin", "PluginError", "PluginLoadError", "PluginSettings", "Poisoned", "Price", "PricedModel",
+    "PlannerAgent", "Plugin", "PluginError", "PluginInfo", "PluginLoadError", "PluginSettings", "Poisoned", "Price",
+    "PricedModel",
     "ProcessPool", "ProfileUnmet", "Question", "QuestionAnswered", "QuestionAsked", "QuestionExpired", "QuestionLapsed",
     "QuestionState", "QuestionTerms", "QuestionWithdrawn", "Reconfigurable", "Reconfigure", "Record", "Registry",
     "RemoteCall", "RemoteFailure", "RemoteItem", "RemoteOutcome", "RemoteOutput", "RemotePause", "RemoteStop",

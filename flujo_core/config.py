@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -135,6 +136,13 @@ class Settings:
     def captures_content(self) -> bool:
         """Whether plugins that trace runs may take contents with it."""
         return self.profile == "dev" if self.content_capture is None else self.content_capture
+
+    @property
+    def digest(self) -> str:
+        """A SHA-256 of what is said, wherever the file is that says it."""
+        from pydantic_core import to_json  # noqa: PLC0415 - is needed when something starts up
+
+        return sha256(to_json(replace(self, source=None))).hexdigest()
 
     @property
     def is_regulated(self) -> bool:

@@ -50,7 +50,8 @@ class Epoch:
 
         own, names = self.settings, tuple(self.host.plugins)
         label = self.program.pipeline.label
-        return AppInfo(version("flujo-core"), label, names, own.profile, own.captures_content)
+        host, digest = self.host.inventory, own.digest
+        return AppInfo(version("flujo-core"), label, names, own.profile, own.captures_content, host, digest)
 
 
 class Site:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from flujo_core.config import Profile
+from flujo_core.config import Policy, Profile
 from flujo_core.model.draft import Drafting, drafted
 from flujo_core.model.result import PipelineResult
 from flujo_core.model.run import StepResult
@@ -19,6 +19,24 @@ UNCHANGED: Any = object()
 """Stands for a field that stays as it is."""
 
 
+class PluginInfo(NamedTuple):
+    """A plugin of a ``Flujo``.
+
+    Attributes:
+        name: Its name.
+        distribution: What brought it; None if it was given to ``Flujo``.
+        version: That distribution's version, or None.
+        policy: What an error in it means: ``closed`` (the run ends), or ``open``.
+        hooks: The names of the hooks that it has, in alphabetical order.
+    """
+
+    name: str
+    distribution: str | None
+    version: str | None
+    policy: Policy
+    hooks: tuple[str, ...]
+
+
 class AppInfo(NamedTuple):
     """The ``Flujo`` that starts up.
 
@@ -28,6 +46,8 @@ class AppInfo(NamedTuple):
         plugins: The names of its plugins, in order.
         profile: What is asked of the deployment: ``dev``, ``default`` or ``regulated``.
         captures_content: Whether plugins that trace runs may take prompts, inputs and outputs with it.
+        inventory: What is known of each plugin, in order.
+        configuration: A digest (SHA-256) of the configuration that it has, however that was said.
     """
 
     version: str
@@ -35,6 +55,8 @@ class AppInfo(NamedTuple):
     plugins: tuple[str, ...]
     profile: Profile = "default"
     captures_content: bool = False
+    inventory: tuple[PluginInfo, ...] = ()
+    configuration: str = ""
 
 
 class AgentInfo(NamedTuple):

@@ -12,7 +12,7 @@ from flujo_core.agents.tool import FlujoTool
 from flujo_core.backend.protocol import BackendFactory
 from flujo_core.config import PluginSettings, normalised
 from flujo_core.errors import ConfigurationError, PluginLoadError
-from flujo_core.hooks.call import AgentInfo
+from flujo_core.hooks.call import AgentInfo, PluginInfo
 from flujo_core.hooks.dispatch import Hooks, compile_hooks
 from flujo_core.hooks.failure import Implementation
 from flujo_core.hooks.load import Candidate, Loading
@@ -77,6 +77,16 @@ class Host:
         wanted = {normalised(name) for name in self._settings.required}
         found = {normalised(one.known_as): one for one in self.plugins.values()}
         return {name: one.found.version if one.found else "" for name, one in found.items() if name in wanted}
+
+    @property
+    def inventory(self) -> tuple[PluginInfo, ...]:
+        """What is known of each plugin, in order."""
+        return tuple(self._info(one) for one in self.plugins.values())
+
+    def _info(self, one: Candidate) -> PluginInfo:
+        called = [name for name, hook in HOOKS.items() if one.acts or hook.kind in ("configure", "contribute")]
+        hooks = tuple(sorted(name for name in called if overridden(one.loaded, name) is not None))
+        return PluginInfo(one.name, *one.brought_by, self._settings.policy(one.known_as), hooks)
 
     @property
     def steps(self) -> Registry[Step[Any, Any]]:
@@ -210,9 +220,8 @@ class Host:
         return chain[::-1] if HOOKS[hook].mirrored else chain
 
     def _implementation(self, hook: str, one: Candidate) -> Implementation:
-        distribution, version = (one.found.distribution, one.found.version) if one.found else (None, None)
         function = getattr(one.loaded, hook)
-        return Implementation(function, hook, one.name, distribution, version, self._settings.policy(one.known_as))
+        return Implementation(function, hook, one.name, *one.brought_by, self._settings.policy(one.known_as))
 
     def capabilities(self, agent: AgentInfo) -> tuple[Any, ...]:
         """The pydantic-ai capabilities that the plugins have for an agent.

@@ -105,6 +105,11 @@ class Candidate:
         return self.found.distribution if self.found else self.name
 
     @property
+    def brought_by(self) -> tuple[str | None, str | None]:
+        """The name and the version of its distribution, if it has one."""
+        return (self.found.distribution, self.found.version) if self.found else (None, None)
+
+    @property
     def loaded(self) -> Plugin:
         """The plugin, which has come through all checks."""
         assert self.plugin is not None and self.state == "loaded"
@@ -113,7 +118,7 @@ class Candidate:
     @property
     def report(self) -> Report:
         """What became of it."""
-        distribution, version = (self.found.distribution, self.found.version) if self.found else (None, None)
+        distribution, version = self.brought_by
         entry = self.found.entry if self.found else None
         return Report(self.name, distribution, version, self.state, self.reason, self.remedy, entry)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from plugin_kit import Marking, Proceed, ProceedRun, alone, plugin, work
@@ -13,13 +14,16 @@ from plugin_kit import Marking, Proceed, ProceedRun, alone, plugin, work
 from flujo_core import (
     AppInfo,
     AuthorizationRequest,
+    Budget,
     MemoryStore,
     Plugin,
     PluginError,
+    PluginInfo,
     RunEnd,
     RunEnded,
     RunEvent,
     RunStart,
+    Settings,
     StepCall,
     StepResult,
     step,
@@ -100,7 +104,18 @@ def test_on_startup_is_given_what_starts_up() -> None:
 
     flujo = alone((work >> work.named("b")).named("double"), plugin("z"), plugin("a", on_startup=on_startup))
     flujo.run(1)
-    assert seen == [AppInfo(version("flujo-core"), "double", ("a", "z"))] and flujo.plugins == ("a", "z")
+    (app,) = seen
+    assert app[:5] == (version("flujo-core"), "double", ("a", "z"), "default", False) and flujo.plugins == ("a", "z")
+    assert app.inventory == (
+        PluginInfo("a", None, None, "closed", ("on_startup",)),
+        PluginInfo("z", None, None, "closed", ()),
+    )
+
+
+def test_the_digest_of_the_configuration_is_another_when_anything_is() -> None:
+    said = [Settings(), Settings(profile="dev"), Settings(budgets=(Budget(tokens=5),)), Settings(codecs=("zstd",))]
+    assert len({one.digest for one in said}) == len(said)
+    assert Settings(source=Path("a.toml")).digest == Settings(source=Path("b.toml")).digest
 
 
 def _living(name: str, marks: list[str], *, broken: str = "") -> Plugin:
