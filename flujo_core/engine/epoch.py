@@ -17,6 +17,7 @@ from flujo_core.hooks.call import AppInfo
 from flujo_core.hooks.host import Host
 from flujo_core.hooks.watchdog import Watch, watchdog
 from flujo_core.log import warning
+from flujo_core.model.flow import everything
 from flujo_core.model.outcome import Veto
 
 T = TypeVar("T")
@@ -48,10 +49,18 @@ class Epoch:
         """What plugins are told that start up."""
         from importlib.metadata import version  # noqa: PLC0415 - dear to import
 
-        own, names = self.settings, tuple(self.host.plugins)
-        label = self.program.pipeline.label
-        host, digest = self.host.inventory, own.digest
-        return AppInfo(version("flujo-core"), label, names, own.profile, own.captures_content, host, digest)
+        own, whole = self.settings, self.program.pipeline
+        clears = {address: tuple(node.policies.labelling.clears) for address, node in everything(whole)}
+        return AppInfo(
+            version("flujo-core"),
+            whole.label,
+            tuple(self.host.plugins),
+            own.profile,
+            own.captures_content,
+            self.host.inventory,
+            own.digest,
+            {address: labels for address, labels in clears.items() if labels},
+        )
 
 
 class Site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import time
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -14,6 +15,8 @@ from flujo_core.model.slotted import NamedTuple
 if TYPE_CHECKING:
     from flujo_core.model.context import PipelineContext
 
+
+NOTHING: Mapping[str, tuple[str, ...]] = {}
 
 UNCHANGED: Any = object()
 """Stands for a field that stays as it is."""
@@ -28,6 +31,7 @@ class PluginInfo(NamedTuple):
         version: That distribution's version, or None.
         policy: What an error in it means: ``closed`` (the run ends), or ``open``.
         hooks: The names of the hooks that it has, in alphabetical order.
+        clears: The labels that nothing carries any more which an agent sends to its model.
     """
 
     name: str
@@ -35,6 +39,7 @@ class PluginInfo(NamedTuple):
     version: str | None
     policy: Policy
     hooks: tuple[str, ...]
+    clears: tuple[str, ...] = ()
 
 
 class AppInfo(NamedTuple):
@@ -48,6 +53,7 @@ class AppInfo(NamedTuple):
         captures_content: Whether plugins that trace runs may take prompts, inputs and outputs with it.
         inventory: What is known of each plugin, in order.
         configuration: A digest (SHA-256) of the configuration that it has, however that was said.
+        clearances: The labels that nodes of the pipeline clear, by their addresses.
     """
 
     version: str
@@ -57,6 +63,7 @@ class AppInfo(NamedTuple):
     captures_content: bool = False
     inventory: tuple[PluginInfo, ...] = ()
     configuration: str = ""
+    clearances: Mapping[str, tuple[str, ...]] = NOTHING
 
 
 class AgentInfo(NamedTuple):

@@ -86,7 +86,8 @@ class Host:
     def _info(self, one: Candidate) -> PluginInfo:
         called = [name for name, hook in HOOKS.items() if one.acts or hook.kind in ("configure", "contribute")]
         hooks = tuple(sorted(name for name in called if overridden(one.loaded, name) is not None))
-        return PluginInfo(one.name, *one.brought_by, self._settings.policy(one.known_as), hooks)
+        clears = tuple(one.loaded.clears) if one.acts else ()
+        return PluginInfo(one.name, *one.brought_by, self._settings.policy(one.known_as), hooks, clears)
 
     @property
     def steps(self) -> Registry[Step[Any, Any]]:

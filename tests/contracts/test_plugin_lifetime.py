@@ -15,6 +15,7 @@ from flujo_core import (
     AppInfo,
     AuthorizationRequest,
     Budget,
+    Labels,
     MemoryStore,
     Plugin,
     PluginError,
@@ -110,6 +111,23 @@ def test_on_startup_is_given_what_starts_up() -> None:
         PluginInfo("a", None, None, "closed", ("on_startup",)),
         PluginInfo("z", None, None, "closed", ()),
     )
+
+
+def test_on_startup_is_told_who_clears_labels() -> None:
+    seen: list[AppInfo] = []
+
+    async def on_startup(self: Plugin, app: AppInfo, /) -> None:
+        seen.append(app)
+
+    @step(labels=Labels(clears=["phi"]))
+    async def mask(text: str) -> str:
+        return text
+
+    masking = plugin("a", on_startup=on_startup)
+    masking.clears = ("pii",)
+    alone((mask >> mask.named("again")).named("inner") >> mask.named("last"), masking).run("x")
+    assert seen[0].clearances == {"inner/mask": ("phi",), "inner/again": ("phi",), "last": ("phi",)}
+    assert seen[0].inventory[0].clears == ("pii",)
 
 
 def test_the_digest_of_the_configuration_is_another_when_anything_is() -> None:
