@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         LogFull,
         LogOverloaded,
         NotAnchored,
+        NotRecorded,
         NotSigned,
         RecordRejected,
         SignerUnavailable,
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from flujo_audit_advanced.log import AuditLog
     from flujo_audit_advanced.note import VerifierKey
     from flujo_audit_advanced.proof import Proof, prove
+    from flujo_audit_advanced.plugin import AuditPlugin
     from flujo_audit_advanced.record import encode_record
+    from flujo_audit_advanced.recording import Recording
     from flujo_audit_advanced.report import Anchored, Finding, Report
+    from flujo_audit_advanced.rule import Rule
     from flujo_audit_advanced.signer import LocalSigner, Signer
     from flujo_audit_advanced.stamp import StampAuthority
     from flujo_audit_advanced.stored import stored_records
@@ -38,6 +42,7 @@ _HOMES = {
     "Anchored": "report",
     "AuditError": "errors",
     "AuditLog": "log",
+    "AuditPlugin": "plugin",
     "Contradicted": "errors",
     "Evidence": "anchor",
     "Finding": "report",
@@ -49,10 +54,13 @@ _HOMES = {
     "LogFull": "errors",
     "LogOverloaded": "errors",
     "NotAnchored": "errors",
+    "NotRecorded": "errors",
     "NotSigned": "errors",
     "Proof": "proof",
     "RecordRejected": "errors",
+    "Recording": "recording",
     "Report": "report",
+    "Rule": "rule",
     "Sealed": "anchor",
     "Signer": "signer",
     "SignerUnavailable": "errors",
@@ -76,6 +84,7 @@ __all__ = [
     "Anchored",
     "AuditError",
     "AuditLog",
+    "AuditPlugin",
     "Contradicted",
     "Evidence",
     "Finding",
@@ -87,10 +96,13 @@ __all__ = [
     "LogFull",
     "LogOverloaded",
     "NotAnchored",
+    "NotRecorded",
     "NotSigned",
     "Proof",
     "RecordRejected",
+    "Recording",
     "Report",
+    "Rule",
     "Sealed",
     "Signer",
     "SignerUnavailable",

@@ -7,6 +7,7 @@ FlujoError
     ├── LogOverloaded      more waits to be written than may wait
     ├── LogFailed          it could not be written; nothing more is taken until it is opened again
     │   └── LogFull        there is no space left
+    ├── NotRecorded        (also a Veto) what was about to happen could not be put on record, and did not happen
     ├── RecordRejected     a record that the schema forbids, or that is too large
     ├── NotSigned          a note, a key or a checkpoint that is not in its form, or not signed by whom it should be
     ├── NotAnchored        a witness, an authority or a copy did not take a checkpoint
@@ -14,7 +15,7 @@ FlujoError
     └── SignerUnavailable  the key that signs cannot be had
 """
 
-from flujo_core import FlujoError
+from flujo_core import FlujoError, Veto
 
 
 class AuditError(FlujoError):
@@ -51,6 +52,10 @@ class LogFailed(AuditError):
 
 class LogFull(LogFailed):
     """There is no space left for the log."""
+
+
+class NotRecorded(Veto, AuditError):
+    """What was about to happen could not be put on record, so it was refused: nothing was done."""
 
 
 class RecordRejected(AuditError):

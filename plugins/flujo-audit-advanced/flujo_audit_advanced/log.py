@@ -178,7 +178,14 @@ class AuditLog:
             LogFailed: The last records could not be written.
             SignerUnavailable: The last checkpoint was not signed; the next writer signs one.
         """
-        await asyncio.to_thread(self._close)
+        await asyncio.to_thread(self.close_now)
+
+    def close_now(self) -> None:
+        """As ``close``, on this thread; also while the interpreter ends."""
+        try:
+            self._sealer.seal()
+        finally:
+            self._let_go()
 
     async def __aenter__(self) -> AuditLog:
         return self
@@ -198,12 +205,6 @@ class AuditLog:
     def _with_cosignatures(self, sealed: Sealed) -> bytes:
         kept = LogFiles(self.path).read(f"anchors/{sealed.checkpoint.size:020}/checkpoint")
         return kept or bytes(sealed.note)
-
-    def _close(self) -> None:
-        try:
-            self._sealer.seal()
-        finally:
-            self._let_go()
 
     def _let_go(self) -> None:
         self._sealer.close()

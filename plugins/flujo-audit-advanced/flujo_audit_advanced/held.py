@@ -1,0 +1,152 @@
+"""Held: the log of a folder, which all of a process write together, and which is opened again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any, Final, TypeVar
+
+from flujo_audit_advanced.errors import AuditError, LogFailed, LogFull
+from flujo_audit_advanced.log import AuditLog
+from flujo_core import ConfigurationError
+
+T = TypeVar("T")
+
+AGAIN: Final = 1.0
+"""Seconds between two tries to open a log that has failed."""
+
+_held: dict[Path, HeldLog] = {}
+_lock = Lock()
+
+
+class HeldLog:
+    """A log that is open while somebody has it.
+
+    Args:
+        path: Its folder.
+        opened: Opens it.
+        terms: With what it is opened: who has it with something else is refused.
+    """
+
+    def __init__(self, path: Path, opened: Callable[[], Awaitable[AuditLog]], terms: object) -> None:
+        self._path, self._opened, self.terms = path, opened, terms
+        self._users: set[int] = set()
+        self._log: AuditLog | None = None
+        self._opening = Lock()
+        self._tried = 0.0
+
+    def log(self) -> AuditLog:
+        """The log.
+
+        Raises:
+            LogFailed: It is closed, or could not be opened again.
+        """
+        if (log := self._log) is None:
+            raise LogFailed(f"the audit log in '{self._path}' is not open")
+        return log
+
+    def open(self, user: int) -> None:
+        """Takes part in it; opens it for the first one. Not on an event loop.
+
+        Raises:
+            AuditError: It cannot be opened; see ``AuditLog.open``.
+        """
+        with self._opening:
+            if self._log is None:
+                self._log = self._made()
+            self._users.add(user)
+
+    def renew(self) -> None:
+        """Opens it again after a failure; does nothing if that was tried a moment ago. Not on an event loop.
+
+        Raises:
+            AuditError: It cannot be opened.
+        """
+        with self._opening:
+            if self._log is None or time.monotonic() - self._tried < AGAIN:
+                return
+            self._tried = time.monotonic()
+            with suppress(AuditError):  # it has failed already, and said so
+                self._log.close_now()
+            self._log = self._made()
+
+    def close(self, user: int | None = None) -> None:
+        """Takes no part any more; closes it after the last one, or for all. Not on an event loop.
+
+        Raises:
+            AuditError: What was posted could not be written, or its last checkpoint not signed.
+        """
+        with self._opening:
+            self._users -= {user} if user is not None else self._users
+            if self._users or self._log is None:
+                return
+            log, self._log = self._log, None
+            log.close_now()
+
+    def _made(self) -> AuditLog:
+        async def main() -> AuditLog:
+            return await self._opened()
+
+        return asyncio.run(main())
+
+
+def held(path: Path, opened: Callable[[], Awaitable[AuditLog]], terms: object) -> HeldLog:
+    """The log of a folder, the same for all of this process.
+
+    Raises:
+        ConfigurationError: Somebody of this process has it on other terms.
+    """
+    place = path.absolute()
+    with _lock:
+        if not _held:
+            atexit.register(_close_all)
+        found = _held.setdefault(place, HeldLog(place, opened, terms))
+        if found.terms != terms and found._users:
+            raise ConfigurationError(
+                f"the audit log in '{place}' is open in this process with another key, origin or anchors; give the same"
+            )
+        if found.terms != terms:
+            found = _held[place] = HeldLog(place, opened, terms)
+        return found
+
+
+async def beside(work: Callable[[], T], timeout: float) -> T:
+    """Does something in a thread of its own; one that hangs keeps neither the event loop nor the process waiting.
+
+    Raises:
+        TimeoutError: It was not done in time.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(how: Callable[[Any], None], what: Any) -> None:
+        if not done.done():
+            how(what)
+
+    def run() -> None:
+        try:
+            told: tuple[Callable[[Any], None], Any] = (done.set_result, work())
+        except BaseException as error:
+            told = (done.set_exception, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, *told)
+
+    Thread(target=run, name="flujo-audit-beside", daemon=True).start()
+    async with asyncio.timeout(timeout):
+        return await done
+
+
+def has_failed(error: AuditError) -> bool:
+    """Whether a log has to be opened again before it takes anything."""
+    return isinstance(error, LogFailed) and not isinstance(error, LogFull)
+
+
+def _close_all() -> None:
+    for one in list(_held.values()):
+        with suppress(AuditError):
+            one.close()

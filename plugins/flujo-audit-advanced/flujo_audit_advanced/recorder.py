@@ -1,0 +1,223 @@
+"""Recorder: writes records by their rules: nothing is begun that is not on record, and what was lost is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from itertools import count
+from logging import getLogger
+from threading import Lock, Thread
+from typing import Final, Protocol
+from uuid import uuid4
+
+from flujo_audit_advanced.account import NO_VALUES, Facts, Values, account_of
+from flujo_audit_advanced.digest import Digester
+from flujo_audit_advanced.errors import AuditError, NotRecorded
+from flujo_audit_advanced.held import HeldLog, beside, has_failed
+from flujo_audit_advanced.record import EncodedRecord, Value, encode_record
+from flujo_audit_advanced.rule import Level, Rules
+from flujo_core import AppInfo, RunEvent
+
+log: Final = getLogger("flujo.audit")
+
+GAP: Final = "audit.gap"
+"""The kind of the record that says how many were lost."""
+
+
+class KeepsPayloads(Protocol):
+    """Keeps values so that they can be erased."""
+
+    async def put(self, data: bytes, /, *, run: str, subject: str | None) -> dict[str, Value]:
+        """Keeps one; gives what stands in the record for it. It is durable then."""
+        ...
+
+
+class Recorder:
+    """Writes the records of one deployment.
+
+    Args:
+        held: The log.
+        rules: What is kept, and how.
+        digester: Makes what stands for values.
+        timeout: Seconds that a record may take to be durable.
+        payloads: Keeps the values that rules want in full.
+    """
+
+    def __init__(
+        self, held: HeldLog, rules: Rules, digester: Digester, timeout: float, payloads: KeepsPayloads | None = None
+    ) -> None:
+        self.digester = digester
+        self._held, self._rules, self._timeout, self._payloads = held, rules, timeout, payloads
+        self._prefix, self._count = f"{uuid4().hex[:20]}-", count()
+        self._lost: Counter[str] = Counter()
+        self._losing = Lock()
+        self._since = 0
+        self._renewing = False
+
+    async def record(
+        self,
+        kind: str,
+        facts: Mapping[str, Value],
+        values: Values = NO_VALUES,
+        *,
+        run: str | None = None,
+        tenant: str | None = None,
+        address: str = "",
+        subject: str = "",
+    ) -> None:
+        """Writes a record, as the rule of its kind says.
+
+        Args:
+            kind: What happened.
+            facts: What stands in clear.
+            values: What digests stand for, by name.
+            run: The run's id.
+            tenant: Whose run it is.
+            address: The step's address.
+            subject: A digest of whom it is about, which anybody can make; or empty.
+
+        Raises:
+            NotRecorded: Its rule is strict, and it is not durable.
+        """
+        rule = self._rules.of(kind)
+        if rule.mode == "off":
+            return
+        record: Facts = {"id": f"{self._prefix}{next(self._count)}", "kind": kind, "at": time.time_ns() // 1000}
+        if run is not None:
+            record["run"] = run
+        if tenant is not None:
+            record["tenant"] = tenant
+        if address:
+            record["address"] = self.digester.address(address)
+        if subject:
+            record["subject"] = self.digester.of("subject", subject.encode())
+        try:
+            if values and rule.level != "metadata":
+                record |= await self._stood_for(values, rule.level, run or "", subject)
+            encoded = encode_record({**record, **facts})
+            if rule.mode == "strict":
+                await self._written(encoded)
+            else:
+                self._posted(encoded)
+        except (AuditError, TimeoutError) as error:
+            self._failed(kind, rule.mode == "strict", error)
+
+    async def tell(self, event: RunEvent) -> None:
+        """Writes the record of an event.
+
+        Raises:
+            NotRecorded: Its rule is strict, and it is not durable.
+        """
+        account = account_of(event)
+        if account is not None:
+            await self.record(
+                account.kind,
+                account.facts | {"sequence": event.sequence, "happened": round(event.at * 1e6)},
+                account.values,
+                run=event.run_id,
+                tenant=event.tenant,
+                address=event.address,
+                subject=account.subject,
+            )
+
+    async def _stood_for(self, values: Values, level: Level, run: str, subject: str) -> Facts:
+        """What stands in a record for values."""
+        found: Facts = {}
+        for name, value in values.items():
+            digest, data = self.digester.of_value(value)
+            if level == "full" and self._payloads is not None:
+                async with asyncio.timeout(self._timeout):
+                    digest["payload"] = await self._payloads.put(data, run=run, subject=subject or None)
+            found[name] = digest
+        return found
+
+    async def _written(self, record: EncodedRecord) -> None:
+        async with asyncio.timeout(self._timeout):
+            try:
+                await self._held.log().append(record)
+            except AuditError as error:
+                if not has_failed(error):
+                    raise
+                await beside(self._held.renew, self._timeout)
+                await self._held.log().append(record)
+        self._tell_lost()
+
+    def _posted(self, record: EncodedRecord) -> None:
+        self._tell_lost()
+        try:
+            self._held.log().post(record)
+        except AuditError as error:
+            if has_failed(error):
+                self._renew()
+            raise
+
+    def _failed(self, kind: str, is_strict: bool, error: Exception) -> None:
+        why = str(error) if isinstance(error, AuditError) else f"it took longer than {self._timeout:g} s"
+        if is_strict:
+            raise NotRecorded(f"'{kind}' could not be put on record: {why}") from error
+        with self._losing:
+            if not self._lost:
+                self._since = time.time_ns() // 1000
+                log.error("records of the audit are being lost: %s", why)
+            self._lost[kind] += 1
+
+    def _tell_lost(self) -> None:
+        """Puts on record what was lost, if the log takes it."""
+        if not self._lost:
+            return
+        with self._losing:
+            lost, since = self._lost, self._since
+            self._lost = Counter()
+        if not lost:
+            return
+        gap: dict[str, Value] = {"id": uuid4().hex, "kind": GAP, "at": time.time_ns() // 1000, "since": since}
+        gap |= {"count": lost.total(), "kinds": dict(lost)}
+        try:
+            self._held.log().post(encode_record(gap))
+        except AuditError:
+            with self._losing:
+                self._lost, self._since = self._lost + lost, since
+            return
+        log.error("%d records of the audit were lost; a record says so", lost.total())
+
+    def _renew(self) -> None:
+        """Has the log opened again, beside what goes on."""
+        with self._losing:
+            if self._renewing:
+                return
+            self._renewing = True
+
+        def renew() -> None:
+            try:
+                self._held.renew()
+            except AuditError as error:
+                log.error("the audit log cannot be opened again: %s", error)
+            finally:
+                self._renewing = False
+
+        Thread(target=renew, name="flujo-audit-renew", daemon=True).start()
+
+
+def app_facts(app: AppInfo) -> Facts:
+    """What is on record of who starts up: the plugins, what they clear, and a digest of the configuration."""
+    plugins: list[Value] = [
+        {
+            "name": one.name,
+            "distribution": one.distribution,
+            "version": one.version,
+            "policy": one.policy,
+            "hooks": list(one.hooks),
+            "clears": list(one.clears),
+        }
+        for one in app.inventory
+    ]
+    return {
+        "flujo": app.version,
+        "pipeline": app.pipeline,
+        "profile": app.profile,
+        "configuration_sha256": app.configuration,
+        "plugins": plugins,
+        "clearances": [{"address": address, "clears": list(labels)} for address, labels in app.clearances.items()],
+    }

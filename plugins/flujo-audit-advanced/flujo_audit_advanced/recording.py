@@ -1,0 +1,62 @@
+"""Recording: what a deployment puts on record, where, and with which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flujo_audit_advanced.anchor import Anchor
+from flujo_audit_advanced.digest import Digester
+from flujo_audit_advanced.held import HeldLog, held
+from flujo_audit_advanced.log import AuditLog
+from flujo_audit_advanced.recorder import Recorder
+from flujo_audit_advanced.rule import Rule, Rules
+from flujo_audit_advanced.signer import Signer
+
+ORIGIN = "flujo.local/audit"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is put on record, and where; all ``Flujo`` of a process that name one folder write one log.
+
+    Attributes:
+        path: The log's folder. A log has one writer: each process needs a folder of its own.
+        signer: Whose key signs the log's checkpoints.
+        digest_key: At least 32 bytes, from which the digests of values are made; no key of the log's.
+        rules: What is kept, and how: the first that matches counts; behind them what is begun is ``strict``, and the
+            rest ``batch``, both at the level ``digest``.
+        origin: The log's name.
+        anchors: Who keeps the log's checkpoints.
+        timeout: Seconds that a record may take to be durable; what waits for it is refused then.
+    """
+
+    path: Path
+    signer: Signer = field(repr=False)
+    digest_key: bytes = field(repr=False)
+    rules: Sequence[Rule] = ()
+    origin: str = ORIGIN
+    anchors: Sequence[Anchor] = ()
+    timeout: float = 5.0
+
+    def log(self) -> HeldLog:
+        """The log, shared by all of the process.
+
+        Raises:
+            ConfigurationError: It is open in this process on other terms.
+        """
+
+        async def opened() -> AuditLog:
+            return await AuditLog.open(self.path, self.signer, origin=self.origin, anchors=self.anchors)
+
+        terms = self.signer.public_key, self.origin, tuple(one.name for one in self.anchors)
+        return held(self.path, opened, terms)
+
+    def recorder(self, log: HeldLog) -> Recorder:
+        """Writes the records.
+
+        Raises:
+            ConfigurationError: A rule or the key is not one.
+        """
+        return Recorder(log, Rules(self.rules), Digester(self.digest_key), self.timeout)
