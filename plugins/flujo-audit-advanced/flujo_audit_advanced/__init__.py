@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from flujo_audit_advanced.keys import key_of
     from flujo_audit_advanced.log import AuditLog
     from flujo_audit_advanced.note import VerifierKey
-    from flujo_audit_advanced.proof import Proof, prove
     from flujo_audit_advanced.plugin import AuditPlugin
+    from flujo_audit_advanced.proof import Proof, prove
     from flujo_audit_advanced.record import encode_record
     from flujo_audit_advanced.recording import Recording
     from flujo_audit_advanced.report import Anchored, Finding, Report

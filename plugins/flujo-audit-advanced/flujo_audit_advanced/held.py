@@ -44,11 +44,13 @@ class HeldLog:
         """The log.
 
         Raises:
-            LogFailed: It is closed, or could not be opened again.
+            LogFailed: It could not be opened again; ``NotOpen`` if nobody has opened it.
         """
-        if (log := self._log) is None:
-            raise LogFailed(f"the audit log in '{self._path}' is not open")
-        return log
+        if (log := self._log) is not None:
+            return log
+        if self._users:
+            raise LogFailed(f"the audit log in '{self._path}' could not be opened again")
+        raise NotOpen(f"the audit log in '{self._path}' is not open: the plugin was not started")
 
     def open(self, user: int) -> None:
         """Takes part in it; opens it for the first one. Not on an event loop.
@@ -68,11 +70,13 @@ class HeldLog:
             AuditError: It cannot be opened.
         """
         with self._opening:
-            if self._log is None or time.monotonic() - self._tried < AGAIN:
+            if not self._users or time.monotonic() - self._tried < AGAIN:
                 return
             self._tried = time.monotonic()
-            with suppress(AuditError):  # it has failed already, and said so
-                self._log.close_now()
+            log, self._log = self._log, None
+            if log is not None:
+                with suppress(AuditError):  # it has failed already, and said so
+                    log.close_now()
             self._log = self._made()
 
     def close(self, user: int | None = None) -> None:
@@ -92,7 +96,14 @@ class HeldLog:
         async def main() -> AuditLog:
             return await self._opened()
 
-        return asyncio.run(main())
+        try:
+            return asyncio.run(main())
+        except OSError as error:
+            raise LogFailed(f"the audit log in '{self._path}' cannot be opened ({error.strerror})") from None
+
+
+class NotOpen(AuditError):
+    """Nobody has opened the log."""
 
 
 def held(path: Path, opened: Callable[[], Awaitable[AuditLog]], terms: object) -> HeldLog:

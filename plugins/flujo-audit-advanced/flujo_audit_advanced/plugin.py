@@ -99,9 +99,9 @@ class AuditPlugin(Plugin):
                 address=call.address,
             )
 
-    @hookimpl(tryfirst=True)
+    @hookimpl(trylast=True)
     async def on_pipeline_end(self, run: RunStart, end: RunEnd, /) -> None:
-        """Puts on record that a run is about to end, after all others have seen it."""
+        """Puts on record that a run is about to end, before others see it."""
         if self._recorder is not None:
             facts = {"status": end.pipeline_result.status}
             await self._recorder.record("run.ending", facts, run=run.run_id, tenant=run.tenant)

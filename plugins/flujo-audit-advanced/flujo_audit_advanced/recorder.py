@@ -15,7 +15,7 @@ from uuid import uuid4
 from flujo_audit_advanced.account import NO_VALUES, Facts, Values, account_of
 from flujo_audit_advanced.digest import Digester
 from flujo_audit_advanced.errors import AuditError, NotRecorded
-from flujo_audit_advanced.held import HeldLog, beside, has_failed
+from flujo_audit_advanced.held import HeldLog, NotOpen, beside, has_failed
 from flujo_audit_advanced.record import EncodedRecord, Value, encode_record
 from flujo_audit_advanced.rule import Level, Rules
 from flujo_core import AppInfo, RunEvent
@@ -155,6 +155,8 @@ class Recorder:
 
     def _failed(self, kind: str, is_strict: bool, error: Exception) -> None:
         why = str(error) if isinstance(error, AuditError) else f"it took longer than {self._timeout:g} s"
+        if is_strict and isinstance(error, NotOpen):
+            raise error  # no veto: under the policy 'open', a plugin that could not be started keeps no run from going on
         if is_strict:
             raise NotRecorded(f"'{kind}' could not be put on record: {why}") from error
         with self._losing:
