@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flujo_audit_advanced.anchor import Anchor
 from flujo_audit_advanced.copies import FolderTarget, WriteOnceCopy
 from flujo_audit_advanced.digest import digest_key
+from flujo_audit_advanced.export.running import exports_of
 from flujo_audit_advanced.recording import ORIGIN, Recording
 from flujo_audit_advanced.rule import Level, Mode, Rule
 from flujo_audit_advanced.signer import LocalSigner, Signer
@@ -102,6 +103,7 @@ class Table(_Part):
         stamps: Who stamps checkpoints.
         copy_to: A folder that lets nobody change a file, for full tiles, records and checkpoints.
         rules: What is kept, and how.
+        export: Where records are carried to: each has a ``kind``, a ``name``, and the options of that kind.
     """
 
     path: Path
@@ -115,6 +117,7 @@ class Table(_Part):
     stamps: StampTable | None = None
     copy_to: Path | None = Field(None, alias="copy")
     rules: list[RuleTable] = []
+    export: list[dict[str, Any]] = []
 
 
 def recording_of(given: Mapping[str, Any]) -> Recording:
@@ -132,6 +135,7 @@ def recording_of(given: Mapping[str, Any]) -> Recording:
         origin=table.origin,
         anchors=tuple(_anchors(table)),
         timeout=table.timeout,
+        exports=exports_of(table.export),
     )
 
 

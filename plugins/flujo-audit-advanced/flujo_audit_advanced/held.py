@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Final, TypeVar
 
 from flujo_audit_advanced.errors import AuditError, LogFailed, LogFull
+from flujo_audit_advanced.export.running import Export, RunningExports
 from flujo_audit_advanced.log import AuditLog
 from flujo_core import ConfigurationError
 
@@ -31,10 +32,14 @@ class HeldLog:
         path: Its folder.
         opened: Opens it.
         terms: With what it is opened: who has it with something else is refused.
+        exports: Where its records are carried to while it is open.
     """
 
-    def __init__(self, path: Path, opened: Callable[[], Awaitable[AuditLog]], terms: object) -> None:
+    def __init__(
+        self, path: Path, opened: Callable[[], Awaitable[AuditLog]], terms: object, exports: Sequence[Export] = ()
+    ) -> None:
         self._path, self._opened, self.terms = path, opened, terms
+        self._exports = RunningExports(path, exports)
         self._users: set[int] = set()
         self._log: AuditLog | None = None
         self._opening = Lock()
@@ -61,6 +66,8 @@ class HeldLog:
         with self._opening:
             if self._log is None:
                 self._log = self._made()
+            if not self._users:
+                self._exports.start()
             self._users.add(user)
 
     def renew(self) -> None:
@@ -90,7 +97,10 @@ class HeldLog:
             if self._users or self._log is None:
                 return
             log, self._log = self._log, None
-            log.close_now()
+            try:
+                log.close_now()
+            finally:
+                self._exports.stop()
 
     def _made(self) -> AuditLog:
         async def main() -> AuditLog:
@@ -106,7 +116,9 @@ class NotOpen(AuditError):
     """Nobody has opened the log."""
 
 
-def held(path: Path, opened: Callable[[], Awaitable[AuditLog]], terms: object) -> HeldLog:
+def held(
+    path: Path, opened: Callable[[], Awaitable[AuditLog]], terms: object, exports: Sequence[Export] = ()
+) -> HeldLog:
     """The log of a folder, the same for all of this process.
 
     Raises:
@@ -116,13 +128,13 @@ def held(path: Path, opened: Callable[[], Awaitable[AuditLog]], terms: object) -
     with _lock:
         if not _held:
             atexit.register(_close_all)
-        found = _held.setdefault(place, HeldLog(place, opened, terms))
+        found = _held.setdefault(place, HeldLog(place, opened, terms, exports))
         if found.terms != terms and found._users:
             raise ConfigurationError(
                 f"the audit log in '{place}' is open in this process with another key, origin or anchors; give the same"
             )
         if found.terms != terms:
-            found = _held[place] = HeldLog(place, opened, terms)
+            found = _held[place] = HeldLog(place, opened, terms, exports)
         return found
 
 

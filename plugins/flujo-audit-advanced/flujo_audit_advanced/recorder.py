@@ -156,7 +156,7 @@ class Recorder:
     def _failed(self, kind: str, is_strict: bool, error: Exception) -> None:
         why = str(error) if isinstance(error, AuditError) else f"it took longer than {self._timeout:g} s"
         if is_strict and isinstance(error, NotOpen):
-            raise error  # no veto: under the policy 'open', a plugin that could not be started keeps no run from going on
+            raise error  # no veto: a plugin that is 'open' and could not be started keeps no run from going on
         if is_strict:
             raise NotRecorded(f"'{kind}' could not be put on record: {why}") from error
         with self._losing:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flujo_audit_advanced.anchor import Anchor
 from flujo_audit_advanced.digest import Digester
+from flujo_audit_advanced.export.running import Export
 from flujo_audit_advanced.held import HeldLog, held
 from flujo_audit_advanced.log import AuditLog
 from flujo_audit_advanced.recorder import Recorder
@@ -30,6 +31,7 @@ class Recording:
         origin: The log's name.
         anchors: Who keeps the log's checkpoints.
         timeout: Seconds that a record may take to be durable; what waits for it is refused then.
+        exports: Where records are carried to.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Recording:
     origin: str = ORIGIN
     anchors: Sequence[Anchor] = ()
     timeout: float = 5.0
+    exports: Sequence[Export] = ()
 
     def log(self) -> HeldLog:
         """The log, shared by all of the process.
@@ -50,8 +53,8 @@ class Recording:
         async def opened() -> AuditLog:
             return await AuditLog.open(self.path, self.signer, origin=self.origin, anchors=self.anchors)
 
-        terms = self.signer.public_key, self.origin, tuple(one.name for one in self.anchors)
-        return held(self.path, opened, terms)
+        terms = self.signer.public_key, self.origin, tuple(one.name for one in self.anchors), tuple(self.exports)
+        return held(self.path, opened, terms, self.exports)
 
     def recorder(self, log: HeldLog) -> Recorder:
         """Writes the records.

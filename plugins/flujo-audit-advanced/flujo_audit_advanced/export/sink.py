@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from flujo_audit_advanced.errors import AuditError
 from flujo_audit_advanced.record import parse_record
@@ -34,6 +37,18 @@ class Exported(NamedTuple):
     def fields(self) -> dict[str, Any]:
         """The record as an object; its ``id`` is how a receiver knows what it was sent twice."""
         return parse_record(self.data)
+
+    @property
+    def line(self) -> bytes:
+        """It as a line of JSON, with the name of its log and its number."""
+        head = json.dumps({"origin": self.origin, "number": self.number}).encode()
+        return b'%b, "record": %b}\n' % (head[:-1], self.data)
+
+
+class Options(BaseModel):
+    """What a configuration says of a sink; each sink has its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Sink(Protocol):
