@@ -40,7 +40,7 @@ class Position(NamedTuple):
         if self.next > size:
             raise LogDamaged("its end", f"{self.next} records were exported, and it has {size}: it was cut off")
         if self.next:
-            ((_, record),) = numbered(files, self.next - 1, self.next)
+            _, record = next(numbered(files, self.next - 1, size))
             if leaf_hash(record).hex() != self.leaf:
                 raise LogDamaged(f"record {self.next - 1}", "it is another one than was exported: it was rewritten")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from logging import getLogger
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -28,6 +29,7 @@ class Pace(NamedTuple):
         poll: Seconds between two looks at the log.
         first_wait: Seconds before the second try; each further wait is twice as long.
         longest_wait: The longest wait, in seconds.
+        patience: Seconds for which one that does not follow tries again.
     """
 
     records: int = 500
@@ -36,6 +38,7 @@ class Pace(NamedTuple):
     poll: float = 0.25
     first_wait: float = 0.5
     longest_wait: float = 30.0
+    patience: float = 60.0
 
 
 PACE: Final = Pace()
@@ -75,7 +78,7 @@ class Exporter:
         Raises:
             AuditError: The log or the cursor cannot be read.
             LogDamaged: The log is not the one that was exported before.
-            SinkFailed: The sink is away; only if it does not ``follow``, and after as many tries as take a minute.
+            SinkFailed: The sink is away; only if it does not ``follow``, and when its patience ends.
             SinkRefused: The sink will never take a record; nothing behind it is sent.
         """
         try:
@@ -107,7 +110,7 @@ class Exporter:
     def _batch(self, position: Position, size: int) -> list[Exported]:
         batch: list[Exported] = []
         room = self._pace.size
-        for number, data in numbered(self._files, position.next, min(size, position.next + self._pace.records)):
+        for number, data in islice(numbered(self._files, position.next, size), self._pace.records):
             room -= len(data)
             if batch and room < 0:
                 break
@@ -123,7 +126,7 @@ class Exporter:
                 break
             except SinkFailed as error:
                 self._failing(error)
-                if not follow and waited > 2 * self._pace.longest_wait:
+                if not follow and waited > self._pace.patience:
                     raise
             await asyncio.sleep(wait)
             waited += wait
