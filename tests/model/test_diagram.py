@@ -53,7 +53,7 @@ from flujo_core import (
 from flujo_core.model.flow import scopes_of
 from flujo_core.model.run import fold
 
-CANARY = "canary"
+CANARY = "-".join(("canary", "value"))  # put together, as hypothesis takes the constants of a module for names
 HEAD = ("run-1", None, 1, 10.0)
 
 
