@@ -200,7 +200,7 @@ if TYPE_CHECKING:
         WatchableStore,
     )
     from flujo_core.store.sqlite import SQLiteStore
-    from flujo_core.store.value_codec import ValueAbout, ValueCodec, ValueKind
+    from flujo_core.store.value_codec import ForgettingCodec, ValueAbout, ValueCodec, ValueKind
     from flujo_core.store.zstd import ZstdCodec
 
 _WHERE = {
@@ -293,7 +293,7 @@ _WHERE = {
         "Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore",
     ),
     "store.sqlite": ("SQLiteStore",),
-    "store.value_codec": ("ValueAbout", "ValueCodec", "ValueKind"),
+    "store.value_codec": ("ForgettingCodec", "ValueAbout", "ValueCodec", "ValueKind"),
     "store.zstd": ("ZstdCodec",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
@@ -306,7 +306,8 @@ __all__ = [
     "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent",
     "CodeGeneratorAgent", "Codec", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
     "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
-    "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
+    "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "ForgettingCodec", "From",
+    "GeneratedCode",
     "HTTPAgent", "HidingCodec", "Hold", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken",
     "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelLeak", "LabelledPath", "Labels", "Lack", "Leak",
     "Lease", "LeaseLost", "Limit", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",

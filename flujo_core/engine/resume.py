@@ -139,6 +139,7 @@ class Resumption:
                 return stored_result(self._program, records)
             if len(records) > len(known):
                 comparison = self.compared(records, survey)
+            journal.subject = survey.origin.subject
             run = self._live(journal, records)
             run.migrations = self._migrations(survey, comparison, len(records))
             run.hidden = hidden_of(self._program.codecs, survey.origin)

@@ -193,6 +193,7 @@ class _StepCallFields(NamedTuple):
     model: str | None
     drafting: Drafting
     answer: Any = None
+    subject: str = ""
 
 
 class StepCall(_StepCallFields):
@@ -207,6 +208,7 @@ class StepCall(_StepCallFields):
         model: The name of the agent's model, or None for a step without an agent.
         drafting: What ``context`` is made from when a hook asks for it.
         answer: The answer to what this hook has asked with ``PauseForHumanInput``; None until it has.
+        subject: A digest of whom the run's data is about; empty if nobody said.
     """
 
     __slots__ = ()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from flujo_core import AgentInfo, AppInfo, Chunk, Plugin, Registry, StepCall, StepResult
+from flujo_core import AgentInfo, AppInfo, Chunk, ConfigurationError, Plugin, Registry, StepCall, StepResult
 
 if TYPE_CHECKING:
     from flujo_deidentifier.deidentifier import Deidentifier
     from flujo_deidentifier.stream import TokenStream
     from flujo_deidentifier.vault import Scope
 
+CLEARED = ("phi", "pii")
+"""The labels that nothing carries any more that was de-identified."""
+
 
 class DeidentifierPlugin(Plugin):
-    """De-identifies what goes to the model of each agent step, and re-identifies what the step gives.
+    """De-identifies what goes to the model of each agent step, and what the store keeps; steps are given values.
 
     Without a de-identifier, and without ``[plugins.flujo-deidentifier]`` in the configuration, it registers the command
     ``flujo deid``, and does nothing to runs.
@@ -26,6 +29,8 @@ class DeidentifierPlugin(Plugin):
         session: Gives the session of a run's tokens from its id; by default it is the id. Runs that go on with each
             other's messages want one session.
         subject: Gives whom a run is about from its id, for ``Deidentifier.erase``; by default it is the id.
+        journal: What stands for values in what the store keeps: ``"tokens"``, or the ``"values"`` themselves. With
+            tokens, a run that another process goes on with needs a vault that outlives this one.
     """
 
     name: ClassVar[str] = "deidentifier"
@@ -38,22 +43,33 @@ class DeidentifierPlugin(Plugin):
         tools: Collection[str] = (),
         session: Callable[[str], str] = str,
         subject: Callable[[str], str] = str,
+        journal: Literal["tokens", "values"] = "tokens",
     ) -> None:
-        self._deidentifier = deidentifier
+        if journal not in ("tokens", "values"):
+            raise ConfigurationError("'journal' of the de-identifier is 'tokens' or 'values'")
+        self._deidentifier: Deidentifier | None = None
         self._tools = tools
         self._session = session
         self._subject = subject
         self._agents: set[str] = set()
         self._streams: dict[tuple[str, str, int], TokenStream] = {}
-        self.clears: Sequence[str] = () if deidentifier is None else ("phi", "pii")
+        if deidentifier is not None:
+            self._act(deidentifier, journal == "tokens")
 
     def configure(self, table: Mapping[str, Any], /) -> None:
         """Makes the de-identifier that ``[plugins.flujo-deidentifier]`` describes."""
         from flujo_deidentifier.configured import deidentifier_of, table_of  # noqa: PLC0415 - few are configured
 
         told = table_of(table)
-        self._deidentifier, self._tools = deidentifier_of(told), tuple(told.tools)
-        self.clears = ("phi", "pii")
+        self._tools = tuple(told.tools)
+        self._act(deidentifier_of(told), told.journal == "tokens")
+
+    def _act(self, deidentifier: Deidentifier, keeps_tokens: bool) -> None:
+        from flujo_deidentifier.codec import DeidentifyingCodec  # noqa: PLC0415 - needs what the vault needs
+
+        self._deidentifier = deidentifier
+        self.clears = CLEARED
+        self.codecs = (DeidentifyingCodec(deidentifier),) if keeps_tokens else ()
 
     async def on_startup(self, app: AppInfo, /) -> None:
         """Asks for the key: without one nothing begins."""
