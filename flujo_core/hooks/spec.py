@@ -338,8 +338,8 @@ class Plugin:
         """Contributes pydantic-ai capabilities to an agent of the pipeline.
 
         Called for each such agent when a ``Flujo`` is made. The capabilities take part in each of the agent's runs,
-        after the agent's own; ``RunContext.metadata["flujo"]`` has the run's id, tenant, subject, address and attempt. A
-        capability that overrides a method that the installed pydantic-ai does not have is refused: it would not be
+        after the agent's own; ``RunContext.metadata["flujo"]`` has the run's id, tenant, subject, address and attempt.
+        A capability that overrides a method that the installed pydantic-ai does not have is refused: it would not be
         called.
         """
         return ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -211,7 +212,7 @@ class Values:
         """
         failed = f"run '{run_id}' is deleted, and what was kept of it elsewhere is not: "
         for one in self._forgetting:
-            await self._done(one.name, lambda one=one: one.forget_run(run_id, tenant), failed)
+            await self._done(one.name, partial(one.forget_run, run_id, tenant), failed)
 
     async def forget_subject(self, subject: str, tenant: str | None) -> None:
         """Lets the codecs forget what is about somebody, whose runs are deleted.
@@ -221,7 +222,7 @@ class Values:
         """
         failed = "the runs are deleted, and what was kept of them elsewhere is not; erase again: "
         for one in self._forgetting:
-            await self._done(one.name, lambda one=one: one.forget_subject(subject, tenant), failed)
+            await self._done(one.name, partial(one.forget_subject, subject, tenant), failed)
 
     @property
     def _forgetting(self) -> Sequence[ForgettingCodec]:

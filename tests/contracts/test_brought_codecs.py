@@ -1,4 +1,4 @@
-"""Codecs that plugins bring: what is kept goes through them without a word in the code, and the command line reads it."""
+"""Codecs that plugins bring: what is kept goes through them without a word in the code, and is forgotten by them."""
 
 from __future__ import annotations
 
