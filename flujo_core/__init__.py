@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from flujo_core.config import PluginSettings, Settings, SpecSettings
     from flujo_core.engine.profile import Lack
+    from flujo_core.engine.removal import subject_digest
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
         AlreadyAnswered,
@@ -227,6 +228,7 @@ _WHERE = {
     ),
     "config": ("PluginSettings", "Settings", "SpecSettings"),
     "engine.profile": ("Lack",),
+    "engine.removal": ("subject_digest",),
     "engine.stream": ("RunStream",),
     "errors": (
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "CodecError", "ConfigurationError",
@@ -333,7 +335,7 @@ __all__ = [
     "Validator", "ValueAbout", "ValueCodec", "ValueKind", "Verdict", "Veto", "VoteCast", "WatchableStore",
     "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring",
     "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec",
-    "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
+    "refine", "review_solve_validate", "scoring", "step", "subject_digest", "tool", "walk",
 ]  # fmt: skip
 
 

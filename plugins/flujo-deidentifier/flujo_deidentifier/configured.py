@@ -23,6 +23,8 @@ class Table(BaseModel):
         keep: Seconds for which values are kept after they were last met; None: until they are erased.
         timeout: Seconds that each detector may take for one text.
         journal: What the store keeps: ``tokens``, or ``values``.
+        session: In what the same value has the same token: ``run``, or ``subject``.
+        outside: The names of steps whose agents of other libraries may be asked with values.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +36,8 @@ class Table(BaseModel):
     keep: float | None = Field(None, gt=0)
     timeout: float = Field(30.0, gt=0)
     journal: Literal["tokens", "values"] = "tokens"
+    session: Literal["run", "subject"] = "run"
+    outside: list[str] = []
 
 
 def table_of(given: Mapping[str, Any]) -> Table:
