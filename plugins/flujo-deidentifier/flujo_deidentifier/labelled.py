@@ -76,8 +76,9 @@ def sensitive(kind: Hashable) -> tuple[Place, ...]:
 
 
 def _changed(value: Any, above: Iterable[Place], change: Change) -> Any:
+    kind: Hashable = type(value)
     is_record = isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type))
-    places = (*above, *(sensitive(type(value)) if is_record else ()))
+    places = (*above, *(sensitive(kind) if is_record else ()))
     if isinstance(value, BaseModel):
         fields = _fields(dict(value), places, change)
         return value.model_copy(update=fields) if fields else value

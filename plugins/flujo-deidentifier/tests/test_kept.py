@@ -1,4 +1,4 @@
-"""What the store keeps, with nothing said but that there is the plugin; whom runs are about, and what erasure leaves."""
+"""What the store keeps, with nothing said but that there is the plugin; and what is left of it after an erasure."""
 
 from __future__ import annotations
 
