@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from flujo_core.config import PluginSettings, Settings, SpecSettings
     from flujo_core.engine.profile import Lack
+    from flujo_core.engine.removal import subject_digest
     from flujo_core.engine.stream import RunStream
     from flujo_core.errors import (
         AlreadyAnswered,
@@ -200,7 +201,7 @@ if TYPE_CHECKING:
         WatchableStore,
     )
     from flujo_core.store.sqlite import SQLiteStore
-    from flujo_core.store.value_codec import ValueAbout, ValueCodec, ValueKind
+    from flujo_core.store.value_codec import ForgettingCodec, ValueAbout, ValueCodec, ValueKind
     from flujo_core.store.zstd import ZstdCodec
 
 _WHERE = {
@@ -227,6 +228,7 @@ _WHERE = {
     ),
     "config": ("PluginSettings", "Settings", "SpecSettings"),
     "engine.profile": ("Lack",),
+    "engine.removal": ("subject_digest",),
     "engine.stream": ("RunStream",),
     "errors": (
         "AlreadyAnswered", "AmbiguousAnswer", "AnswerError", "BranchesFailed", "CodecError", "ConfigurationError",
@@ -293,7 +295,7 @@ _WHERE = {
         "Lease", "Mail", "OpenQuestion", "Record", "RunSummary", "Store", "StoreFactory", "WatchableStore",
     ),
     "store.sqlite": ("SQLiteStore",),
-    "store.value_codec": ("ValueAbout", "ValueCodec", "ValueKind"),
+    "store.value_codec": ("ForgettingCodec", "ValueAbout", "ValueCodec", "ValueKind"),
     "store.zstd": ("ZstdCodec",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
@@ -306,7 +308,8 @@ __all__ = [
     "CallCompleted", "ChangeRefused", "Check", "Checklist", "ChecklistItem", "Chunk", "ClassifierAgent",
     "CodeGeneratorAgent", "Codec", "CodecError", "CodecFactory", "ConfigurationError", "ContextConflict",
     "ContextualAgentFactory", "Criteria", "Criterion", "Decision", "Default", "DefinitionError", "EdgeError",
-    "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "From", "GeneratedCode",
+    "EncryptingCodec", "ErrorInfo", "ExtractorAgent", "Flujo", "FlujoError", "FlujoTool", "ForgettingCodec", "From",
+    "GeneratedCode",
     "HTTPAgent", "HidingCodec", "Hold", "HumanInput", "IncompatiblePipeline", "InvalidValue", "ItemScore", "ItemTaken",
     "JudgeAgent", "Key", "KeyLost", "KeyProvider", "Label", "LabelLeak", "LabelledPath", "Labels", "Lack", "Leak",
     "Lease", "LeaseLost", "Limit", "LocalBackend", "Loop", "LoopDecided", "LoopExhausted", "Mail", "MailWaiting", "Map",
@@ -332,7 +335,7 @@ __all__ = [
     "Validator", "ValueAbout", "ValueCodec", "ValueKind", "Verdict", "Veto", "VoteCast", "WatchableStore",
     "WorkerCrashed", "ZstdCodec", "agent_from_spec", "agent_spec_schema", "best_of", "diagram", "hookimpl", "key_ring",
     "labels_of", "make_agent_async", "perform_call", "pipeline_from_spec", "pipeline_spec_schema", "pipeline_to_spec",
-    "refine", "review_solve_validate", "scoring", "step", "tool", "walk",
+    "refine", "review_solve_validate", "scoring", "step", "subject_digest", "tool", "walk",
 ]  # fmt: skip
 
 

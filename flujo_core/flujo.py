@@ -845,11 +845,13 @@ class Flujo(Generic[In, Out, Ctx]):
 
         Raises:
             RunBusy: Somebody goes on with one of them; raised after all others are deleted. Cancel it, and erase again.
+            CodecError: A codec keeps something of them elsewhere, and cannot forget it; erase again.
             ConfigurationError: There is no store.
         """
         from flujo_core.engine.removal import about, erase, subject_digest  # noqa: PLC0415 - few programs do that
 
-        return await erase(self._kept, await about(self._kept, subject_digest(subject), tenant=tenant))
+        digest = subject_digest(subject)
+        return await erase(self._kept, await about(self._kept, digest, tenant=tenant), digest, tenant=tenant)
 
     async def compat_async(self, run_id: str, /) -> Comparison:
         """What a run would meet if it went on with this pipeline; nothing is run, nothing written.
@@ -962,10 +964,10 @@ class Flujo(Generic[In, Out, Ctx]):
         journal = Journal(known, tenant, self._store, events, _checked_durability(durability or self._durability))
         if self._store is not None:
             journal.lease = first_lease(known)
-            if subject is not None:
-                from flujo_core.engine.removal import subject_digest  # noqa: PLC0415 - few runs have one
+        if subject is not None:
+            from flujo_core.engine.removal import subject_digest  # noqa: PLC0415 - few runs have one
 
-                journal.subject = subject_digest(subject)
+            journal.subject = subject_digest(subject)
         return self._sealing(journal, self._store)
 
     def _context(self, given: PipelineContext | None) -> PipelineContext:

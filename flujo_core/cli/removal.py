@@ -26,7 +26,8 @@ def delete_run(
     as_json: AsJson = False,
 ) -> None:
     """Deletes a run that has ended; its bytes are written over."""
-    session(context).in_store(store, lambda kept: delete(kept, run_id, force=force), decoded=False)
+    own = session(context)
+    own.in_store(store, lambda kept: delete(own.forgetting(kept), run_id, force=force), decoded=False)
     typer.echo(json.dumps({"deleted": [run_id]}) if as_json else f"run {run_id} is deleted")
 
 
@@ -51,7 +52,7 @@ def prune_runs(
 
     async def pruned(kept: Store) -> Sequence[str]:
         found = await prunable(kept, ages, tenant=tenant)
-        return [run.run_id for run in found] if dry_run else await prune(kept, found)
+        return [run.run_id for run in found] if dry_run else await prune(own.forgetting(kept), found)
 
     _tell(own.in_store(store, pruned, decoded=False), dry_run, as_json)
 
@@ -67,8 +68,9 @@ def erase_runs(
     """Deletes all runs whose data is about somebody, ended or not."""
 
     async def erased(kept: Store) -> Sequence[str]:
-        found = await about(kept, subject_digest(subject), tenant=tenant)
-        return found if dry_run else await erase(kept, found)
+        digest = subject_digest(subject)
+        found = await about(kept, digest, tenant=tenant)
+        return [run.run_id for run in found] if dry_run else await erase(kept, found, digest, tenant=tenant)
 
     _tell(session(context).in_store(store, erased), dry_run, as_json)
 

@@ -67,9 +67,12 @@ class Session:
         return (kernel if known else self.host()).open_store(url)
 
     def decoding(self, store: Store) -> Store:
-        """A store, read through the codecs of the configuration, if there are any."""
-        names = self.settings().codecs
-        return coded(store, self.host().codecs_of(names) if names else None)
+        """A store, read through the codecs of the configuration and of the plugins, if there are any."""
+        return coded(store, self.host().codecs_of(self.settings().codecs))
+
+    def forgetting(self, store: Store) -> Store:
+        """A store whose runs the codecs of the plugins forget when they are deleted; other codecs need not be there."""
+        return coded(store, self.host().codecs_of(()))
 
     def writable_store(self, url: str) -> Store:
         """The store that a URL names; the default one's folder is made, and hidden from git."""

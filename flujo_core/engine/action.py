@@ -317,7 +317,10 @@ class AskModelAgent:
                     said.append(piece)
                 await turn.pieces.give(piece)
 
-        about = {"run_id": journal.run_id, "tenant": journal.tenant, "address": turn.address, "attempt": turn.attempt}
+        about = {
+            "run_id": journal.run_id, "tenant": journal.tenant, "subject": journal.subject, "address": turn.address,
+            "attempt": turn.attempt,
+        }  # fmt: skip
         resumed, answers = turn.deferred or (None, None)
         agent = self._agent if self._factory is None else await self._built(self._factory, turn)
         drafts = self._tool_drafts(turn)
@@ -425,4 +428,4 @@ def run_info(turn: Turn, call: str = "") -> RunInfo:
     began_as = plain_address(run.former.get(turn.address, turn.address)) + behind
     key = hashlib.sha256(f"{journal.run_id}\0{began_as}".encode()).hexdigest()[:32]
     about = (journal.run_id, journal.tenant, address, turn.attempt, key, turn.deadline, turn.feedback)
-    return RunInfo(*about, journal.lease.epoch)
+    return RunInfo(*about, journal.lease.epoch, journal.subject)

@@ -45,8 +45,8 @@ async def hooked(work: Execution) -> Yield:
     run, plan, journal = work.run, work.plan, work.run.journal
     drafting: Drafting = [run.context_type, work.frame.state, None]
     # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
-    facts = (journal.run_id, journal.tenant, work.address, plan.name, work.value, plan.model, drafting, None)
-    call: StepCall = tuple.__new__(StepCall, facts)
+    facts = (journal.run_id, journal.tenant, work.address, plan.name, work.value, plan.model, drafting)
+    call: StepCall = tuple.__new__(StepCall, (*facts, None, journal.subject))
     if work.again is not None and work.again.is_behind:
         return await behind_question(work, call)
     if run.hooks.authorize is not None:

@@ -65,7 +65,7 @@ class Journal:
         written: When it was last written to the store, in seconds since the epoch.
         portable: Makes a ``PipelineState`` of the run, or None.
         is_held: Whether it has the lease in the store.
-        subject: A digest of whom the run's data is about, while it begins; or empty.
+        subject: A digest of whom the run's data is about; or empty.
         is_called_off: Whether the run's task was cancelled because of its lease or its inbox.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 
 from flujo_core.engine.lease import acquired, let_go
@@ -11,6 +11,7 @@ from flujo_core.errors import RunBusy, RunUnfinished, UnknownRun
 from flujo_core.log import warning
 from flujo_core.model.event import RunStatus
 from flujo_core.model.retention import ENDED
+from flujo_core.store.coded import CodedStore
 from flujo_core.store.paging import every_run
 from flujo_core.store.protocol import RunSummary, Store
 
@@ -88,40 +89,59 @@ def subject_digest(subject: str) -> str:
     return sha256(b"flujo subject " + subject.encode()).hexdigest()
 
 
-async def about(store: Store, digest: str, *, tenant: str | None = None) -> Sequence[str]:
-    """The ids of the runs whose data is about somebody.
+async def about(store: Store, digest: str, *, tenant: str | None = None) -> Sequence[RunSummary]:
+    """The runs whose data is about somebody.
 
     Args:
         store: Where they are.
         digest: The digest of whom it is about.
         tenant: Only this tenant's.
     """
-    return [run.run_id async for run in every_run(store, tenant=tenant) if await _is_about(store, run, digest)]
+    return [run async for run in every_run(store, tenant=tenant) if await _is_about(store, run, digest)]
 
 
-async def erase(store: Store, run_ids: Sequence[str]) -> Sequence[str]:
-    """Deletes runs, ended or not; one that is gone meanwhile is passed over.
+async def erase(store: Store, runs: Sequence[RunSummary], digest: str, *, tenant: str | None = None) -> Sequence[str]:
+    """Deletes runs about somebody, ended or not, and what codecs keep of them; one that is gone is passed over.
+
+    Args:
+        store: Where they are.
+        runs: The runs, as ``about`` found them.
+        digest: The digest of whom they are about.
+        tenant: Whose runs were looked for; what is kept for those whose runs were found is forgotten too.
 
     Returns:
         The ids of those that were deleted.
 
     Raises:
         RunBusy: Somebody goes on with one of them; all others are deleted.
+        CodecError: A codec cannot forget.
     """
     deleted, busy = [], []
-    for run_id in run_ids:
+    for run in runs:
         try:
-            await delete(store, run_id, force=True)
-            deleted.append(run_id)
+            await delete(store, run.run_id, force=True)
+            deleted.append(run.run_id)
         except RunBusy as error:
             busy.append(error)
         except UnknownRun:
             pass
     if busy:
         raise busy[0]
+    await _forget(store, digest, {tenant, *(run.tenant for run in runs)})
     return deleted
 
 
+async def _forget(store: Store, digest: str, tenants: Collection[str | None]) -> None:
+    """Lets codecs forget, when all that they would be needed to read is gone."""
+    from flujo_core.store.valued import ValuedStore  # noqa: PLC0415 - few programs have value codecs
+
+    if isinstance(store, ValuedStore):
+        for tenant in sorted(tenants, key=str):
+            await store.forget_subject(digest, tenant)
+
+
 async def _is_about(store: Store, run: RunSummary, digest: str) -> bool:
+    if isinstance(store, CodedStore):  # which need not read the values of the run
+        return (await store.origin(run.run_id)).subject == digest
     records = await store.read(run.run_id)
     return bool(records) and Survey(records[:1]).origin.subject == digest

@@ -139,6 +139,7 @@ class Resumption:
                 return stored_result(self._program, records)
             if len(records) > len(known):
                 comparison = self.compared(records, survey)
+            journal.subject = survey.origin.subject
             run = self._live(journal, records)
             run.migrations = self._migrations(survey, comparison, len(records))
             run.hidden = hidden_of(self._program.codecs, survey.origin)
@@ -159,9 +160,8 @@ class Resumption:
 
     def _live(self, journal: Journal, records: Sequence[Record]) -> LiveRun:
         journal.earlier, journal.sequence = records, len(records)
-        start = RunStart(
-            self._run_id, journal.tenant, self._program.label, None, self._program.context_type.model_construct(), True
-        )
+        began = self._program.context_type.model_construct()
+        start = RunStart(self._run_id, journal.tenant, self._program.label, None, began, True, journal.subject)
         return LiveRun(self._program, journal, start)
 
     async def _begin(

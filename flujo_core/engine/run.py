@@ -63,7 +63,7 @@ async def execute(program: Program, journal: Journal, value: Any, context: Pipel
         StoreError: The journal could not be kept; the run's end is not recorded.
     """
     value = program.input(value)
-    start = RunStart(journal.run_id, journal.tenant, program.label, value, context, False)
+    start = RunStart(journal.run_id, journal.tenant, program.label, value, context, False, journal.subject)
     run = LiveRun(program, journal, start)
     del context, start
     return await brought_to_end(program, run, lambda: begin(program, run))

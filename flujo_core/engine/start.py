@@ -31,9 +31,9 @@ async def begin(program: Program, run: LiveRun) -> Any:
     start, given_input = run.start, None
     try:
         run.hidden = _hidden(program, start.run_id)
-        begun = NO_ORIGIN
+        begun = NO_ORIGIN.changed(subject=run.journal.subject) if run.journal.subject else NO_ORIGIN
         if run.hidden is not None:
-            begun = Origin(names_key=run.hidden.names_key, names_in=run.hidden.run_id)
+            begun = begun.changed(names_key=run.hidden.names_key, names_in=run.hidden.run_id)
         if program.hooks.authorize is not None:
             request = AuthorizationRequest("start_run", start.run_id, start.tenant, start.pipeline, "", None)
             await program.hooks.authorize(run.watch, request)
@@ -48,7 +48,7 @@ async def begin(program: Program, run: LiveRun) -> Any:
             return start.initial_input
         value, restored = encoded(start.initial_input, program.takes, "the input")
         known = input_digest(given_input or value)
-        origin = program.origin.hiding_as(begun, known).changed(subject=run.journal.subject)
+        origin = program.origin.hiding_as(begun, known)
         fields, context = encoded(start.context, program.context_type, "the context")
     except BaseException:
         run.state = {name: getattr(start.context, name) for name in program.context_type.model_fields}

@@ -145,6 +145,7 @@ class RunStart(NamedTuple):
         context: The context that it begins with. What ``on_pipeline_start`` sets in it is part of the run's start;
             later hooks are given a copy.
         resumed: Whether the run began earlier and goes on now.
+        subject: A digest of whom the run's data is about; empty if nobody said.
     """
 
     run_id: str
@@ -153,6 +154,7 @@ class RunStart(NamedTuple):
     initial_input: Any
     context: PipelineContext
     resumed: bool
+    subject: str = ""
 
     def replace(self, *, initial_input: Any = UNCHANGED, context: PipelineContext | None = None) -> Self:
         """A copy with another input or context: ``run.replace(initial_input=...)``; both are validated again."""
@@ -193,6 +195,7 @@ class _StepCallFields(NamedTuple):
     model: str | None
     drafting: Drafting
     answer: Any = None
+    subject: str = ""
 
 
 class StepCall(_StepCallFields):
@@ -207,6 +210,7 @@ class StepCall(_StepCallFields):
         model: The name of the agent's model, or None for a step without an agent.
         drafting: What ``context`` is made from when a hook asks for it.
         answer: The answer to what this hook has asked with ``PauseForHumanInput``; None until it has.
+        subject: A digest of whom the run's data is about; empty if nobody said.
     """
 
     __slots__ = ()

@@ -181,17 +181,20 @@ class Host:
         return [entry.short for entry in self.models.entries()]
 
     def codecs_of(self, given: Sequence[Codec | str]) -> Codecs | None:
-        """Codecs, in the order in which they write; None if none are given.
+        """Codecs, in the order in which they write: those that plugins bring, then those given; None if there are none.
 
         Args:
-            given: Codecs, and names of registered ones.
+            given: Codecs, and names of registered ones; one that is given is not brought too.
 
         Raises:
             ConfigurationError: A name is not registered, or a codec cannot be had.
         """
         if isinstance(given, str):
             raise ConfigurationError(f"'codecs' is a list, such as ['{given}'], and not a text")
-        found = [self.codecs.get(one)() if isinstance(one, str) else one for one in given]
+        listed = [self.codecs.get(one)() if isinstance(one, str) else one for one in given]
+        brought = [codec for one in self.plugins.values() if one.acts for codec in one.loaded.codecs]
+        names = {getattr(one, "name", None) for one in listed}  # what is no codec is refused below
+        found = [*(one for one in brought if one.name not in names), *listed]
         return Codecs(found, self._settings.hook_timeout) if found else None
 
     def open_store(self, url: str) -> Store:

@@ -27,6 +27,7 @@ from flujo_core.model.slotted import NamedTuple
 from flujo_core.model.step import Step
 from flujo_core.store.byte_codec import CodecFactory
 from flujo_core.store.protocol import StoreFactory
+from flujo_core.store.value_codec import ValueCodec
 
 PROJECT = "flujo"
 HOOK_API = "1.0"
@@ -100,6 +101,8 @@ class Plugin:
             it stays within the boundary.
         assures: What it assures a regulated deployment of: ``"strict-audit"``, that nothing goes on which is not on
             record.
+        codecs: Value codecs that what is kept goes through, before those that ``Flujo(codecs=...)`` or the
+            configuration lists; one of a name that is listed there stands where it is listed, as what is listed.
         dormant: Whether, while it is only installed, it does no more than ``configure`` and contribute: its other hooks
             are called once the deployment means it, which is when the configuration has ``[plugins.NAME]`` or lists it
             as required, or it was given to ``Flujo``.
@@ -112,6 +115,7 @@ class Plugin:
     clears: Sequence[str] = ()
     inside: Sequence[str] = ()
     assures: Sequence[str] = ()
+    codecs: Sequence[ValueCodec] = ()
     dormant: ClassVar[bool] = False
 
     @_hook("configure")
@@ -334,8 +338,8 @@ class Plugin:
         """Contributes pydantic-ai capabilities to an agent of the pipeline.
 
         Called for each such agent when a ``Flujo`` is made. The capabilities take part in each of the agent's runs,
-        after the agent's own; ``RunContext.metadata["flujo"]`` has the run's id, tenant, address and attempt. A
-        capability that overrides a method that the installed pydantic-ai does not have is refused: it would not be
+        after the agent's own; ``RunContext.metadata["flujo"]`` has the run's id, tenant, subject, address and attempt.
+        A capability that overrides a method that the installed pydantic-ai does not have is refused: it would not be
         called.
         """
         return ()

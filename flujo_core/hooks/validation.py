@@ -8,6 +8,7 @@ from typing import Any
 
 from flujo_core.errors import did_you_mean
 from flujo_core.hooks.spec import HOOKS, PROJECT, Hook, Plugin
+from flujo_core.store.value_codec import ValueCodec
 
 
 def overridden(plugin: Plugin, hook: str) -> Callable[..., Any] | None:
@@ -39,6 +40,9 @@ def flaws(plugin: Plugin) -> Iterator[str]:
         words = getattr(plugin, what)
         if not isinstance(words, list | tuple | set | frozenset) or not all(isinstance(one, str) for one in words):
             yield f"has '{what}', which is a list of words, as {type(words).__name__!r}"
+    codecs = plugin.codecs
+    if not isinstance(codecs, list | tuple) or not all(isinstance(one, ValueCodec) for one in codecs):
+        yield "has 'codecs' that is no list of value codecs"
 
 
 def _misses(name: str, mark: Mapping[str, Any]) -> str:

@@ -113,8 +113,9 @@ class Origin(Slotted):
     subject: str = ""
 
     def hiding_as(self, begun: Origin, input_digest: str) -> Origin:
-        """This one, of a run that hides its names as another origin says, and began with some input."""
-        return self.changed(input_digest=input_digest, names_key=begun.names_key, names_in=begun.names_in)
+        """This one, of a run that hides its names and is about whom another origin says, and began with some input."""
+        known = {"names_key": begun.names_key, "names_in": begun.names_in, "subject": begun.subject}
+        return self.changed(input_digest=input_digest, **known)
 
 
 NO_ORIGIN = Origin()

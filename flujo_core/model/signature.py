@@ -35,6 +35,7 @@ class RunInfo(NamedTuple):
         deadline: When this attempt times out, in seconds since the epoch, or None.
         feedback: What a validator found wrong with the attempt before, or None.
         epoch: A number that grows with each process that takes the run over: a fencing token for what is done outside.
+        subject: A digest of whom the run's data is about; empty if nobody said.
     """
 
     run_id: str
@@ -45,6 +46,7 @@ class RunInfo(NamedTuple):
     deadline: float | None
     feedback: str | None = None
     epoch: int = 1
+    subject: str = ""
 
 
 class Signature(NamedTuple):

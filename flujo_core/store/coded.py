@@ -60,10 +60,10 @@ class CodedStore(PassingStore):
 
     async def _hidden_voter(self, run_id: str, voter: str) -> str:
         """Who answers, as the inbox has it, where votes of one voter must be known to be one's."""
-        hidden = hidden_of(self._codecs, await self._origin(run_id))
+        hidden = hidden_of(self._codecs, await self.origin(run_id))
         return voter if hidden is None else hidden.of("voter", voter)
 
-    async def _origin(self, run_id: str) -> Origin:
+    async def origin(self, run_id: str) -> Origin:
         """What a run was begun with."""
         begun = [decode(one) for one in (await self.read(run_id))[:1]]
         return begun[0].origin if begun and isinstance(begun[0], RunStarted) else NO_ORIGIN

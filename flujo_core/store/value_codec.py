@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -118,6 +119,40 @@ class ValueCodec(Protocol):
         ...
 
 
+@runtime_checkable
+class ForgettingCodec(Protocol):
+    """A value codec that keeps something of runs elsewhere, and forgets it with them."""
+
+    @property
+    def name(self) -> str:
+        """As a codec's."""
+        ...
+
+    async def forget_run(self, run_id: str, tenant: str | None, /) -> None:
+        """Forgets what only a run had. Called when it has been deleted, and more than once if that is tried again.
+
+        Args:
+            run_id: The run.
+            tenant: Whose run it was, or None.
+
+        Raises:
+            CodecError: It cannot. The message holds no value.
+        """
+        ...
+
+    async def forget_subject(self, subject: str, tenant: str | None, /) -> None:
+        """Forgets what is about somebody. Called when all runs about them have been deleted, or there were none.
+
+        Args:
+            subject: A digest of whom it is about: ``ValueAbout.subject``.
+            tenant: Whose runs they were, or None.
+
+        Raises:
+            CodecError: It cannot. The message holds no value.
+        """
+        ...
+
+
 class Values:
     """Value codecs, in the order in which they write.
 
@@ -169,6 +204,30 @@ class Values:
         """The name of a codec that is not among these, or nothing."""
         return next((name for name in reversed(names) if name not in self._by_name), "")
 
+    async def forget_run(self, run_id: str, tenant: str | None) -> None:
+        """Lets the codecs forget a run that is deleted.
+
+        Raises:
+            CodecError: One cannot, or is too slow.
+        """
+        failed = f"run '{run_id}' is deleted, and what was kept of it elsewhere is not: "
+        for one in self._forgetting:
+            await self._done(one.name, partial(one.forget_run, run_id, tenant), failed)
+
+    async def forget_subject(self, subject: str, tenant: str | None) -> None:
+        """Lets the codecs forget what is about somebody, whose runs are deleted.
+
+        Raises:
+            CodecError: One cannot, or is too slow.
+        """
+        failed = "the runs are deleted, and what was kept of them elsewhere is not; erase again: "
+        for one in self._forgetting:
+            await self._done(one.name, partial(one.forget_subject, subject, tenant), failed)
+
+    @property
+    def _forgetting(self) -> Sequence[ForgettingCodec]:
+        return [one for one in self._codecs if isinstance(one, ForgettingCodec)]
+
     async def _asked(
         self,
         codec: ValueCodec,
@@ -179,20 +238,23 @@ class Values:
     ) -> Any:
         """What a codec gives, as it would come back from JSON."""
         failed = f"{_said(about)} cannot be {what}: "
+        found = await self._done(codec.name, lambda: ask(value, about), failed)
+        try:
+            return from_json(to_json(found))
+        except (PydanticSerializationError, ValueError):
+            raise CodecError(f"{failed}value codec '{codec.name}' gave something that is not JSON") from None
+
+    async def _done(self, name: str, ask: Callable[[], Awaitable[Any]], failed: str) -> Any:
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
-                found = await ask(value, about)
+                return await ask()
         except CodecError as error:
             raise type(error)(failed + str(error)) from error
         except Exception as error:  # its text may hold a value, so it is not shown
             late = isinstance(error, TimeoutError) and limit.expired()
             why = f"was not done after {self._timeout:g} s" if late else f"raised {type(error).__name__}"
-            raise CodecError(f"{failed}value codec '{codec.name}' {why}") from None
-        try:
-            return from_json(to_json(found))
-        except (PydanticSerializationError, ValueError):
-            raise CodecError(f"{failed}value codec '{codec.name}' gave something that is not JSON") from None
+            raise CodecError(f"{failed}value codec '{name}' {why}") from None
 
 
 def _said(about: ValueAbout) -> str:

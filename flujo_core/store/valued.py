@@ -234,6 +234,15 @@ class ValuedStore(CodedStore):
         found = await super().read(run_id, after=after)
         return [await decoded_record_values(self._values, one) for one in found]
 
+    async def delete(self, lease: Lease, /) -> None:
+        found = await self.run(lease.run_id)
+        await super().delete(lease)
+        await self._values.forget_run(lease.run_id, None if found is None else found.tenant)
+
+    async def forget_subject(self, subject: str, tenant: str | None) -> None:
+        """Lets the value codecs forget what is about somebody: see ``Values.forget_subject``."""
+        await self._values.forget_subject(subject, tenant)
+
     def expecting(self, about: ValueAbout) -> ValuedStore:
         """This store, for one answer of which is known what it is."""
         made = copy(self)
@@ -259,7 +268,7 @@ class ValuedStore(CodedStore):
         place = Place(MAIL_PARTS, about, about_mail(mail), 2)
         return mail._replace(payload=await decoded_values(self._values, mail.payload, place))
 
-    async def _origin(self, run_id: str) -> Origin:
+    async def origin(self, run_id: str) -> Origin:
         """What a run began with, of which no part is a value."""
         for record in (await super().read(run_id))[:1]:
             found = opened(record.payload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,9 @@ class Table(BaseModel):
         tools: The names of tools that are given values.
         keep: Seconds for which values are kept after they were last met; None: until they are erased.
         timeout: Seconds that each detector may take for one text.
+        journal: What the store keeps: ``tokens``, or ``values``.
+        session: In what the same value has the same token: ``run``, or ``subject``.
+        outside: The names of steps whose agents of other libraries may be asked with values.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +35,9 @@ class Table(BaseModel):
     tools: list[str] = []
     keep: float | None = Field(None, gt=0)
     timeout: float = Field(30.0, gt=0)
+    journal: Literal["tokens", "values"] = "tokens"
+    session: Literal["run", "subject"] = "run"
+    outside: list[str] = []
 
 
 def table_of(given: Mapping[str, Any]) -> Table:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
+from flujo_core import subject_digest
 from flujo_deidentifier.errors import DeidentificationError, ModelGuarded
 from flujo_deidentifier.finder import Decision, Finder, Findings
 from flujo_deidentifier.generalise import generalised
@@ -224,7 +225,8 @@ class Deidentifier:
 
     def erase(self, subject: str, *, tenant: str = "") -> int:
         """Forgets for good all values about a subject, whose tokens say nothing from then on; gives how many."""
-        return self.vault.erase(subject, tenant=tenant)
+        of_runs = f"subject/{subject_digest(subject)}"  # what runs about them have, as a run is told a digest only
+        return self.vault.erase(subject, tenant=tenant) + self.vault.erase(of_runs, tenant=tenant)
 
     def _mark_clean(self, text: str, scope: Scope) -> None:
         """Only what has been de-identified is kept here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import is_dataclass, replace
 from typing import Any
@@ -18,11 +18,12 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from flujo_deidentifier.deidentifier import Deidentifier
-from flujo_deidentifier.messages import plain, texts_of, treated
+from flujo_deidentifier.known import Known
+from flujo_deidentifier.messages import Treat, plain, texts_of, treated
 from flujo_deidentifier.vault import Scope
 
-ScopeOf = Callable[[str, str | None], Scope]
-"""Gives the scope of a run's tokens, from its id and tenant."""
+ScopeOf = Callable[[str, str | None, str], Scope]
+"""Gives the scope of a run's tokens, from its id, its tenant, and the digest of its subject."""
 
 
 class Masking(AbstractCapability[Any]):
@@ -44,11 +45,8 @@ class Masking(AbstractCapability[Any]):
         if not isinstance(node, ModelRequestNode):
             return node
         scope = self._scope(ctx)
-        history, request = await asyncio.to_thread(
-            lambda: ([self._masked(one, scope) for one in ctx.messages], self._masked(node.request, scope))
-        )
-        ctx.messages[:] = history
-        node.request = request
+        masked = await asyncio.to_thread(self._masked, [*ctx.messages, node.request], scope)
+        *ctx.messages[:], node.request = masked
         return node
 
     async def before_model_request(
@@ -58,13 +56,11 @@ class Masking(AbstractCapability[Any]):
         scope = self._scope(ctx)
         parameters = request_context.model_request_parameters
         if parts := parameters.instruction_parts:
-            told = await asyncio.to_thread(lambda: [self._treat(one.content, scope) for one in parts])
+            told = await asyncio.to_thread(self._treat, [one.content for one in parts], scope)
             masked = [replace(one, content=content) for one, content in zip(parts, told, strict=True)]
             request_context.model_request_parameters = replace(parameters, instruction_parts=masked)
         if any(isinstance(one, ModelRequest) and one.instructions for one in request_context.messages):
-            request_context.messages = await asyncio.to_thread(
-                lambda: [self._masked(one, scope) for one in request_context.messages]
-            )
+            request_context.messages = await asyncio.to_thread(self._masked, request_context.messages, scope)
         return request_context
 
     async def before_tool_execute(
@@ -108,13 +104,19 @@ class Masking(AbstractCapability[Any]):
 
     def _scope(self, ctx: RunContext[Any]) -> Scope:
         told: Mapping[str, Any] = (ctx.metadata or {})["flujo"]
-        return self._scope_of(told["run_id"], told["tenant"])
+        return self._scope_of(told["run_id"], told["tenant"], told["subject"])
+
+    def _treating(self, scope: Scope) -> Treat:
+        """What treats texts: what is labelled is masked whatever the detectors say, and then what they find."""
+        known = Known(self._deidentifier, scope)
+        return lambda value: self._deidentifier.deidentify_value(known.hidden(value), scope)
 
     def _treat(self, value: Any, scope: Scope) -> Any:
-        return self._deidentifier.deidentify_value(value, scope)
+        return self._treating(scope)(value)
 
-    def _masked(self, message: Any, scope: Scope) -> Any:
-        return treated(message, lambda value: self._treat(value, scope))
+    def _masked(self, messages: Sequence[Any], scope: Scope) -> list[Any]:
+        treat = self._treating(scope)
+        return [treated(one, treat) for one in messages]
 
     def _restored(self, text: str, scope: Scope) -> str:
         return self._deidentifier.restore(text, session=scope.session, tenant=scope.tenant)
@@ -141,7 +143,7 @@ class Gate(AbstractCapability[Any]):
         """A gate for one run."""
         told: Mapping[str, Any] = (ctx.metadata or {})["flujo"]
         gate = Gate(self._deidentifier, self._scope_of)
-        gate._scope = self._scope_of(told["run_id"], told["tenant"])
+        gate._scope = self._scope_of(told["run_id"], told["tenant"], told["subject"])
         return gate
 
     def get_wrapper_model(self, model: Model) -> Model:

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from flujo_core import AgentInfo, AppInfo, Chunk, Plugin, Registry, StepCall, StepResult
+from flujo_core import (
+    AgentInfo,
+    AppInfo,
+    Check,
+    Chunk,
+    ConfigurationError,
+    Node,
+    Plugin,
+    Registry,
+    RunStart,
+    Step,
+    StepCall,
+    StepResult,
+    walk,
+)
 
 if TYPE_CHECKING:
     from flujo_deidentifier.deidentifier import Deidentifier
     from flujo_deidentifier.stream import TokenStream
     from flujo_deidentifier.vault import Scope
 
+CLEARED = ("phi", "pii")
+"""The labels that nothing carries any more that was de-identified."""
+
 
 class DeidentifierPlugin(Plugin):
-    """De-identifies what goes to the model of each agent step, and re-identifies what the step gives.
+    """De-identifies what goes to the model of each agent step, and what the store keeps; steps are given values.
 
     Without a de-identifier, and without ``[plugins.flujo-deidentifier]`` in the configuration, it registers the command
     ``flujo deid``, and does nothing to runs.
@@ -23,9 +40,13 @@ class DeidentifierPlugin(Plugin):
     Args:
         deidentifier: Finds, and has the vault.
         tools: Names of tools that are given values; others see tokens. What a tool gives is de-identified again.
-        session: Gives the session of a run's tokens from its id; by default it is the id. Runs that go on with each
-            other's messages want one session.
-        subject: Gives whom a run is about from its id, for ``Deidentifier.erase``; by default it is the id.
+        session: In what the same value has the same token: a ``"run"``, whose id is the session then; all runs about
+            one ``"subject"``, or the run where nobody said whom it is about; or what a function gives for the id of a
+            run, as runs that go on with each other's messages want one session for their conversation.
+        outside: Names of steps whose agents are not of pydantic-ai, and may be asked all the same, with values. Others
+            are refused, as nothing stands between them and their models.
+        journal: What stands for values in what the store keeps: ``"tokens"``, or the ``"values"`` themselves. With
+            tokens, a run that another process goes on with needs a vault that outlives this one.
     """
 
     name: ClassVar[str] = "deidentifier"
@@ -36,24 +57,37 @@ class DeidentifierPlugin(Plugin):
         deidentifier: Deidentifier | None = None,
         *,
         tools: Collection[str] = (),
-        session: Callable[[str], str] = str,
-        subject: Callable[[str], str] = str,
+        session: Literal["run", "subject"] | Callable[[str], str] = "run",
+        outside: Collection[str] = (),
+        journal: Literal["tokens", "values"] = "tokens",
     ) -> None:
-        self._deidentifier = deidentifier
+        if journal not in ("tokens", "values"):
+            raise ConfigurationError("'journal' of the de-identifier is 'tokens' or 'values'")
+        if session not in ("run", "subject") and not callable(session):
+            raise ConfigurationError("'session' of the de-identifier is 'run', 'subject', or a function of a run's id")
+        self._deidentifier: Deidentifier | None = None
         self._tools = tools
         self._session = session
-        self._subject = subject
+        self._outside = outside
         self._agents: set[str] = set()
         self._streams: dict[tuple[str, str, int], TokenStream] = {}
-        self.clears: Sequence[str] = () if deidentifier is None else ("phi", "pii")
+        if deidentifier is not None:
+            self._act(deidentifier, journal == "tokens")
 
     def configure(self, table: Mapping[str, Any], /) -> None:
         """Makes the de-identifier that ``[plugins.flujo-deidentifier]`` describes."""
         from flujo_deidentifier.configured import deidentifier_of, table_of  # noqa: PLC0415 - few are configured
 
         told = table_of(table)
-        self._deidentifier, self._tools = deidentifier_of(told), tuple(told.tools)
-        self.clears = ("phi", "pii")
+        self._tools, self._session, self._outside = told.tools, told.session, told.outside
+        self._act(deidentifier_of(told), told.journal == "tokens")
+
+    def _act(self, deidentifier: Deidentifier, keeps_tokens: bool) -> None:
+        from flujo_deidentifier.codec import DeidentifyingCodec  # noqa: PLC0415 - needs what the vault needs
+
+        self._deidentifier = deidentifier
+        self.clears = CLEARED
+        self.codecs = (DeidentifyingCodec(deidentifier),) if keeps_tokens else ()
 
     async def on_startup(self, app: AppInfo, /) -> None:
         """Asks for the key: without one nothing begins."""
@@ -64,6 +98,36 @@ class DeidentifierPlugin(Plugin):
         """Add ``flujo deid``, which is ``flujo_deidentifier.command:app``."""
         registry.add("deid", "flujo_deidentifier.command:app")
 
+    def register_steps(self, registry: Registry[Step[Any, Any]], /) -> None:
+        """Adds ``deidentify`` and ``reidentify``, of the de-identifier that the plugin has when they run."""
+        from flujo_deidentifier.steps import deidentifying, reidentifying  # noqa: PLC0415 - imports what steps need
+
+        registry.add("deidentify", deidentifying(self._acting, "deidentify"))
+        registry.add("reidentify", reidentifying(self._acting, "reidentify"))
+
+    def _acting(self) -> Deidentifier:
+        if self._deidentifier is None:
+            raise ConfigurationError(
+                "there is no de-identifier; write '[plugins.flujo-deidentifier]' in the configuration, or give Flujo a"
+                " 'DeidentifierPlugin'"
+            )
+        return self._deidentifier
+
+    def register_checks(self, registry: Registry[Check], /) -> None:
+        """Adds the check that no agent is asked which is not masked."""
+        registry.add("masked-agents", self._unmasked)
+
+    def _unmasked(self, pipeline: Node[Any, Any], /) -> Iterator[str]:
+        if self._deidentifier is None:
+            return
+        for address, node in walk(pipeline):
+            agent = getattr(node.action, "agent", None) if isinstance(node, Step) else None
+            if agent is not None and node.label not in self._outside and not _is_of_pydantic_ai(agent):
+                yield (
+                    f"step '{address}' asks an agent that is not of pydantic-ai, so nothing is masked that goes to its"
+                    f" model; put 'deidentify_step' before it, and name it: 'outside=[\"{node.label}\"]'"
+                )
+
     def agent_capabilities(self, agent: AgentInfo, /) -> Sequence[object]:
         """Masks the agent's messages, and stands before its model."""
         if self._deidentifier is None:
@@ -73,31 +137,40 @@ class DeidentifierPlugin(Plugin):
         self._agents.add(agent.step_name)
         return Masking(self._deidentifier, self._scope, self._tools), Gate(self._deidentifier, self._scope)
 
+    async def on_pipeline_start(self, run: RunStart, /) -> None:
+        """Notes what the input is labelled with: later steps may take it from there."""
+        if self._deidentifier is not None and not run.resumed:
+            await self._note(self._scope(run.run_id, run.tenant, run.subject), run.initial_input)
+
     async def pre_step_execution(self, call: StepCall, /) -> StepCall | None:
         """Puts tokens in the places of what the input of an agent step is labelled with."""
         if (deidentifier := self._deidentifier) is None or call.step_name not in self._agents:
             return None
-        from flujo_deidentifier.labelled import is_labelled, relabelled  # noqa: PLC0415 - nobody may need it
+        from flujo_deidentifier.labelled import labelled_in, relabelled  # noqa: PLC0415 - nobody may need it
 
-        if not is_labelled(call.step_input):
-            return None
-        scope = self._scope(call.run_id, call.tenant)
+        scope = self._scope_of(call)
+        await self._remember(scope, [*labelled_in(call.step_input), *labelled_in(call.context)])
 
-        def change(text: str, label: str) -> str:
-            return deidentifier.deidentify(text, **scope._asdict(), label=label)
+        def change(value: Any, label: str) -> Any:
+            return deidentifier.deidentify(value, **scope._asdict(), label=label) if isinstance(value, str) else value
 
         changed = await asyncio.to_thread(relabelled, call.step_input, change)
-        return call.replace(step_input=changed)
+        return None if changed is call.step_input else call.replace(step_input=changed)
 
     async def post_step_execution(self, call: StepCall, result: StepResult, /) -> StepResult | None:
-        """Puts values in the places of the tokens in the text that an agent gave."""
-        if self._deidentifier is None or call.step_name not in self._agents or not isinstance(result.output, str):
+        """Puts values in the places of the tokens in the text that an agent gave; notes what is labelled in others."""
+        if self._deidentifier is None:
+            return None
+        if not isinstance(result.output, str):
+            await self._note(self._scope_of(call), result.output)
+            return None
+        if call.step_name not in self._agents:
             return None
         from flujo_deidentifier.token import tokens_in  # noqa: PLC0415 - nobody may need it
 
         if not self._deidentifier.has_surrogates and not any(tokens_in(result.output)):
             return None
-        scope = self._scope(call.run_id, call.tenant)
+        scope = self._scope_of(call)
         text = await self._deidentifier.restore_async(result.output, session=scope.session, tenant=scope.tenant)
         return result.replace(output=text)
 
@@ -106,7 +179,7 @@ class DeidentifierPlugin(Plugin):
         if self._deidentifier is None or call.step_name not in self._agents or chunk.item is not None:
             return None
         place = chunk.run_id, chunk.address, chunk.attempt
-        scope = self._scope(call.run_id, call.tenant)
+        scope = self._scope_of(call)
         stream = self._streams.get(place)
         if stream is None:
             stream = self._streams[place] = self._deidentifier.restoring(session=scope.session, tenant=scope.tenant)
@@ -116,7 +189,37 @@ class DeidentifierPlugin(Plugin):
             text += await asyncio.to_thread(stream.flush)
         return chunk.replace(text=text)
 
-    def _scope(self, run_id: str, tenant: str | None) -> Scope:
-        from flujo_deidentifier.vault import Scope  # noqa: PLC0415 - is needed with a de-identifier only
+    async def _note(self, scope: Scope, value: Any) -> None:
+        """Lets the vault know of what is labelled in a value, which may come to a model from anywhere later."""
+        from flujo_deidentifier.labelled import labelled_in  # noqa: PLC0415 - nobody may need it
 
-        return Scope(self._session(run_id), tenant or "", self._subject(run_id))
+        await self._remember(scope, labelled_in(value))
+
+    async def _remember(self, scope: Scope, values: Sequence[tuple[Any, str]]) -> None:
+        if not values or self._deidentifier is None:
+            return
+        from flujo_deidentifier.known import remember  # noqa: PLC0415 - nobody may need it
+
+        await asyncio.to_thread(remember, self._deidentifier, scope, values)
+
+    def _scope_of(self, call: StepCall) -> Scope:
+        return self._scope(call.run_id, call.tenant, call.subject)
+
+    def _scope(self, run_id: str, tenant: str | None, subject: str) -> Scope:
+        from flujo_deidentifier.vault import scope_of, scope_of_run  # noqa: PLC0415 - is needed with a de-identifier only
+
+        if callable(self._session):
+            session = self._session(run_id)
+            return scope_of(session, tenant, subject, f"session/{session}")
+        if self._session == "subject" and subject:
+            return scope_of(f"subject/{subject}", tenant, subject)
+        return scope_of_run(run_id, tenant, subject)
+
+
+def _is_of_pydantic_ai(agent: object) -> bool:
+    """Whether what asks is an agent of pydantic-ai, or builds one."""
+    from pydantic_ai.agent import AbstractAgent  # noqa: PLC0415 - is dear to import
+
+    from flujo_core import ContextualAgentFactory  # noqa: PLC0415 - imports pydantic_ai
+
+    return isinstance(agent, AbstractAgent | ContextualAgentFactory)

@@ -43,6 +43,23 @@ class Scope(NamedTuple):
     subject: str = ""
 
 
+def scope_of(session: str, tenant: str | None, subject: str, otherwise: str = "") -> Scope:
+    """The scope of what a run has.
+
+    Args:
+        session: In what the same value has the same token.
+        tenant: Whose run it is, or None.
+        subject: A digest of whom it is about; empty if nobody said.
+        otherwise: What it is erased as then.
+    """
+    return Scope(session, tenant or "", f"subject/{subject}" if subject else otherwise)
+
+
+def scope_of_run(run_id: str, tenant: str | None, subject: str) -> Scope:
+    """The scope whose session is a run."""
+    return scope_of(run_id, tenant, subject, f"run/{run_id}")
+
+
 class Row(NamedTuple):
     """What a store keeps of one token. Nothing of it tells the value without the key.
 

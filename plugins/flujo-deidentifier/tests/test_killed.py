@@ -9,7 +9,7 @@ SCRIPT = """
 import asyncio, os, sys
 from pathlib import Path
 from flujo_core import Flujo, Step
-from flujo_deidentifier import Deidentifier, DeidentifierPlugin, DeidentifyingCodec, Profile, SqliteVaultStore
+from flujo_deidentifier import Deidentifier, DeidentifierPlugin, Profile, SqliteVaultStore
 from pydantic_ai import Agent
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
@@ -41,9 +41,8 @@ async def main():
     vault = SqliteVaultStore(here / "vault.db")
     made = Deidentifier(Profile("all"), key=b"k" * 32, vault=vault, detectors=["patterns", "lists"])
     store = f"sqlite:///{here}/runs.db"
-    plugin = DeidentifierPlugin(made, tools=["mail"])
-    codecs = [DeidentifyingCodec(made)] if sys.argv[3] == "codec" else []
-    async with Flujo(Step.agent("ask", agent), store=store, plugins=[plugin], codecs=codecs) as flujo:
+    plugin = DeidentifierPlugin(made, tools=["mail"], journal=sys.argv[3])
+    async with Flujo(Step.agent("ask", agent), store=store, plugins=[plugin]) as flujo:
         if sys.argv[2] == "dies":
             await flujo.run_async("Write to ann@example.org", run_id="one")
         else:
@@ -53,9 +52,9 @@ asyncio.run(main())
 """
 
 
-def started(folder: Path, how: str, codec: str) -> "subprocess.CompletedProcess[str]":
+def started(folder: Path, how: str, journal: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder), how, codec],
+        [sys.executable, "-c", SCRIPT, str(folder), how, journal],
         capture_output=True,
         text=True,
         timeout=60,
@@ -64,10 +63,10 @@ def started(folder: Path, how: str, codec: str) -> "subprocess.CompletedProcess[
     )  # fmt: skip
 
 
-def check_killed(folder: Path, codec: str) -> None:
-    assert started(folder, "dies", codec).returncode == -9
+def check_killed(folder: Path, journal: str) -> None:
+    assert started(folder, "dies", journal).returncode == -9
     assert b"536-22-8726" not in b"".join(path.read_bytes() for path in folder.iterdir())
-    after = started(folder, "lives", codec)
+    after = started(folder, "lives", journal)
     assert after.stdout == "Sent: ann@example.org has SSN 536-22-8726\n", after.stderr
     calls = (folder / "calls.txt").read_text().splitlines()
     assert [one[:7].strip() for one in calls] == ["model 1", "mail", "model 2", "model 2"]
@@ -75,12 +74,12 @@ def check_killed(folder: Path, codec: str) -> None:
     assert "536-22" not in calls[2]
 
 
-def test_with_the_codec(tmp_path: Path) -> None:
-    check_killed(tmp_path, "codec")
+def test_with_tokens_in_the_journal(tmp_path: Path) -> None:
+    check_killed(tmp_path, "tokens")
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"536-22-8726" not in kept
     assert b"ann@example.org" not in kept
 
 
-def test_without_the_codec_what_tools_and_models_said_is_tokens(tmp_path: Path) -> None:
-    check_killed(tmp_path, "plain")
+def test_with_values_in_the_journal_what_tools_and_models_said_is_tokens(tmp_path: Path) -> None:
+    check_killed(tmp_path, "values")
