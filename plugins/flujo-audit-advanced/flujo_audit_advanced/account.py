@@ -55,13 +55,11 @@ class Account(NamedTuple):
         kind: What happened.
         facts: What may stand in clear.
         values: What may be somebody's, by name.
-        subject: A digest of whom the run's data is about, which anybody can make; or empty.
     """
 
     kind: str
     facts: Facts
     values: Values = NO_VALUES
-    subject: str = ""
 
 
 def account_of(event: RunEvent) -> Account | None:
@@ -109,7 +107,7 @@ def _spend(name: str, spend: Any) -> Facts:
 
 def _run_started(event: RunStarted) -> Account:
     facts = _origin(event.origin) | {"pipeline": event.pipeline}
-    return Account("run.opened", facts, {"input": event.input, "context": event.context}, event.origin.subject)
+    return Account("run.opened", facts, {"input": event.input, "context": event.context})
 
 
 def _run_resumed(event: RunResumed) -> Account:

@@ -12,10 +12,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from flujo_audit_advanced.claims import Trust
+from flujo_audit_advanced.digest import KEY_VARIABLE, PAYLOAD_VARIABLE, Digester, key_in
+from flujo_audit_advanced.erasure import counted, erase, standings
 from flujo_audit_advanced.errors import AuditError, NotSigned
 from flujo_audit_advanced.export.running import exports_of
 from flujo_audit_advanced.keys import key_of
+from flujo_audit_advanced.log import AuditLog
 from flujo_audit_advanced.note import VerifierKey
+from flujo_audit_advanced.payloads import Payloads
 from flujo_audit_advanced.proof import Proof, prove
 from flujo_audit_advanced.record import parse_record
 from flujo_audit_advanced.report import Report
@@ -192,6 +196,60 @@ def export_records(
         typer.echo(f"flujo: {error}", err=True)
         raise typer.Exit(BAD) from None
     typer.echo(f"exported up to record {reached - 1}" if reached else "there is nothing to export")
+
+
+@app.command("payloads")
+def show_payloads(
+    log: LogPath,
+    values: Annotated[bool, typer.Option("--values", help="Print the values, a line of JSON each.")] = False,
+) -> None:
+    """Says which payloads are kept, erased, missing or altered: ends with 1 if one is missing or altered.
+
+    The keys are in FLUJO_AUDIT_DIGEST_KEY and FLUJO_AUDIT_PAYLOAD_KEY.
+    """
+    try:
+        found = list(standings(log, _payloads(log, key_in(PAYLOAD_VARIABLE)[:32])))
+    except AuditError as error:
+        _cannot(error)
+    for one in found if values else ():
+        if one.data is not None:
+            typer.echo(f'{{"number":{one.number},"name":{json.dumps(one.name)},"value":{one.data.decode()}}}')
+    typer.echo(json.dumps(counted(found)), err=values)
+    if any(one.fate in ("missing", "altered") for one in found):
+        raise typer.Exit(BAD)
+
+
+@app.command("erase")
+def erase_payloads(
+    log: LogPath,
+    key: Annotated[Path, typer.Option("--key", help="The private key that signs the log.")],
+    run: Annotated[str | None, typer.Option("--run", help="Of this run, which is about nobody.")] = None,
+    subject: Annotated[str | None, typer.Option("--subject", help="Of all runs about somebody.")] = None,
+    origin: Annotated[str, typer.Option("--origin", help="The log's name.")] = "flujo.local/audit",
+) -> None:
+    """Destroys the keys of payloads, so that nobody can read them; the records stay, and can be proved.
+
+    The log must not be open elsewhere: a process that writes it erases with AuditPlugin.erase. The key of digests is in
+    FLUJO_AUDIT_DIGEST_KEY.
+    """
+    if (run is None) == (subject is None):
+        raise ConfigurationError("name either '--run' or '--subject'")
+
+    async def erased() -> int:
+        async with await AuditLog.open(log, LocalSigner.from_file(key), origin=origin) as opened:
+            return await erase(opened, _payloads(log, None), run=run, subject=subject)
+
+    try:
+        if not log.is_dir():
+            raise AuditError(f"there is no audit log in '{log}'")
+        count = asyncio.run(erased())
+    except AuditError as error:
+        _cannot(error)
+    typer.echo("the payloads are erased" if count else "there are no such payloads")
+
+
+def _payloads(log: Path, key: bytes | None) -> Payloads:
+    return Payloads(log, key, Digester(key_in(KEY_VARIABLE)))
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flujo_audit_advanced.anchor import Anchor
 from flujo_audit_advanced.copies import FolderTarget, WriteOnceCopy
-from flujo_audit_advanced.digest import digest_key
+from flujo_audit_advanced.digest import KEY_VARIABLE, PAYLOAD_VARIABLE, key_in
 from flujo_audit_advanced.export.running import exports_of
 from flujo_audit_advanced.recording import ORIGIN, Recording
 from flujo_audit_advanced.rule import Level, Mode, Rule
@@ -97,6 +97,7 @@ class Table(_Part):
         key: The file of the key that signs, from ``flujo audit key``; or ``transit``.
         transit: The key server that has the key.
         digest_key: The file of the key of digests; None: it is in ``FLUJO_AUDIT_DIGEST_KEY``.
+        payload_key: The file of the key of payloads; None: it is in ``FLUJO_AUDIT_PAYLOAD_KEY``, if a rule needs one.
         timeout: Seconds that a record may take to be durable.
         witnesses: Who cosigns checkpoints.
         quorum: How many of them have to.
@@ -111,6 +112,7 @@ class Table(_Part):
     key: Path | None = None
     transit: TransitTable | None = None
     digest_key: Path | None = None
+    payload_key: Path | None = None
     timeout: float = Field(5.0, gt=0)
     witnesses: list[WitnessTable] = []
     quorum: int = Field(1, gt=0)
@@ -130,13 +132,19 @@ def recording_of(given: Mapping[str, Any]) -> Recording:
     return Recording(
         path=Path(os.environ.get(PATH_VARIABLE) or table.path),
         signer=_signer(table),
-        digest_key=digest_key(table.digest_key),
+        digest_key=key_in(KEY_VARIABLE, table.digest_key),
         rules=tuple(Rule(tuple(one.kinds), one.mode, one.level) for one in table.rules),
         origin=table.origin,
         anchors=tuple(_anchors(table)),
         timeout=table.timeout,
         exports=exports_of(table.export),
+        payload_key=_payload_key(table),
     )
+
+
+def _payload_key(table: Table) -> bytes | None:
+    wanted = table.payload_key is not None or any(one.level == "full" for one in table.rules)
+    return key_in(PAYLOAD_VARIABLE, table.payload_key)[:32] if wanted else None
 
 
 def _table_of(given: Mapping[str, Any]) -> Table:

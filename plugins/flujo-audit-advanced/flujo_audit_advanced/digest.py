@@ -18,6 +18,9 @@ from flujo_core import ConfigurationError
 KEY_VARIABLE: Final = "FLUJO_AUDIT_DIGEST_KEY"
 """The environment variable that has the key, in Base64, unless the configuration names a file."""
 
+PAYLOAD_VARIABLE: Final = "FLUJO_AUDIT_PAYLOAD_KEY"
+"""The environment variable that has the key of payloads, in Base64, unless the configuration names a file."""
+
 LEAST: Final = 32
 """Bytes that a key has at least."""
 
@@ -44,10 +47,10 @@ class Digester:
         made.update(place.encode() + b"\0" + data)
         return made.hexdigest()
 
-    def of_value(self, value: Any) -> tuple[dict[str, Value], bytes]:
-        """What stands for a value, and the value as JSON."""
+    def of_value(self, value: Any) -> dict[str, Value]:
+        """What stands for a value."""
         data = as_json(value)
-        return {"hmac": self.of("value", data), "bytes": len(data)}, data
+        return {"hmac": self.of("value", data), "bytes": len(data)}
 
     def address(self, address: str) -> str:
         """An address in which digests stand for the names that may be data: keys of maps, branches, cases."""
@@ -72,17 +75,18 @@ def as_json(value: Any) -> bytes:
     return to_json(value, fallback=lambda one: f"<{type(one).__qualname__}>", inf_nan_mode="strings")
 
 
-def digest_key(file: Path | None) -> bytes:
-    """The key of a deployment's digests.
+def key_in(variable: str, file: Path | None = None) -> bytes:
+    """A key of a deployment.
 
     Args:
-        file: The file that has it, in Base64; None: it is in ``FLUJO_AUDIT_DIGEST_KEY``.
+        variable: The environment variable that has it, in Base64.
+        file: The file that has it instead, or None.
 
     Raises:
         ConfigurationError: There is none, or it is not one.
     """
     if file is None:
-        where, text = f"the environment variable '{KEY_VARIABLE}'", os.environ.get(KEY_VARIABLE, "")
+        where, text = f"the environment variable '{variable}'", os.environ.get(variable, "")
     else:
         where = f"'{file}'"
         try:
@@ -94,5 +98,5 @@ def digest_key(file: Path | None) -> bytes:
     except ValueError:
         key = b""
     if len(key) < LEAST:
-        raise ConfigurationError(f"{where} has no key for the audit's digests: {LEAST} random bytes in Base64")
+        raise ConfigurationError(f"{where} has no key for the audit: {LEAST} random bytes in Base64")
     return key

@@ -8,6 +8,7 @@ FlujoError
     ├── LogFailed          it could not be written; nothing more is taken until it is opened again
     │   └── LogFull        there is no space left
     ├── NotRecorded        (also a Veto) what was about to happen could not be put on record, and did not happen
+    ├── PayloadErased      the key of a payload was destroyed
     ├── RecordRejected     a record that the schema forbids, or that is too large
     ├── NotSigned          a note, a key or a checkpoint that is not in its form, or not signed by whom it should be
     ├── NotAnchored        a witness, an authority or a copy did not take a checkpoint
@@ -56,6 +57,10 @@ class LogFull(LogFailed):
 
 class NotRecorded(Veto, AuditError):
     """What was about to happen could not be put on record, so it was refused: nothing was done."""
+
+
+class PayloadErased(AuditError):
+    """A payload was erased: its key is gone, and its digest stays in the log."""
 
 
 class RecordRejected(AuditError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flujo_core import (
     AgentInfo,
     AppInfo,
+    ConfigurationError,
     Plugin,
     Registry,
     RunEnd,
@@ -39,6 +40,7 @@ class AuditPlugin(Plugin):
     def __init__(self, recording: Recording | None = None) -> None:
         self._recorder: Recorder | None = None
         self._log: HeldLog | None = None
+        self._recording: Recording | None = None
         self.assures: Sequence[str] = ()
         if recording is not None:
             self._take(recording)
@@ -52,7 +54,7 @@ class AuditPlugin(Plugin):
     def _take(self, recording: Recording) -> None:
         from flujo_audit_advanced.rule import Rules  # noqa: PLC0415 - few are configured
 
-        self._log = recording.log()
+        self._recording, self._log = recording, recording.log()
         self._recorder = recording.recorder(self._log)
         self.assures = ("strict-audit",) if Rules(recording.rules).is_strict else ()
 
@@ -82,6 +84,7 @@ class AuditPlugin(Plugin):
     async def on_pipeline_start(self, run: RunStart, /) -> None:
         """Puts a run on record before it begins, or goes on."""
         if self._recorder is not None:
+            self._recorder.began(run.run_id, run.subject)
             kind = "run.resumed" if run.resumed else "run.started"
             values = {} if run.resumed else {"input": run.initial_input}
             await self._recorder.record(kind, {"pipeline": run.pipeline}, values, run=run.run_id, tenant=run.tenant)
@@ -110,6 +113,27 @@ class AuditPlugin(Plugin):
         """Puts on record what has happened."""
         if self._recorder is not None:
             await self._recorder.tell(event)
+
+    async def erase(self, *, run: str | None = None, subject: str | None = None) -> int:
+        """Erases the payloads of a run that is about nobody, or of all runs about somebody; the records stay.
+
+        Args:
+            run: The run's id.
+            subject: Whom runs are about, as ``run_async(subject=...)`` said.
+
+        Returns:
+            How many groups of payloads there were.
+
+        Raises:
+            AuditError: The log is not open, or they cannot be erased.
+        """
+        from flujo_audit_advanced.erasure import erase  # noqa: PLC0415 - few erase
+
+        if self._log is None or self._recording is None:
+            raise ConfigurationError(
+                "the plugin 'audit-advanced' is not told what to record: there is nothing to erase"
+            )
+        return await erase(self._log.log(), self._recording.payloads(), run=run, subject=subject)
 
     def agent_capabilities(self, agent: AgentInfo, /) -> Sequence[object]:
         """Puts the calls of an agent on record."""

@@ -63,9 +63,14 @@ def encoded(record: Mapping[str, Value], /) -> EncodedRecord:
     return EncodedRecord(data)
 
 
+def fresh_head(kind: str) -> dict[str, Value]:
+    """What each record has, of now."""
+    return {"id": uuid4().hex, "kind": kind, "at": time.time_ns() // 1000}
+
+
 def own_record(kind: str, fields: Mapping[str, Value]) -> EncodedRecord:
     """A record of the log's own, of now."""
-    return encoded({"id": uuid4().hex, "kind": OWN + kind, "at": time.time_ns() // 1000, **fields})
+    return encoded({**fresh_head(OWN + kind), **fields})
 
 
 def checked_record(data: bytes, /) -> EncodedRecord:

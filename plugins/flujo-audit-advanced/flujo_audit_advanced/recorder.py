@@ -13,12 +13,12 @@ from typing import Final, Protocol
 from uuid import uuid4
 
 from flujo_audit_advanced.account import NO_VALUES, Facts, Values, account_of
-from flujo_audit_advanced.digest import Digester
+from flujo_audit_advanced.digest import Digester, as_json
 from flujo_audit_advanced.errors import AuditError, NotRecorded
 from flujo_audit_advanced.held import HeldLog, NotOpen, beside, has_failed
-from flujo_audit_advanced.record import EncodedRecord, Value, encode_record
+from flujo_audit_advanced.record import EncodedRecord, Value, encode_record, fresh_head
 from flujo_audit_advanced.rule import Level, Rules
-from flujo_core import AppInfo, RunEvent
+from flujo_core import AppInfo, RunEnded, RunEvent, RunPaused, RunResumed, RunStarted
 
 log: Final = getLogger("flujo.audit")
 
@@ -55,6 +55,12 @@ class Recorder:
         self._losing = Lock()
         self._since = 0
         self._renewing = False
+        self._subjects: dict[str, str] = {}
+
+    def began(self, run: str, subject: str) -> None:
+        """Takes note of whom a run is about, by a digest that anybody can make."""
+        if subject:
+            self._subjects[run] = subject
 
     async def record(
         self,
@@ -65,7 +71,6 @@ class Recorder:
         run: str | None = None,
         tenant: str | None = None,
         address: str = "",
-        subject: str = "",
     ) -> None:
         """Writes a record, as the rule of its kind says.
 
@@ -76,7 +81,6 @@ class Recorder:
             run: The run's id.
             tenant: Whose run it is.
             address: The step's address.
-            subject: A digest of whom it is about, which anybody can make; or empty.
 
         Raises:
             NotRecorded: Its rule is strict, and it is not durable.
@@ -91,6 +95,7 @@ class Recorder:
             record["tenant"] = tenant
         if address:
             record["address"] = self.digester.address(address)
+        subject = self._subjects.get(run, "") if run is not None else ""
         if subject:
             record["subject"] = self.digester.of("subject", subject.encode())
         try:
@@ -111,6 +116,8 @@ class Recorder:
             NotRecorded: Its rule is strict, and it is not durable.
         """
         account = account_of(event)
+        if isinstance(event, RunStarted | RunResumed):
+            self.began(event.run_id, event.origin.subject)
         if account is not None:
             await self.record(
                 account.kind,
@@ -119,18 +126,20 @@ class Recorder:
                 run=event.run_id,
                 tenant=event.tenant,
                 address=event.address,
-                subject=account.subject,
             )
+        if isinstance(event, RunEnded | RunPaused):
+            self._subjects.pop(event.run_id, None)
 
     async def _stood_for(self, values: Values, level: Level, run: str, subject: str) -> Facts:
         """What stands in a record for values."""
         found: Facts = {}
         for name, value in values.items():
-            digest, data = self.digester.of_value(value)
             if level == "full" and self._payloads is not None:
                 async with asyncio.timeout(self._timeout):
-                    digest["payload"] = await self._payloads.put(data, run=run, subject=subject or None)
-            found[name] = digest
+                    put = await self._payloads.put(as_json(value), run=run, subject=subject or None)
+                found[name] = {"payload": put}
+            else:
+                found[name] = self.digester.of_value(value)
         return found
 
     async def _written(self, record: EncodedRecord) -> None:
@@ -174,8 +183,7 @@ class Recorder:
             self._lost = Counter()
         if not lost:
             return
-        gap: dict[str, Value] = {"id": uuid4().hex, "kind": GAP, "at": time.time_ns() // 1000, "since": since}
-        gap |= {"count": lost.total(), "kinds": dict(lost)}
+        gap = fresh_head(GAP) | {"since": since, "count": lost.total(), "kinds": dict(lost)}
         try:
             self._held.log().post(encode_record(gap))
         except AuditError:

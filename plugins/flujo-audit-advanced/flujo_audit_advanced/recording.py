@@ -11,9 +11,11 @@ from flujo_audit_advanced.digest import Digester
 from flujo_audit_advanced.export.running import Export
 from flujo_audit_advanced.held import HeldLog, held
 from flujo_audit_advanced.log import AuditLog
+from flujo_audit_advanced.payloads import Payloads
 from flujo_audit_advanced.recorder import Recorder
 from flujo_audit_advanced.rule import Rule, Rules
 from flujo_audit_advanced.signer import Signer
+from flujo_core import ConfigurationError
 
 ORIGIN = "flujo.local/audit"
 
@@ -32,6 +34,7 @@ class Recording:
         anchors: Who keeps the log's checkpoints.
         timeout: Seconds that a record may take to be durable; what waits for it is refused then.
         exports: Where records are carried to.
+        payload_key: 32 bytes, with which values are kept that rules want in full; None: no rule may.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class Recording:
     anchors: Sequence[Anchor] = ()
     timeout: float = 5.0
     exports: Sequence[Export] = ()
+    payload_key: bytes | None = field(default=None, repr=False)
 
     def log(self) -> HeldLog:
         """The log, shared by all of the process.
@@ -62,4 +66,12 @@ class Recording:
         Raises:
             ConfigurationError: A rule or the key is not one.
         """
-        return Recorder(log, Rules(self.rules), Digester(self.digest_key), self.timeout)
+        rules = Rules(self.rules)
+        if rules.keeps_values and self.payload_key is None:
+            raise ConfigurationError("a rule of the audit keeps values in full, and there is no key for payloads")
+        payloads = None if self.payload_key is None else self.payloads()
+        return Recorder(log, rules, Digester(self.digest_key), self.timeout, payloads)
+
+    def payloads(self) -> Payloads:
+        """The values that are kept beside the log."""
+        return Payloads(self.path, self.payload_key, Digester(self.digest_key))

@@ -34,7 +34,6 @@ OUTCOMES: Final = (
     "call.completed", "model.answered", "model.failed", "tool.returned", "tool.failed",
     "pipeline.mutated", "agent.reconfigured", "change.refused",
     "budget.reserved", "budget.settled", "budget.refused",
-    "payload.erased",
 )  # fmt: skip
 """The kinds that are written after it."""
 
