@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -15,6 +15,7 @@ from flujo_audit_advanced.claims import Trust
 from flujo_audit_advanced.digest import KEY_VARIABLE, PAYLOAD_VARIABLE, Digester, key_in
 from flujo_audit_advanced.erasure import counted, erase, standings
 from flujo_audit_advanced.errors import AuditError, NotSigned
+from flujo_audit_advanced.evidence import Bundle, evidence
 from flujo_audit_advanced.export.running import exports_of
 from flujo_audit_advanced.keys import key_of
 from flujo_audit_advanced.log import AuditLog
@@ -196,6 +197,49 @@ def export_records(
         typer.echo(f"flujo: {error}", err=True)
         raise typer.Exit(BAD) from None
     typer.echo(f"exported up to record {reached - 1}" if reached else "there is nothing to export")
+
+
+@app.command("evidence")
+def make_evidence(
+    log: LogPath,
+    run: Annotated[str, typer.Argument(help="The run's id.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for the bundle; there must be none.")],
+) -> None:
+    """Makes one bundle about one run for an auditor: records, proofs, checkpoint, plugins, and how to check it all."""
+    try:
+        bundle = evidence(log, run)
+        bundle.save(out)
+    except AuditError as error:
+        _cannot(error)
+    _tell_evidence(bundle.manifest)
+
+
+@app.command("examine")
+def examine_evidence(
+    bundle: Annotated[Path, typer.Argument(help="The folder of a bundle.")],
+    key: Key,
+    witness: WitnessKeys = None,
+    quorum: Annotated[int, typer.Option("--quorum", min=0, help="How many witnesses have to have cosigned.")] = 0,
+) -> None:
+    """Checks a bundle of evidence, without the log: ends with 0 if it is whole and in the log, and 1 if not."""
+    try:
+        log_key, witnesses, found = _key(key), [_key(one) for one in witness or ()], Bundle.load(bundle)
+    except (AuditError, ConfigurationError) as error:
+        _cannot(error)
+    try:
+        told = found.check(log_key, witnesses, quorum)
+    except NotSigned as error:
+        typer.echo(f"flujo: {error}", err=True)
+        raise typer.Exit(BAD) from None
+    _tell_evidence(told)
+
+
+def _tell_evidence(told: Mapping[str, Any]) -> None:
+    typer.echo(f"run '{told['run']}': {len(told['records'])} records of '{told['origin']}', status {told['status']}")
+    if told["without_outcome"]:
+        typer.echo(f"begun, and without an outcome: records {', '.join(map(str, told['without_outcome']))}")
+    if told["gaps"]:
+        typer.echo(f"records were lost meanwhile: see records {', '.join(map(str, told['gaps']))}")
 
 
 @app.command("payloads")

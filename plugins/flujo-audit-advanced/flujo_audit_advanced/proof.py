@@ -92,5 +92,14 @@ def prove(log: Path, index: int) -> Proof:
     checkpoint, note = parse_checkpoint(data)
     if not 0 <= index < checkpoint.size:
         raise AuditError(f"the newest checkpoint covers records 0 to {checkpoint.size - 1}, and not {index}")
+    return proved(files, index, checkpoint, note)
+
+
+def proved(files: LogFiles, index: int, checkpoint: Checkpoint, note: Note) -> Proof:
+    """The proof of a record, against a checkpoint that covers it.
+
+    Raises:
+        LogDamaged: A tile is missing.
+    """
     hashes = inclusion_proof(TileHashes(files, checkpoint.size), index, checkpoint.size)
     return Proof(index, hashes, checkpoint, note)
