@@ -7,8 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from glob import glob
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -107,6 +109,44 @@ class Rsyslog:
     def lines(self) -> list[str]:
         """What it has received."""
         return self.out.read_text("utf-8").split("\n")[:-1] if self.out.exists() else []
+
+
+class PostgresServer:
+    """A real PostgreSQL server on loopback, in a folder that is thrown away.
+
+    Attributes:
+        url: Its URL.
+    """
+
+    def __init__(self) -> None:
+        found = sorted(glob("/usr/lib/postgresql/*/bin/initdb")) or [shutil.which("initdb")]
+        if found[-1] is None:
+            missing = "there is no PostgreSQL server here; apt-get install postgresql"
+            if os.environ.get("CI_NEEDS_POSTGRES"):
+                pytest.fail(missing)
+            pytest.skip(missing)
+        self._programs, self._port = Path(found[-1]).parent, free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="flujo-pg-", dir="/tmp"))
+        self.url = f"postgresql://flujo@127.0.0.1:{self._port}/postgres"
+        if os.getuid() == 0:  # the programs refuse to run as root
+            shutil.chown(self._folder, "postgres", "postgres")
+        self._run("initdb", "-D", f"{self._folder}/data", "-U", "flujo", "-A", "trust")
+        self.start()
+
+    def start(self) -> None:
+        """Begins to listen."""
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        log = f"{self._folder}/log"
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-t", "60", "-l", log, "-o", options, "start")
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        before = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        command = [*before, str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class Posted(NamedTuple):

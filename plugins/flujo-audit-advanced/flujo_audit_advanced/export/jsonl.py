@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from flujo_audit_advanced.export.format import Format, lines_of
 from flujo_audit_advanced.export.sink import Exported, Options, SinkFailed
 from flujo_audit_advanced.files import sync_folder
 
@@ -17,11 +18,13 @@ class JsonLinesOptions(Options):
 
     Attributes:
         path: The file.
+        format: What stands on a line: the record with its log and number, or an event of OCSF.
         most_bytes: Bytes after which it is renamed to ``NAME.NUMBER``, by its last record; None: never.
     """
 
     kind: Literal["jsonl"] = "jsonl"
     path: Path
+    format: Format = "record"
     most_bytes: int | None = 100 << 20
 
 
@@ -33,7 +36,7 @@ class JsonLinesSink:
     """
 
     def __init__(self, options: JsonLinesOptions) -> None:
-        self._path, self._most = options.path, options.most_bytes
+        self._path, self._most, self._format = options.path, options.most_bytes, options.format
 
     async def send(self, records: Sequence[Exported], /) -> None:
         """Appends records."""
@@ -43,7 +46,7 @@ class JsonLinesSink:
         """Nothing is open between two batches, so the file may be moved away at any time."""
 
     def _append(self, records: Sequence[Exported]) -> None:
-        lines = b"".join(one.line for one in records)
+        lines = lines_of(records, self._format)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with open(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0) as file:

@@ -14,6 +14,10 @@ from flujo_core import ConfigurationError
 HOMES: Final[Mapping[str, tuple[str, str]]] = {
     "cloudevents": ("cloudevents", "CloudEvents"),
     "jsonl": ("jsonl", "JsonLines"),
+    "kafka": ("kafka", "Kafka"),
+    "otlp": ("otlp", "Otlp"),
+    "postgres": ("postgres", "Postgres"),
+    "s3": ("s3", "S3"),
     "splunk": ("splunk", "Splunk"),
     "syslog": ("syslog", "Syslog"),
 }

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from flujo_audit_advanced.export.severity import severity
 from flujo_audit_advanced.export.sink import Exported, Options, SinkFailed
 from flujo_core import ConfigurationError
 
@@ -117,16 +118,6 @@ class SyslogSink:
             raise SinkFailed(f"{where} is not who it should be: {error.verify_message}") from None
         except OSError as error:
             raise SinkFailed(f"{where} has not taken a batch to its end ({type(error).__name__})") from None
-
-
-def severity(fields: dict[str, Any]) -> int:
-    """How bad it is what a record tells of (RFC 5424, table 2)."""
-    kind = fields["kind"]
-    if kind in ("audit.gap", "log.records_lost", "log.recovered"):
-        return 2
-    if kind == "run.ended" and fields.get("status") in ("failed", "refused"):
-        return 3
-    return 4 if kind.endswith((".failed", ".refused", ".lapsed")) else 6
 
 
 def _send_plain(connection: socket.socket, data: bytes) -> None:
