@@ -93,8 +93,10 @@ class HeldLog:
             AuditError: What was posted could not be written, or its last checkpoint not signed.
         """
         with self._opening:
-            begun, self._users = self._users, 0 if for_all else self._users - 1
-            if begun and not self._users:
+            if not self._users:
+                return
+            self._users = 0 if for_all else self._users - 1
+            if not self._users:
                 self._close()
 
     def _renew(self) -> None:

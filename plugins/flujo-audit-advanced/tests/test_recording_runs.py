@@ -148,7 +148,7 @@ async def paused_and_answered(folder: Path) -> None:
 
 UNUSUAL = {
     "segment.restarted", "question.lapsed", "question.withdrawn", "token.reissued", "node.failed", "model.failed",
-    "payload.erased", "item.taken", "budget.refused", "step.failed",
+    "item.taken", "budget.refused", "step.failed",
 }  # fmt: skip
 """What does not happen in the pipeline that has the most."""
 
