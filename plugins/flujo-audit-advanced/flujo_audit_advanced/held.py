@@ -86,8 +86,8 @@ class HeldLog:
                 return
             self._renew()
 
-    def close(self, *, for_all: bool = False) -> None:
-        """Takes no part any more; closes it after the last one, or for all. Not on an event loop.
+    def close(self, *, at_exit: bool = False) -> None:
+        """Takes no part any more; closes it after the last one, or for all as the process ends. Not on an event loop.
 
         Raises:
             AuditError: What was posted could not be written, or its last checkpoint not signed.
@@ -95,9 +95,9 @@ class HeldLog:
         with self._opening:
             if not self._users:
                 return
-            self._users = 0 if for_all else self._users - 1
+            self._users = 0 if at_exit else self._users - 1
             if not self._users:
-                self._close()
+                self._close(at_exit)
 
     def _renew(self) -> None:
         self._tried = time.monotonic()
@@ -112,8 +112,10 @@ class HeldLog:
                 log.close_now()
             self.losses.add(log.lost, str(log.trouble))
 
-    def _close(self) -> None:
-        if self.losses or (self._log is not None and self._log.lost):
+    def _close(self, at_exit: bool) -> None:
+        if at_exit and self._log is not None:  # no thread can be started any more, so it cannot be opened again
+            self.losses.tell(self._log)
+        elif not at_exit and (self.losses or (self._log is not None and self._log.lost)):
             with suppress(AuditError):  # the last moment to say what was lost
                 self._renew()
         log, self._log = self._log, None
@@ -195,4 +197,4 @@ def has_failed(error: AuditError) -> bool:
 def _close_all() -> None:
     for one in list(_held.values()):
         with suppress(AuditError):
-            one.close(for_all=True)
+            one.close(at_exit=True)

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import logging
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -141,6 +143,39 @@ def test_what_no_record_can_tell_is_told_in_the_log_of_the_process(
         asyncio.run(main())
     critical = [one.getMessage() for one in caplog.records if one.levelno == logging.CRITICAL]
     assert critical and "no record says so" in critical[0] and "'run.ended': 1" in critical[0]
+
+
+AT_EXIT = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from recording_kit import QUIET, recording
+from test_recording_disk import DEAD, shout, without
+from flujo_audit_advanced import AuditPlugin
+from flujo_core import Flujo
+
+flujo = Flujo(shout, plugins=[AuditPlugin(recording(Path(sys.argv[1]), QUIET))])
+
+async def main():
+    await flujo.run_async("one")
+    await asyncio.sleep(0.1)
+    disk.__enter__()
+    await flujo.run_async("two")
+    await asyncio.sleep(0.2)
+
+disk = without(*DEAD)
+asyncio.run(main())
+if sys.argv[3] == "well":
+    disk.__exit__(None, None, None)
+"""
+
+
+@pytest.mark.parametrize("disk", ["well", "dead"])
+def test_what_was_lost_is_told_as_the_process_ends_without_a_shutdown(tmp_path: Path, disk: str) -> None:
+    arguments = [sys.executable, "-c", AT_EXIT, str(tmp_path), str(Path(__file__).parent), disk]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "no record says so" in done.stderr and "'run.ended': 1" in done.stderr
 
 
 @pytest.mark.parametrize("calls", [("pwrite",), ("fdatasync", "fsync"), DEAD])
