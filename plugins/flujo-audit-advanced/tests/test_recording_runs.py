@@ -14,13 +14,14 @@ from flujo_audit_advanced.keys import key_of
 from flujo_audit_advanced.rule import KINDS
 from pydantic_ai import Agent, ModelRetry
 from pydantic_ai.models.test import TestModel
-from recording_kit import SIGNER, recorded, recording, run
+from recording_kit import SIGNER, bytes_of, recorded, recording, run
 
 from flujo_core import (
     AuthorizationRequest,
     Branch,
     Budget,
     BudgetExceeded,
+    Chunk,
     Decision,
     Flujo,
     HumanInput,
@@ -256,4 +257,23 @@ def test_a_run_that_is_cancelled_is_on_record_as_far_as_it_came(tmp_path: Path) 
     asyncio.run(main())
     found = [(one["kind"], one.get("address")) for one in recorded(tmp_path)]
     assert ("step.started", "waits") in found and ("step.completed", "waits") not in found
+    assert agreed(tmp_path)
+
+
+def test_what_streams_is_on_record_before_its_first_piece_and_none_of_its_pieces_are(tmp_path: Path) -> None:
+    seen: list[set[str]] = []
+    agent = Agent(TestModel(custom_output_text="Novakova came in the morning"))
+
+    async def main() -> None:
+        flujo = Flujo(Step.agent("ask", agent).streaming(), plugins=[AuditPlugin(recording(tmp_path))])
+        async with flujo.stream("x") as going:
+            async for event in going:
+                if isinstance(event, Chunk):
+                    seen.append({one["kind"] for one in recorded(tmp_path)})
+        assert going.result.output == "Novakova came in the morning"
+
+    asyncio.run(main())
+    assert len(seen) > 1 and {"step.started", "model.requested"} <= seen[0]
+    held = bytes_of(tmp_path)
+    assert not [word for word in (b"Novakova", b"morning") if word in held] and b'"model.answered"' in held
     assert agreed(tmp_path)
