@@ -72,7 +72,14 @@ class Digester:
 
 def as_json(value: Any) -> bytes:
     """A value as JSON, as pydantic writes it; of what it cannot write, the name of its type."""
-    return to_json(value, fallback=lambda one: f"<{type(one).__qualname__}>", inf_nan_mode="strings")
+    try:
+        return to_json(value, fallback=_type_name, bytes_mode="base64", inf_nan_mode="strings")
+    except Exception:  # half of a surrogate pair, a value in itself, a serializer of the user's: they are values too
+        return to_json(_type_name(value))
+
+
+def _type_name(value: object) -> str:
+    return f"<{type(value).__qualname__}>"
 
 
 def key_in(variable: str, file: Path | None = None) -> bytes:

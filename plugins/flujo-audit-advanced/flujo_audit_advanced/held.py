@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from flujo_audit_advanced.errors import AuditError, LogFailed, LogFull
 from flujo_audit_advanced.export.running import Export, RunningExports
 from flujo_audit_advanced.log import AuditLog
+from flujo_audit_advanced.losses import Losses
 from flujo_core import ConfigurationError
 
 T = TypeVar("T")
@@ -33,6 +34,9 @@ class HeldLog:
         opened: Opens it.
         terms: With what it is opened: who has it with something else is refused.
         exports: Where its records are carried to while it is open.
+
+    Attributes:
+        losses: What it did not take, and does not say yet.
     """
 
     def __init__(
@@ -40,7 +44,8 @@ class HeldLog:
     ) -> None:
         self._path, self._opened, self.terms = path, opened, terms
         self._exports = RunningExports(path, exports)
-        self._users: set[int] = set()
+        self.losses = Losses()
+        self._users = 0
         self._log: AuditLog | None = None
         self._opening = Lock()
         self._tried = 0.0
@@ -57,7 +62,7 @@ class HeldLog:
             raise LogFailed(f"the audit log in '{self._path}' could not be opened again")
         raise NotOpen(f"the audit log in '{self._path}' is not open: the plugin was not started")
 
-    def open(self, user: int) -> None:
+    def open(self) -> None:
         """Takes part in it; opens it for the first one. Not on an event loop.
 
         Raises:
@@ -68,7 +73,7 @@ class HeldLog:
                 self._log = self._made()
             if not self._users:
                 self._exports.start()
-            self._users.add(user)
+            self._users += 1
 
     def renew(self) -> None:
         """Opens it again after a failure; does nothing if that was tried a moment ago. Not on an event loop.
@@ -79,28 +84,48 @@ class HeldLog:
         with self._opening:
             if not self._users or time.monotonic() - self._tried < AGAIN:
                 return
-            self._tried = time.monotonic()
-            log, self._log = self._log, None
-            if log is not None:
-                with suppress(AuditError):  # it has failed already, and said so
-                    log.close_now()
-            self._log = self._made()
+            self._renew()
 
-    def close(self, user: int | None = None) -> None:
-        """Takes no part any more; closes it after the last one, or for all. Not on an event loop.
+    def close(self, *, at_exit: bool = False) -> None:
+        """Takes no part any more; closes it after the last one, or for all as the process ends. Not on an event loop.
 
         Raises:
             AuditError: What was posted could not be written, or its last checkpoint not signed.
         """
         with self._opening:
-            self._users -= {user} if user is not None else self._users
-            if self._users or self._log is None:
+            if not self._users:
                 return
-            log, self._log = self._log, None
-            try:
+            self._users = 0 if at_exit else self._users - 1
+            if not self._users:
+                self._close(at_exit)
+
+    def _renew(self) -> None:
+        self._tried = time.monotonic()
+        self._let_go()
+        self._log = self._made()
+        self.losses.tell(self._log)
+
+    def _let_go(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            with suppress(AuditError):  # it has failed already, and said so
                 log.close_now()
-            finally:
-                self._exports.stop()
+            self.losses.add(log.lost, str(log.trouble))
+
+    def _close(self, at_exit: bool) -> None:
+        if at_exit and self._log is not None:  # no thread can be started any more, so it cannot be opened again
+            self.losses.tell(self._log)
+        elif not at_exit and (self.losses or (self._log is not None and self._log.lost)):
+            with suppress(AuditError):  # the last moment to say what was lost
+                self._renew()
+        log, self._log = self._log, None
+        try:
+            if log is not None:
+                log.close_now()
+        finally:
+            self.losses.add(log.lost if log is not None else {}, "it was closed")
+            self.losses.give_up()
+            self._exports.stop()
 
     def _made(self) -> AuditLog:
         async def main() -> AuditLog:
@@ -172,4 +197,4 @@ def has_failed(error: AuditError) -> bool:
 def _close_all() -> None:
     for one in list(_held.values()):
         with suppress(AuditError):
-            one.close()
+            one.close(at_exit=True)

@@ -34,8 +34,12 @@ class WriterLock:
             raise LogBusy(
                 f"the audit log in '{folder}' is written by process {holder or 'unknown'}; a log has one writer"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()  # else nobody could open the log again while this process lives
+            raise AuditError(f"the audit log in '{folder}' cannot be opened for writing: {error.strerror}") from error
 
     def held(self) -> bool:
         """Whether it is still the lock: False if somebody has deleted the file, so that another may hold a new one."""

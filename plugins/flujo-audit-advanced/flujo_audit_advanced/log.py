@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -102,6 +102,11 @@ class AuditLog:
     def trouble(self) -> Exception | None:
         """What is wrong with the log now: with its disk, with signing, or with an anchor; None if nothing is."""
         return self._writer.failed or self._sealer.trouble or self._sealer.anchoring.trouble
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many records of each kind were posted and not acknowledged, and no record says so."""
+        return self._writer.lost
 
     async def append(self, record: bytes, /) -> int:
         """Adds a record, and returns its number, from 0, when it is durable.
@@ -246,10 +251,14 @@ class Opening:
             self._check_key(checkpoint, note, kept)
         state = recovered(self.files, checkpoint, kept)
         writer = Writer(self.files, state, durable=self._durable, most_waiting=self._most_waiting)
-        for record in self._first_records(kept, state.tail):
-            writer.give(record)
-        writer.start()
-        writer.flushed().result()
+        try:
+            for record in self._first_records(kept, state.tail):
+                writer.give(record)
+            writer.start()
+            writer.flushed().result()
+        except BaseException:
+            writer.close()
+            raise
         return writer
 
     def _newest(self) -> tuple[Checkpoint | None, Note | None]:

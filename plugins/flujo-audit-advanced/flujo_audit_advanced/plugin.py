@@ -70,15 +70,19 @@ class AuditPlugin(Plugin):
 
         from flujo_audit_advanced.recorder import app_facts  # noqa: PLC0415 - few are configured
 
-        await asyncio.to_thread(self._log.open, id(self))
-        await self._recorder.record("app.started", app_facts(app))
+        await asyncio.to_thread(self._log.open)
+        try:
+            await self._recorder.record("app.started", app_facts(app))
+        except BaseException:  # who was not started is not shut down
+            await asyncio.to_thread(self._log.close)
+            raise
 
     async def on_shutdown(self) -> None:
         """Closes the log, if nobody of this process writes it any more."""
         if self._log is not None:
             import asyncio  # noqa: PLC0415 - few are configured
 
-            await asyncio.to_thread(self._log.close, id(self))
+            await asyncio.to_thread(self._log.close)
 
     @hookimpl(trylast=True)
     async def on_pipeline_start(self, run: RunStart, /) -> None:

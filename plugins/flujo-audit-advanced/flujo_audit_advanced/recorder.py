@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Mapping
 from itertools import count
 from logging import getLogger
@@ -16,14 +15,12 @@ from flujo_audit_advanced.account import NO_VALUES, Facts, Values, account_of
 from flujo_audit_advanced.digest import Digester, as_json
 from flujo_audit_advanced.errors import AuditError, NotRecorded
 from flujo_audit_advanced.held import HeldLog, NotOpen, beside, has_failed
-from flujo_audit_advanced.record import EncodedRecord, Value, encode_record, fresh_head
+from flujo_audit_advanced.log import AuditLog
+from flujo_audit_advanced.record import EncodedRecord, Value, encode_record
 from flujo_audit_advanced.rule import Level, Rules
 from flujo_core import AppInfo, RunEnded, RunEvent, RunPaused, RunResumed, RunStarted
 
-log: Final = getLogger("flujo.audit")
-
-GAP: Final = "audit.gap"
-"""The kind of the record that says how many were lost."""
+logger: Final = getLogger("flujo.audit")
 
 
 class KeepsPayloads(Protocol):
@@ -51,10 +48,7 @@ class Recorder:
         self.digester = digester
         self._held, self._rules, self._timeout, self._payloads = held, rules, timeout, payloads
         self._prefix, self._count = f"{uuid4().hex[:20]}-", count()
-        self._lost: Counter[str] = Counter()
-        self._losing = Lock()
-        self._since = 0
-        self._renewing = False
+        self._renewing = Lock()
         self._subjects: dict[str, str] = {}
 
     def began(self, run: str, subject: str) -> None:
@@ -88,7 +82,7 @@ class Recorder:
         rule = self._rules.of(kind)
         if rule.mode == "off":
             return
-        record: Facts = {"id": f"{self._prefix}{next(self._count)}", "kind": kind, "at": time.time_ns() // 1000}
+        record: Facts = {"id": self._id(), "kind": kind, "at": time.time_ns() // 1000}
         if run is not None:
             record["run"] = run
         if tenant is not None:
@@ -101,11 +95,10 @@ class Recorder:
         try:
             if values and rule.level != "metadata":
                 record |= await self._stood_for(values, rule.level, run or "", subject)
-            encoded = encode_record({**record, **facts})
             if rule.mode == "strict":
-                await self._written(encoded)
+                await self._written({**record, **facts})
             else:
-                self._posted(encoded)
+                self._posted(encode_record({**record, **facts}))
         except (AuditError, TimeoutError) as error:
             self._failed(kind, rule.mode == "strict", error)
 
@@ -142,21 +135,31 @@ class Recorder:
                 found[name] = self.digester.of_value(value)
         return found
 
-    async def _written(self, record: EncodedRecord) -> None:
+    def _id(self) -> str:
+        return f"{self._prefix}{next(self._count)}"
+
+    async def _written(self, record: Facts) -> None:
         async with asyncio.timeout(self._timeout):
             try:
-                await self._held.log().append(record)
+                log = await self._appended(record)
             except AuditError as error:
                 if not has_failed(error):
                     raise
                 await beside(self._held.renew, self._timeout)
-                await self._held.log().append(record)
-        self._tell_lost()
+                # under another id: of the first, the disk may have kept the bytes
+                log = await self._appended(record | {"id": self._id()})
+        self._held.losses.tell(log)
+
+    async def _appended(self, record: Facts) -> AuditLog:
+        log = self._held.log()
+        await log.append(encode_record(record))
+        return log
 
     def _posted(self, record: EncodedRecord) -> None:
-        self._tell_lost()
         try:
-            self._held.log().post(record)
+            log = self._held.log()
+            self._held.losses.tell(log)
+            log.post(record)
         except AuditError as error:
             if has_failed(error):
                 self._renew()
@@ -168,44 +171,20 @@ class Recorder:
             raise error  # no veto: a plugin that is 'open' and could not be started keeps no run from going on
         if is_strict:
             raise NotRecorded(f"'{kind}' could not be put on record: {why}") from error
-        with self._losing:
-            if not self._lost:
-                self._since = time.time_ns() // 1000
-                log.error("records of the audit are being lost: %s", why)
-            self._lost[kind] += 1
-
-    def _tell_lost(self) -> None:
-        """Puts on record what was lost, if the log takes it."""
-        if not self._lost:
-            return
-        with self._losing:
-            lost, since = self._lost, self._since
-            self._lost = Counter()
-        if not lost:
-            return
-        gap = fresh_head(GAP) | {"since": since, "count": lost.total(), "kinds": dict(lost)}
-        try:
-            self._held.log().post(encode_record(gap))
-        except AuditError:
-            with self._losing:
-                self._lost, self._since = self._lost + lost, since
-            return
-        log.error("%d records of the audit were lost; a record says so", lost.total())
+        self._held.losses.add({kind: 1}, why)
 
     def _renew(self) -> None:
         """Has the log opened again, beside what goes on."""
-        with self._losing:
-            if self._renewing:
-                return
-            self._renewing = True
+        if not self._renewing.acquire(blocking=False):
+            return
 
         def renew() -> None:
             try:
                 self._held.renew()
             except AuditError as error:
-                log.error("the audit log cannot be opened again: %s", error)
+                logger.error("the audit log cannot be opened again: %s", error)
             finally:
-                self._renewing = False
+                self._renewing.release()
 
         Thread(target=renew, name="flujo-audit-renew", daemon=True).start()
 

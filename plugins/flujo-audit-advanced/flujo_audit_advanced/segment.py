@@ -45,7 +45,11 @@ class SegmentWriter:
         self._nonce = os.urandom(16)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self.end = 0
-        self._write(HEADER.pack(MAGIC, self._nonce, first))
+        try:
+            self._write(HEADER.pack(MAGIC, self._nonce, first))
+        except OSError:
+            self.close()
+            raise
 
     def write(self, records: Sequence[bytes]) -> None:
         """Writes a batch; it is durable after ``sync``.

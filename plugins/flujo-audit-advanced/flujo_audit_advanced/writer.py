@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,7 +19,7 @@ from flujo_audit_advanced.files import LogFiles, sync_folder
 from flujo_audit_advanced.inbox import Closed, Inbox, Item, Job
 from flujo_audit_advanced.layout import ENTRIES, tile_path
 from flujo_audit_advanced.merkle import WIDTH, Tree, leaf_hash
-from flujo_audit_advanced.record import own_record
+from flujo_audit_advanced.record import Value, own_record, parse_record
 from flujo_audit_advanced.segment import MOST_BATCH, SegmentWriter
 
 MOST_SEGMENT: Final = 16 << 20
@@ -26,6 +27,9 @@ MOST_SEGMENT: Final = 16 << 20
 
 PATIENCE: Final = 0.001
 """The most seconds in which more is waited for, when fewer records wait than were written together before."""
+
+MOST_KINDS: Final = 100
+"""The most kinds that a record names of those that were lost."""
 
 FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -73,6 +77,7 @@ class Writer:
 
     Attributes:
         size: How many records were acknowledged.
+        lost: Of records that nobody waited for and that could not be written: how many of each kind no record tells of.
         failed: Why nothing more is taken; None while all is well.
     """
 
@@ -86,7 +91,8 @@ class Writer:
         self._written: list[Path] = []
         self._old: list[tuple[int, Path]] = []
         self._last_count, self._last_sync, self._last_waited = 0, 0.0, True
-        self._lost = self._untold = 0  # records that nobody waits for and that could not be written
+        self.lost: Counter[str] = Counter()
+        self._untold = 0
         self.failed: LogFailed | None = None
         self._thread = Thread(target=self._serve, name="flujo-audit-writer", daemon=True)
 
@@ -149,7 +155,13 @@ class Writer:
         return self.failed
 
     def _break(self, error: Exception, items: Sequence[Item]) -> None:
+        self._lose(items)
         _tell_all(items, self.stop(f"an unexpected {type(error).__name__}"), None)
+
+    def _lose(self, items: Sequence[Item]) -> None:
+        kinds = Counter(_kind(item.record) for item in items if item.done is None)
+        self._untold += kinds.total()
+        self.lost = self.lost + kinds
 
     def _gather(self) -> None:
         """Waits a moment for more: for those who have just heard of the last batch, or who wait for nothing."""
@@ -159,19 +171,18 @@ class Writer:
             self._inbox.linger(min(PATIENCE, self._last_sync / 8))
 
     def _commit(self, batch: Sequence[Item]) -> None:
-        gap = [own_record("records_lost", {"count": self._lost})] if self._lost else []
+        gap = [own_record("records_lost", _told(self.lost))] if self.lost else []
         records = [*gap, *(item.record for item in batch)]
         try:
             self._write(records)
         except AuditError as error:
-            lost = sum(item.done is None for item in batch)
-            self._lost, self._untold = self._lost + lost, self._untold + lost
+            self._lose(batch)
             _tell_all(batch, error, None)
             return
         with self._lock:
             self._tail += records
             first, self.size = self.size + len(gap), self.size + len(records)
-        self._lost = 0
+        self.lost = Counter()
         self._last_waited = _tell_all(batch, None, first)
         self._tree.add([leaf_hash(record) for record in records])
         with suppress(LogFailed):  # the segment has them; a snapshot tries again and says so
@@ -292,6 +303,17 @@ class Writer:
 
     def _stop(self) -> None:
         raise _Stopped
+
+
+def _kind(record: bytes) -> str:
+    """The kind of a record, as the key of a record may be."""
+    kind = str(parse_record(record)["kind"])
+    return kind if kind.isascii() else "other"
+
+
+def _told(lost: Counter[str]) -> dict[str, Value]:
+    """What a record says of those that were lost; of many kinds, it names the most frequent ones."""
+    return {"count": lost.total(), "kinds": dict(lost.most_common(MOST_KINDS))}
 
 
 class _Stopped(BaseException):
