@@ -76,7 +76,7 @@ def sensitive(kind: Hashable) -> tuple[Place, ...]:
 
 
 def _changed(value: Any, above: Iterable[Place], change: Change) -> Any:
-    kind: Hashable = type(value)
+    kind: Any = type(value)
     is_record = isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type))
     places = (*above, *(sensitive(kind) if is_record else ()))
     if isinstance(value, BaseModel):
