@@ -76,15 +76,15 @@ def sensitive(kind: Hashable) -> tuple[Place, ...]:
 
 
 def _changed(value: Any, above: Iterable[Place], change: Change) -> Any:
-    kind: Any = type(value)
-    is_record = isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type))
-    places = (*above, *(sensitive(kind) if is_record else ()))
     if isinstance(value, BaseModel):
+        places = (*above, *sensitive(type(value)))
         fields = _fields(dict(value), places, change)
         return value.model_copy(update=fields) if fields else value
-    if is_record:
+    if _is_record(value):
+        places = (*above, *sensitive(type(value)))
         fields = _fields(vars(value), places, change)
         return replace(value, **fields) if fields else value
+    places = tuple(above)
     if isinstance(value, Mapping):
         return _mapping(value, places, change)
     if type(value) in (list, tuple):
@@ -92,6 +92,10 @@ def _changed(value: Any, above: Iterable[Place], change: Change) -> Any:
         return value if _same(items, value) else type(value)(items)
     label = next((label for path, label in places if not path or {*path} == {"**"}), None)
     return value if label is None or value is None else change(value, label)
+
+
+def _is_record(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def _fields(given: Mapping[str, Any], places: Iterable[Place], change: Change) -> dict[str, Any]:

@@ -146,10 +146,14 @@ class DeidentifierPlugin(Plugin):
         """Puts tokens in the places of what the input of an agent step is labelled with."""
         if (deidentifier := self._deidentifier) is None or call.step_name not in self._agents:
             return None
-        from flujo_deidentifier.labelled import labelled_in, relabelled  # noqa: PLC0415 - nobody may need it
+        from flujo_deidentifier.labelled import labelled_in, relabelled, sensitive  # noqa: PLC0415 - nobody may need it
 
         scope = self._scope_of(call)
-        await self._remember(scope, [*labelled_in(call.step_input), *labelled_in(call.context)])
+        labelled, context = labelled_in(call.step_input), call.context
+        around = labelled_in(context) if sensitive(type(context)) else ()  # to look into it copies its fields
+        await self._remember(scope, [*labelled, *around])
+        if not labelled:
+            return None
 
         def change(value: Any, label: str) -> Any:
             return deidentifier.deidentify(value, **scope._asdict(), label=label) if isinstance(value, str) else value
