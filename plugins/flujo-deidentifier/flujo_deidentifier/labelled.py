@@ -38,6 +38,11 @@ def relabelled(value: Any, change: Change) -> Any:
     return _changed(value, _NONE, change)
 
 
+def everywhere(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value with all in it changed that is no container, and keys; the value itself if nothing was."""
+    return _changed(value, [((), "")], lambda one, _: change(one))
+
+
 def labelled_in(value: Any) -> list[tuple[Any, str]]:
     """What is labelled in a value, and with what."""
     found: list[tuple[Any, str]] = []
@@ -76,12 +81,13 @@ def sensitive(kind: Hashable) -> tuple[Place, ...]:
 
 
 def _changed(value: Any, above: Iterable[Place], change: Change) -> Any:
+    kind: Any = type(value)
     if isinstance(value, BaseModel):
-        places = (*above, *sensitive(type(value)))
+        places = (*above, *sensitive(kind))
         fields = _fields(dict(value), places, change)
         return value.model_copy(update=fields) if fields else value
     if _is_record(value):
-        places = (*above, *sensitive(type(value)))
+        places = (*above, *sensitive(kind))
         fields = _fields(vars(value), places, change)
         return replace(value, **fields) if fields else value
     places = tuple(above)
