@@ -152,15 +152,7 @@ class DeidentifierPlugin(Plugin):
     async def _restored(self, call: StepCall, result: StepResult) -> StepResult | None:
         if self._deidentifier is None or not self._is_masked(call):
             return None
-        from flujo_deidentifier.token import tokens_in  # noqa: PLC0415 - nobody may need it
-
-        if (
-            isinstance(result.output, str)
-            and not self._deidentifier.has_surrogates
-            and not any(tokens_in(result.output))
-        ):
-            return None
-        from flujo_deidentifier.given import unmasked  # noqa: PLC0415 - few outputs have tokens
+        from flujo_deidentifier.given import unmasked  # noqa: PLC0415 - nobody may need it
 
         output = await asyncio.to_thread(unmasked, self._deidentifier, self._scope_of(call), result.output)
         return result.replace(output=output)
