@@ -166,10 +166,6 @@ class DeidentifierPlugin(Plugin):
             return None
         if call.step_name not in self._agents:
             return None
-        from flujo_deidentifier.token import tokens_in  # noqa: PLC0415 - nobody may need it
-
-        if not self._deidentifier.has_surrogates and not any(tokens_in(result.output)):
-            return None
         scope = self._scope_of(call)
         text = await self._deidentifier.restore_async(result.output, session=scope.session, tenant=scope.tenant)
         return result.replace(output=text)

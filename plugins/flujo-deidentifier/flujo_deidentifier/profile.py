@@ -61,6 +61,9 @@ class Profile:
         object.__setattr__(self, "actions", MappingProxyType(actions))
         object.__setattr__(self, "deny", MappingProxyType(dict(self.deny)))
 
+    def __repr__(self) -> str:
+        return f"<Profile '{self.name}'>"  # its terms may be names
+
     def __reduce__(self) -> tuple[object, ...]:
         return _profile, (
             self.name, dict(self.actions), self.default, self.allow, dict(self.deny), self.ignored, self.least,

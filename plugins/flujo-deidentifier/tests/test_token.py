@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import pytest
 from flujo_deidentifier import Deidentifier, MemoryVaultStore, Profile, Scope
-from flujo_deidentifier.token import LONGEST, tokens_in
+from flujo_deidentifier.placeholder import LONGEST
+from flujo_deidentifier.token import tokens_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -113,7 +114,7 @@ def test_the_same_value_has_the_same_token_and_tokens_stay_as_they_are() -> None
 
 def test_a_forged_token_stays_as_it_is() -> None:
     token = masked("John Smith")
-    for forged in ("[PERSON-aaaaaaaaaaaa]", token.replace("PERSON", "PHONE"), token[:-3] + "22]"):
+    for forged in ("[PERSON-aaaaaaaaaaaa]", "[PERSON-]", token[:-3] + "22]", token[:-2] + "]"):
         assert engine.restore(forged, session="s") == forged
 
 
