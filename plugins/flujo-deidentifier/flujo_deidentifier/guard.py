@@ -15,10 +15,8 @@ from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
     ModelResponse,
-    SystemPromptPart,
     ToolCallPart,
     ToolReturn,
-    UserPromptPart,
 )
 from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
@@ -28,7 +26,7 @@ from pydantic_ai.usage import RequestUsage
 
 from flujo_deidentifier.deidentifier import Deidentifier
 from flujo_deidentifier.known import Known
-from flujo_deidentifier.messages import Treat, plain, texts_of, treated
+from flujo_deidentifier.messages import Treat, is_asked, plain, texts_of, treated
 from flujo_deidentifier.request import asked_for, names_in, told_by
 from flujo_deidentifier.vault import Scope
 
@@ -37,6 +35,9 @@ if TYPE_CHECKING:
 
 ScopeOf = Callable[[str, str | None, str], Scope]
 """Gives the scope of a run's tokens, from its id, its tenant, and the digest of its subject."""
+
+_ANY = Scope("")
+"""The scope of what is the same for all runs, as the schemas of tools: it is searched once."""
 
 
 class Masking(AbstractCapability[Any]):
@@ -131,7 +132,7 @@ class Masking(AbstractCapability[Any]):
     def _masked(self, messages: Sequence[Any], scope: Scope) -> list[Any]:
         """Messages with tokens; what a model or tools have said was masked then, or made of what is masked."""
         new, said = self._treating(scope), self._treating(scope, True)
-        return [treated(one, new if _is_asked(one) else said) for one in messages]
+        return [treated(one, new if is_asked(one) else said) for one in messages]
 
     def _restored(self, text: str, scope: Scope) -> str:
         return self._deidentifier.restore(text, session=scope.session, tenant=scope.tenant)
@@ -187,7 +188,7 @@ class Gate(AbstractCapability[Any]):
             told += told_by(one)
         if parameters is not None:
             told += [(part.content, "the instructions of an agent") for part in parameters.instruction_parts or ()]
-            told += asked_for(parameters)
+            await self._read(list(asked_for(parameters)), _ANY)
         await self.read(told)
 
     async def read(self, told: Sequence[tuple[str, str]]) -> None:
@@ -199,13 +200,16 @@ class Gate(AbstractCapability[Any]):
         Raises:
             ModelGuarded: It is refused.
         """
-        new = [one for one in dict.fromkeys(told) if one[0] and not self._deidentifier.is_clean(one[0], self._scope)]
-        if new:
-            await asyncio.to_thread(self._search, new)
+        await self._read(told, self._scope)
 
-    def _search(self, told: Sequence[tuple[str, str]]) -> None:
+    async def _read(self, told: Sequence[tuple[str, str]], scope: Scope) -> None:
+        new = [one for one in dict.fromkeys(told) if one[0] and not self._deidentifier.is_clean(one[0], scope)]
+        if new:
+            await asyncio.to_thread(self._search, new, scope)
+
+    def _search(self, told: Sequence[tuple[str, str]], scope: Scope) -> None:
         for text, what in told:
-            self._deidentifier.check(text, self._scope, what)
+            self._deidentifier.check(text, scope, what)
 
 
 class GatedModel(WrapperModel):
@@ -280,11 +284,6 @@ class GatedModel(WrapperModel):
         self, messages: Sequence[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters
     ) -> None:
         await self._gate.check(messages, parameters, settings, self.wrapped.settings)
-
-
-def _is_asked(message: ModelMessage) -> bool:
-    """Whether a message has something that neither a model nor a tool has said."""
-    return any(isinstance(part, UserPromptPart | SystemPromptPart) for part in message.parts)
 
 
 def _walked(value: Any, change: Callable[[str], str]) -> Any:

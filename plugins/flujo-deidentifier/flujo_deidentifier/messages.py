@@ -45,6 +45,11 @@ def treated(message: ModelMessage, treat: Treat) -> ModelMessage:
     return replace(message, parts=parts, instructions=instructions)
 
 
+def is_asked(message: ModelMessage) -> bool:
+    """Whether a message has something that neither a model nor a tool has said."""
+    return any(isinstance(part, UserPromptPart | SystemPromptPart) for part in message.parts)
+
+
 def texts_of(messages: Sequence[ModelMessage]) -> Iterator[str]:
     """All that a model would read of messages.
 
