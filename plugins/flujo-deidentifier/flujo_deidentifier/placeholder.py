@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from flujo_deidentifier.plainview import LONGEST_ESCAPE, PlainView
 from flujo_deidentifier.token import ID_LENGTH, KIND_LENGTH, Token
 
-LONGEST: Final = 160
+LONGEST: Final = 168
 """The most characters that a placeholder has in any of the forms in which it is known again, and one after it."""
 
 _BEFORE: Final = 64
@@ -32,7 +32,9 @@ _BROKEN_ID: Final = rf"(?:[A-Za-z2-7]{_BREAK}){{{ID_LENGTH - 1}}}[A-Za-z2-7]"
 _OVER: Final = r"(?=[sS]?(?![A-Za-z0-9]))"
 
 _WHOLE: Final = re.compile(rf"(?<![A-Za-z0-9])({_ID}){_OVER}", re.ASCII)
-_NAMED: Final = rf"(?:(?<![^\W_])[A-Z]{{2,{KIND_LENGTH}}}|{_OPEN}{_WORD})\s{{1,2}}"
+_NAMED: Final = (
+    rf"(?:(?<![^\W_])[A-Z]{{2,{KIND_LENGTH}}}|{_OPEN}[\s_{_MARKS}]{{0,4}}{_WORD}(?:[/{_DASH}]{_WORD}){{0,2}})\s{{1,4}}"
+)
 _BROKEN: Final = re.compile(
     rf"(?:(?:[{_DASH}{_MARKS}#:]|{_OPEN})[\s{_MARKS}]{{0,3}}|{_NAMED})(?=({_BROKEN_ID}){_OVER})"
 )
@@ -52,7 +54,7 @@ _BARE_LEFT: Final = re.compile(
 _BEGUN: Final = re.compile(
     rf"{_OPEN}[\w\s{_MARKS}{_DASH}:#/.=|>\\&%;]*\Z|\S+\Z"
     rf"|(?<![^\W_])[A-Z]{{2,{KIND_LENGTH}}}\s{{0,2}}(?:[{_DASH}]\s{{0,2}}|\s)?\S*\Z"
-    rf"|(?:(?<![^\W_])[A-Z]{{2,{KIND_LENGTH}}}\s{{0,2}})?\S*(?:[{_DASH}{_MARKS}#:]|{_OPEN}|(?<=[A-Z])\s)[\s{_MARKS}]{{0,3}}"
+    rf"|(?:(?<![^\W_])[A-Z]{{2,{KIND_LENGTH}}}\s{{0,2}})?\S*(?:[{_DASH}{_MARKS}#:]|{_OPEN}|(?<=[A-Z])\s)[\s{_MARKS}]{{0,4}}"
     rf"(?:[A-Za-z2-7][-\u2010\s>#/*|]{{0,12}}){{1,{ID_LENGTH}}}s?\S*\Z"
 )
 """More than the beginnings of all placeholders, at the end of a text."""

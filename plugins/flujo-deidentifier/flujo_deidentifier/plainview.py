@@ -7,16 +7,21 @@ import re
 from bisect import bisect_left
 from typing import Final
 
-LONGEST_ESCAPE: Final = 16
+LONGEST_ESCAPE: Final = 24
 """The most characters that an escape has which is undone."""
 
 _ESCAPE: Final = re.compile(
     r"\\{1,8}(?:u(?P<unicode>[0-9a-f]{4})|(?P<blank>[nrt])|(?P<mark>[\[\]{}<>()\-_*`~:#.,'\"/@+]))"
     r"|&(?:amp;){0,2}(?P<entity>\#[0-9]{1,5}|\#x[0-9a-f]{1,4}|[a-z]{2,7});"
+    r"|(?P<octets>(?:%(?:25){0,2}[89a-f][0-9a-f]){2,3})"
     r"|%(?:25){0,2}(?P<percent>[2-7][0-9a-f]|0[9ad])"
-    r"|(?P<unseen>[\u00ad\u200b-\u200d\u2060\ufeff])|(?P<space>[\u00a0\u2000-\u200a\u202f\u3000])|(?P<wide>[\uff01-\uff5e])",
+    r"|(?P<other>[\u00a0\u00ad\u2000-\u200d\u202f\u2060\u3000\ufeff\uff01-\uff5e])",
     re.IGNORECASE,
 )
+_OCTET: Final = re.compile(r"%(?:25){0,2}([89a-f][0-9a-f])", re.IGNORECASE)
+_UNSEEN: Final = re.compile(r"[\u00ad\u200b-\u200d\u2060\ufeff]")
+_SPACE: Final = re.compile(r"[\u00a0\u2000-\u200a\u202f\u3000]")
+_BLANKS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _ESCAPED: Final = re.compile("[\\\\&%\u00a0\u00ad\u2000-\u200d\u202f\u2060\u3000\ufeff\uff01-\uff5e]")
 
 
@@ -68,12 +73,31 @@ def _meant(match: re.Match[str]) -> str | None:
     said = match[match.lastgroup or 0]
     match match.lastgroup:
         case "unicode" | "percent":
-            return chr(int(said, 16))
+            return _shown(chr(int(said, 16)))
+        case "octets":
+            return _of_octets(said)
         case "entity":
             meant = html.unescape(f"&{said};")
-            return meant if len(meant) == 1 else None
-        case "wide":
-            return chr(ord(said) - 0xFEE0)
+            return _shown(meant) if len(meant) == 1 else None
         case "mark":
             return said
-    return "" if match.lastgroup == "unseen" else " "
+        case "blank":
+            return _BLANKS.get(said)
+    return _shown(said)
+
+
+def _of_octets(said: str) -> str | None:
+    try:
+        meant = bytes.fromhex("".join(_OCTET.findall(said))).decode()
+    except UnicodeDecodeError:
+        return None
+    return _shown(meant) if len(meant) == 1 else None
+
+
+def _shown(one: str) -> str:
+    """A character as it reads."""
+    if _UNSEEN.match(one) is not None:
+        return ""
+    if _SPACE.match(one) is not None:
+        return " "
+    return chr(ord(one) - 0xFEE0) if "\uff01" <= one <= "\uff5e" else one

@@ -57,6 +57,8 @@ INSIDE: dict[str, Alter] = {
     "blanks at the dash": lambda text: between(text, " "),
     "blanks within": lambda text: text.replace("[", "[ ").replace("]", " ]"),
     "bold within": lambda text: text.replace("[", "[**").replace("]", "**]"),
+}
+CUTS: dict[str, Alter] = {
     "line break": lambda text: cut(text, "\n"),
     "line break with a hyphen": lambda text: cut(text, "-\r\n"),
     "line break in a quotation": lambda text: cut(text, "\n> "),
@@ -102,7 +104,7 @@ def check(said: str, wanted: str, sizes: Sequence[int] = (1, 2, 3)) -> None:
     assert "".join(engine.restore_stream(pieces(said, sizes), session="s")) == wanted
 
 
-@pytest.mark.parametrize("alter", [*INSIDE.values(), *AROUND.values()], ids=[*INSIDE, *AROUND])
+@pytest.mark.parametrize("alter", [*INSIDE.values(), *CUTS.values(), *AROUND.values()], ids=[*INSIDE, *CUTS, *AROUND])
 def test_nothing_of_an_altered_token_is_left(alter: Alter) -> None:
     check(f"Ask {alter(TOKEN)} now.", f"Ask {SECRET} now.")
 
@@ -128,14 +130,18 @@ def test_brackets_go_in_pairs_and_nothing_else_goes(said: str, wanted: str) -> N
 
 
 @given(
-    st.lists(st.sampled_from(sorted(INSIDE)), max_size=3, unique=True), st.sampled_from([*sorted(AROUND), ""]),
+    st.lists(st.sampled_from(sorted(INSIDE)), max_size=3, unique=True), st.sampled_from([*sorted(CUTS), ""]),
+    st.sampled_from([*sorted(AROUND), ""]),
     st.sampled_from(sorted(BESIDE)), st.lists(st.integers(1, 9), min_size=1, max_size=6),
 )  # fmt: skip
 @often
-def test_several_things_at_once_are_understood(inside: list[str], around: str, beside: str, sizes: list[int]) -> None:
+def test_several_things_at_once_are_understood(
+    inside: list[str], within: str, around: str, beside: str, sizes: list[int]
+) -> None:
     altered = TOKEN
     for name in inside:
         altered = INSIDE[name](altered)
+    altered = CUTS[within](altered) if within else altered
     altered = AROUND[around](altered) if around else altered
     assume(len(altered) < LONGEST - 32)
     said = f"Write to {altered.join(BESIDE[beside])} soon."
@@ -153,7 +159,13 @@ noise = st.one_of(
     ),
 )  # fmt: skip
 tokens = st.sampled_from(
-    [*(alter(TOKEN) for alter in (*INSIDE.values(), *AROUND.values())), TOKEN, TOKEN[:-1], TOKEN[1:-1], TOKEN[8:-1]]
+    [
+        *(alter(TOKEN) for alter in (*INSIDE.values(), *CUTS.values(), *AROUND.values())),
+        TOKEN,
+        TOKEN[:-1],
+        TOKEN[1:-1],
+        TOKEN[8:-1],
+    ]
 )
 
 
