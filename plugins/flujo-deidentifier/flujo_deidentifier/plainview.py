@@ -10,10 +10,11 @@ from typing import Final
 LONGEST_ESCAPE: Final = 24
 """The most characters that an escape has which is undone."""
 
+_NEXT: Final = "(?:%(?:25){0,2}[89ab][0-9a-f])"
 _ESCAPE: Final = re.compile(
     r"\\{1,8}(?:u(?P<unicode>[0-9a-f]{4})|(?P<blank>[nrt])|(?P<mark>[\[\]{}<>()\-_*`~:#.,'\"/@+]))"
     r"|&(?:amp;){0,2}(?P<entity>\#[0-9]{1,5}|\#x[0-9a-f]{1,4}|[a-z]{2,7});"
-    r"|(?P<octets>(?:%(?:25){0,2}[89a-f][0-9a-f]){2,3})"
+    rf"|(?P<octets>%(?:25){{0,2}}(?:[cd][0-9a-f]{_NEXT}|e[0-9a-f]{_NEXT}{{2}}))"
     r"|%(?:25){0,2}(?P<percent>[2-7][0-9a-f]|0[9ad])"
     r"|(?P<other>[\u00a0\u00ad\u2000-\u200d\u202f\u2060\u3000\ufeff\uff01-\uff5e])",
     re.IGNORECASE,

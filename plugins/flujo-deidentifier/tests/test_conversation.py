@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 KEY = b"k" * 32
-CONVERSATIONS = int(os.environ.get("FLUJO_DEID_CONVERSATIONS", "500"))
+CONVERSATIONS = int(os.environ.get("FLUJO_DEID_CONVERSATIONS", "100"))
 """How many conversations are generated with each profile; 10,000 before a release."""
 PROFILES = {
     "tokens": Profile("tokens"),
