@@ -46,7 +46,7 @@ async def hooked(work: Execution) -> Yield:
     drafting: Drafting = [run.context_type, work.frame.state, None]
     # tuple.__new__ takes half the time of a NamedTuple's own, which counts at each step
     facts = (journal.run_id, journal.tenant, work.address, plan.name, work.value, plan.model, drafting)
-    call: StepCall = tuple.__new__(StepCall, (*facts, None, journal.subject))
+    call: StepCall = tuple.__new__(StepCall, (*facts, None, journal.subject, plan.agent))
     if work.again is not None and work.again.is_behind:
         return await behind_question(work, call)
     if run.hooks.authorize is not None:

@@ -17,7 +17,7 @@ from flujo_core.engine.question import Asking
 from flujo_core.engine.remote import CallElsewhere
 from flujo_core.errors import InvalidValue
 from flujo_core.model.action import AgentAction
-from flujo_core.model.agent import Usage
+from flujo_core.model.agent import AgentKind, ModelAgent, Usage
 from flujo_core.model.check import type_name
 from flujo_core.model.draft import State
 from flujo_core.model.event import OutputSource
@@ -74,8 +74,8 @@ class Plan:
     """
 
     __slots__ = (
-        "action", "asks", "cache", "changes", "direct", "fallback", "gives", "gives_item", "item", "limits", "model",
-        "name", "retry", "segment", "takes", "takes_item", "validate", "validators",
+        "action", "agent", "asks", "cache", "changes", "direct", "fallback", "gives", "gives_item", "item", "limits",
+        "model", "name", "retry", "segment", "takes", "takes_item", "validate", "validators",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +95,7 @@ class Plan:
         self.takes_item = step.takes_item
         self.changes = any(one.changes for one in step.signatures)
         self.asks = isinstance(step.action, AgentAction)
+        self.agent: AgentKind = _agent_of(step)
         is_plain = not step.policies.guards and not step.policies.validators and not self.changes
         self.direct = direct_call(step) if is_plain and backend is None else None
         self.retry = step.policies.retry
@@ -144,3 +145,10 @@ class Plan:
         from flujo_core.model.mutation import asked  # noqa: PLC0415 - few steps change the pipeline
 
         return output.output, asked(output)
+
+
+def _agent_of(step: Step[Any, Any]) -> AgentKind:
+    """What kind of agent a step asks."""
+    if not isinstance(step.action, AgentAction):
+        return ""
+    return "pydantic-ai" if isinstance(step.action.agent, ModelAgent) else "other"

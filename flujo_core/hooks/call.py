@@ -7,6 +7,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from flujo_core.config import Policy, Profile
+from flujo_core.model.agent import AgentKind
 from flujo_core.model.draft import Drafting, drafted
 from flujo_core.model.result import PipelineResult
 from flujo_core.model.run import StepResult
@@ -196,6 +197,7 @@ class _StepCallFields(NamedTuple):
     drafting: Drafting
     answer: Any = None
     subject: str = ""
+    agent: AgentKind = ""
 
 
 class StepCall(_StepCallFields):
@@ -211,6 +213,8 @@ class StepCall(_StepCallFields):
         drafting: What ``context`` is made from when a hook asks for it.
         answer: The answer to what this hook has asked with ``PauseForHumanInput``; None until it has.
         subject: A digest of whom the run's data is about; empty if nobody said.
+        agent: What kind of agent the step asks: ``"pydantic-ai"``, which has the capabilities of plugins; ``"other"``,
+            which has none; or empty, none.
     """
 
     __slots__ = ()

@@ -10,6 +10,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Generic,
+    Literal,
     Protocol,
     TypeAlias,
     Union,
@@ -296,6 +297,10 @@ class StreamingAgentProtocol(AgentProtocol[In, Out], Protocol[In, Out]):
     def stream(self, input: In, /, *, info: RunInfo) -> AsyncIterator[Out | AgentReply[Out]]:
         """Gives pieces of text, or of another output what there is of it; and last its reply, as ``run`` would."""
         ...
+
+
+AgentKind: TypeAlias = Literal["", "pydantic-ai", "other"]
+"""What kind of agent a step asks: one of pydantic-ai, or built as one; another one; or none."""
 
 
 @runtime_checkable

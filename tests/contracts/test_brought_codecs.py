@@ -22,6 +22,9 @@ from flujo_core import (
     step,
 )
 from flujo_core.errors import CodecError, KeyLost
+from flujo_core.store.byte_codec import Codecs
+from flujo_core.store.coded import CodedStore
+from flujo_core.store.coding import coded
 
 
 class Turned:
@@ -195,3 +198,12 @@ def test_hooks_steps_and_agents_are_told_a_digest_of_the_subject(keeps_runs: boo
     assert len(told) >= 4
     assert {*told} == {told[0]}
     assert len(told[0]) == 64
+
+
+def test_a_run_that_is_gone_meanwhile_is_about_nobody() -> None:
+    async def main() -> None:
+        store = coded(MemoryStore(), Codecs([Turned()]))
+        assert isinstance(store, CodedStore)
+        assert (await store.origin("gone")).subject == ""
+
+    done(main())

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from flujo_deidentifier.span import LABELS, Detector, Span
     from flujo_deidentifier.steps import deidentify_step, reidentify_step
     from flujo_deidentifier.stream import TokenStream
-    from flujo_deidentifier.vault import Scope, Vault, VaultStore
+    from flujo_deidentifier.vault import Scope, Vault
     from flujo_deidentifier.vault_memory import MemoryVaultStore
+    from flujo_deidentifier.vault_row import VaultStore
     from flujo_deidentifier.vault_sqlite import SqliteVaultStore
 
 _HOMES = {
@@ -56,7 +57,7 @@ _HOMES = {
     "Vault": "vault",
     "VaultCorrupted": "errors",
     "VaultFailed": "errors",
-    "VaultStore": "vault",
+    "VaultStore": "vault_row",
     "deidentify_step": "steps",
     "reidentify_step": "steps",
 }

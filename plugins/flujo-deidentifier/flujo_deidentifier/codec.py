@@ -54,8 +54,8 @@ class DeidentifyingCodec:
 
     def _restored(self, value: Any, scope: Scope) -> Any:
         """Every token in what was kept is one that was made for it: those of the value have got tokens of their own."""
-        tokens = {(one.kind, one.id) for text in _texts(value) for one in tokens_in(text, exact=True)}
-        if len(self._deidentifier.vault.recall(scope, [*tokens])) < len(tokens):
+        tokens = {one.id for text in _texts(value) for one in tokens_in(text)}
+        if len(self._deidentifier.vault.recall(scope, tokens)) < len(tokens):
             raise KeyLost("the vault does not have what its tokens stand for; give the vault of the time")
         return self._deidentifier.restore_value(value, scope)
 

@@ -24,7 +24,7 @@ class Table(BaseModel):
         timeout: Seconds that each detector may take for one text.
         journal: What the store keeps: ``tokens``, or ``values``.
         session: In what the same value has the same token: ``run``, or ``subject``.
-        outside: The names of steps whose agents of other libraries may be asked with values.
+        trusted: The names of steps whose agents of other libraries are given values.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,7 +37,7 @@ class Table(BaseModel):
     timeout: float = Field(30.0, gt=0)
     journal: Literal["tokens", "values"] = "tokens"
     session: Literal["run", "subject"] = "run"
-    outside: list[str] = []
+    trusted: list[str] = []
 
 
 def table_of(given: Mapping[str, Any]) -> Table:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from flujo_core import subject_digest
 from flujo_deidentifier.errors import DeidentificationError, ModelGuarded
 from flujo_deidentifier.finder import Decision, Finder, Findings
 from flujo_deidentifier.generalise import generalised
+from flujo_deidentifier.madeup import MadeUp
+from flujo_deidentifier.plainview import PlainView
 from flujo_deidentifier.profile import Action, Profile
 from flujo_deidentifier.replacement import replacement
-from flujo_deidentifier.restore import Form, known_tokens, restored
+from flujo_deidentifier.restore import Form, Found, Recall, Surrogates, filled, found_in, known_tokens, restored
 from flujo_deidentifier.span import Detector, Span
 from flujo_deidentifier.stream import TokenStream
-from flujo_deidentifier.token import token_text, tokens_in
-from flujo_deidentifier.vault import KeySource, Scope, Vault, VaultStore
+from flujo_deidentifier.token import Token, token_text, tokens_in
+from flujo_deidentifier.vault import KeySource, Scope, Vault
 from flujo_deidentifier.vault_memory import MemoryVaultStore
+from flujo_deidentifier.vault_row import VaultStore
 
 LabelsAt: TypeAlias = Callable[[tuple[str, ...], bool], Iterable[str]]
 """The labels that a place in a value carries; or, if the second argument is true, the key that ends the path."""
@@ -32,7 +34,16 @@ _CLEAN: Final = 4096
 _NUMBER: Final = "JSON"
 """The label of what is no text: a number in a labelled field."""
 _LONG_NUMBER: Final = 7
+_TAKEN: Final = "surrogate"
+"""The rule of what is no surrogate and reads like one: it becomes a token, whatever the profile says."""
 _REVERSIBLE: Final = (Action.SURROGATE, Action.SHIFT)
+
+
+class _How(NamedTuple):
+    """How a value is treated: as for ``deidentify``."""
+
+    only_tokens: bool
+    quoted: bool | None
 
 
 class Deidentifier:
@@ -66,6 +77,7 @@ class Deidentifier:
         self._finder = Finder(profile, detectors=detectors, timeout=timeout)
         self.profile = self._finder.profile
         self.vault = Vault(MemoryVaultStore() if vault is None else vault, key=key, keep=keep)
+        self._made_up = MadeUp(self.vault)
         self._clean: OrderedDict[tuple[Scope, str], None] = OrderedDict()
         self._lock = Lock()
         unkept = {*self.profile.actions.values(), self.profile.default}
@@ -84,7 +96,7 @@ class Deidentifier:
 
     def deidentify(
         self, text: str, /, *, session: str, tenant: str = "", subject: str = "", label: str | None = None,
-        only_tokens: bool = False,
+        only_tokens: bool = False, quoted: bool | None = None,
     ) -> str:  # fmt: skip
         """A text with tokens, or what the profile says, in the places of what identifies somebody.
 
@@ -95,6 +107,9 @@ class Deidentifier:
             subject: Whom it is about; what ``erase`` forgets.
             label: Where the whole text is known to be sensitive: becomes one token, whatever the detectors say.
             only_tokens: Whether all that the profile does not keep becomes a token, so that nothing is lost.
+            quoted: Whether somebody wrote the text who knows surrogates and no values, as a model: a surrogate in it
+                stays as it is. In any other text what reads like a surrogate is somebody's own value. None: it is
+                quoted if this session has given just this text.
 
         Raises:
             DeidentificationError: It was not done, so nothing may go on with the text.
@@ -103,19 +118,15 @@ class Deidentifier:
         scope = Scope(session, tenant, subject)
         if label is not None:
             return self._whole(text, scope, label)
-        if not only_tokens and self.is_clean(text, scope):
+        if only_tokens:
+            return self._treated(text, scope, only_tokens=True)
+        if self._was_given(text, scope, quoted):
             return text
-        for _ in range(_ROUNDS):
-            spans = self._open_spans(text, scope, only_tokens)
-            if not spans:
-                if not only_tokens:
-                    self._mark_clean(text, scope)
-                return text
-            text = self._replaced(text, spans, scope, only_tokens)
-        raise DeidentificationError(
-            f"after {_ROUNDS} rounds a detector still finds something beside tokens, and the text goes nowhere;"
-            " name the detector's words in 'allow' of the profile"
-        )
+        text = self._treated(text, scope, quoted=bool(quoted))
+        if self.has_surrogates:
+            self._made_up.note_given(text, scope)
+        self._mark_clean(text, scope)
+        return text
 
     def restore(self, text: str, /, *, session: str, tenant: str = "", form: Form = "text") -> str:
         """A text with the values in the places of their tokens, and of surrogates where the profile makes such.
@@ -133,11 +144,13 @@ class Deidentifier:
             DeidentifierKeyMissing: There is no key.
         """
         scope = Scope(session, tenant)
-        return restored(self._unmade(text, scope), lambda asked: self.vault.recall(scope, asked), form)
+        return restored(text, self._recall(scope), form, self._surrogates(scope))
 
-    def restore_stream(self, pieces: Iterable[str], /, *, session: str, tenant: str = "") -> Iterator[str]:
+    def restore_stream(
+        self, pieces: Iterable[str], /, *, session: str, tenant: str = "", form: Form = "text"
+    ) -> Iterator[str]:
         """The twin of ``restore`` for a text in pieces; see ``restoring``."""
-        stream = self.restoring(session=session, tenant=tenant)
+        stream = self.restoring(session=session, tenant=tenant, form=form)
         for piece in pieces:
             if ready := stream.feed(piece):
                 yield ready
@@ -145,10 +158,10 @@ class Deidentifier:
             yield rest
 
     async def restore_stream_async(
-        self, pieces: AsyncIterable[str], /, *, session: str, tenant: str = ""
+        self, pieces: AsyncIterable[str], /, *, session: str, tenant: str = "", form: Form = "text"
     ) -> AsyncIterator[str]:
         """The async twin of ``restore_stream``."""
-        stream = self.restoring(session=session, tenant=tenant)
+        stream = self.restoring(session=session, tenant=tenant, form=form)
         async for piece in pieces:
             if ready := await asyncio.to_thread(stream.feed, piece):
                 yield ready
@@ -156,25 +169,27 @@ class Deidentifier:
             yield rest
 
     def restoring(self, *, session: str, tenant: str = "", form: Form = "text") -> TokenStream:
-        """What restores the tokens of a text piece by piece; surrogates are not restored in pieces."""
+        """What restores a text piece by piece, as ``restore`` does the whole."""
         scope = Scope(session, tenant)
-        return TokenStream(lambda asked: self.vault.recall(scope, asked), form)
+        return TokenStream(self._recall(scope), form, lambda: self._surrogates(scope))
 
     async def deidentify_async(
-        self, text: str, /, *, session: str, tenant: str = "", subject: str = "", label: str | None = None
-    ) -> str:
+        self, text: str, /, *, session: str, tenant: str = "", subject: str = "", label: str | None = None,
+        quoted: bool | None = None,
+    ) -> str:  # fmt: skip
         """The async twin of ``deidentify``: the event loop goes on meanwhile."""
         return await asyncio.to_thread(
-            self.deidentify, text, session=session, tenant=tenant, subject=subject, label=label
+            self.deidentify, text, session=session, tenant=tenant, subject=subject, label=label, quoted=quoted
         )
 
-    async def restore_async(self, text: str, /, *, session: str, tenant: str = "") -> str:
+    async def restore_async(self, text: str, /, *, session: str, tenant: str = "", form: Form = "text") -> str:
         """The async twin of ``restore``."""
-        return await asyncio.to_thread(self.restore, text, session=session, tenant=tenant)
+        return await asyncio.to_thread(self.restore, text, session=session, tenant=tenant, form=form)
 
     def deidentify_value(
-        self, value: Any, /, scope: Scope, labels: LabelsAt | None = None, *, only_tokens: bool = False
-    ) -> Any:
+        self, value: Any, /, scope: Scope, labels: LabelsAt | None = None, *, only_tokens: bool = False,
+        quoted: bool | None = None,
+    ) -> Any:  # fmt: skip
         """A value of JSON, with its texts, keys, labelled fields and long numbers treated.
 
         Args:
@@ -182,10 +197,11 @@ class Deidentifier:
             scope: Whose it is.
             labels: The labels that its places carry; what has one becomes a token, whatever the detectors say.
             only_tokens: As for ``deidentify``.
+            quoted: As for ``deidentify``.
 
         Raises: as ``deidentify``.
         """
-        return self._value(value, scope, labels or _unlabelled, (), only_tokens)
+        return self._value(value, scope, labels or _unlabelled, (), _How(only_tokens, quoted))
 
     def restore_value(self, value: Any, /, scope: Scope) -> Any:
         """The value that ``deidentify_value`` was given.
@@ -216,7 +232,7 @@ class Deidentifier:
         """
         if self.is_clean(text, scope):
             return
-        if spans := self._open_spans(text, scope, False):
+        if spans := self._open_spans(text, scope, only_tokens=False, quoted=True):
             label = spans[0].label
             raise ModelGuarded(
                 f"{what} has a {label} that would go to the model; de-identify it, or name it in 'allow' of the profile"
@@ -228,6 +244,12 @@ class Deidentifier:
         of_runs = f"subject/{subject_digest(subject)}"  # what runs about them have, as a run is told a digest only
         return self.vault.erase(subject, tenant=tenant) + self.vault.erase(of_runs, tenant=tenant)
 
+    def _was_given(self, text: str, scope: Scope, quoted: bool | None) -> bool:
+        """Whether a text is one that this has given, or would give as it is."""
+        if not self.has_surrogates:
+            return self.is_clean(text, scope)
+        return quoted is None and self._made_up.has_given(text, scope)
+
     def _mark_clean(self, text: str, scope: Scope) -> None:
         """Only what has been de-identified is kept here."""
         with self._lock:
@@ -235,64 +257,92 @@ class Deidentifier:
             if len(self._clean) > _CLEAN:
                 self._clean.popitem(last=False)
 
-    def _open_spans(self, text: str, scope: Scope, only_tokens: bool) -> list[Span]:
+    def _treated(self, text: str, scope: Scope, *, only_tokens: bool = False, quoted: bool = False) -> str:
+        for turn in range(_ROUNDS):
+            if turn:
+                quoted = True  # what reads like a surrogate is one by now
+            spans = self._open_spans(text, scope, only_tokens=only_tokens, quoted=quoted)
+            if not spans:
+                return text
+            text = self._replaced(text, spans, scope, only_tokens=only_tokens, quoted=quoted)
+        raise DeidentificationError(
+            f"after {_ROUNDS} rounds a detector still finds something beside tokens, and the text goes nowhere;"
+            " name the detector's words in 'allow' of the profile"
+        )
+
+    def _open_spans(self, text: str, scope: Scope, *, only_tokens: bool, quoted: bool) -> list[Span]:
         """What is found beside tokens, surrogates and what is as coarse as it shall be."""
-        tokens = [(one.start, one.end) for one, _ in self._known(text, scope)]
-        spans = self._finder.find(_starred(text, tokens))
-        left = [piece for span in spans for piece in _beside(span, tokens, text)]
-        return [one for one in left if only_tokens or not self._is_made(one, text, scope)]
+        surrogates = None if only_tokens else self._surrogates(scope)
+        done = [one[:2] for one in found_in(text, self._recall(scope), surrogates if quoted else None)]
+        spans = self._finder.find(_starred(text, done))
+        left = [piece for span in spans for piece in _beside(span, done, text)]
+        if only_tokens:
+            return left
+        left = [one for one in left if not self._is_coarse(one, text)]
+        if surrogates is None or quoted:
+            return left
+        alike = [one for one in surrogates.find(PlainView(text), done) if not _touches(one, left)]
+        return sorted([*left, *map(_taken, alike)])
 
-    def _known(self, text: str, scope: Scope) -> list[tuple[Any, str]]:
-        return known_tokens(text, lambda asked: self.vault.recall(scope, asked))
+    def _known(self, text: str, scope: Scope) -> list[tuple[Token, str]]:
+        return known_tokens(text, self._recall(scope))
 
-    def _is_made(self, span: Span, text: str, scope: Scope) -> bool:
-        action, value = self.profile.action(span.label), text[span.start : span.end]
-        if action is Action.GENERALISE:
-            coarse = generalised(span.label, value)
-            return coarse == value or (
-                span.label == "AGE" and coarse is not None and text.startswith(coarse, span.start)
-            )
-        return action in _REVERSIBLE and value in self._made(scope)
+    def _recall(self, scope: Scope) -> Recall:
+        return lambda asked: self.vault.recall(scope, asked)
 
-    def _replaced(self, text: str, spans: Sequence[Span], scope: Scope, only_tokens: bool) -> str:
-        made = [None if only_tokens else self._replacement(one, text, scope) for one in spans]
-        wanted = [
-            (one.label, text[one.start : one.end]) for one, other in zip(spans, made, strict=True) if other is None
-        ]
-        tokens = iter(self.vault.remember(scope, wanted))
-        parts, at = [], 0
-        for span, other in zip(spans, made, strict=True):
-            parts += [text[at : span.start], next(tokens) if other is None else other]
-            at = span.end
-        return "".join((*parts, text[at:]))
+    def _surrogates(self, scope: Scope) -> Surrogates | None:
+        return self._made_up.surrogates(scope) if self.has_surrogates else None
+
+    def _is_coarse(self, span: Span, text: str) -> bool:
+        if self.profile.action(span.label) is not Action.GENERALISE:
+            return False
+        value = text[span.start : span.end]
+        coarse = generalised(span.label, value)
+        return coarse == value or (span.label == "AGE" and coarse is not None and text.startswith(coarse, span.start))
+
+    def _replaced(self, text: str, spans: Sequence[Span], scope: Scope, *, only_tokens: bool, quoted: bool) -> str:
+        made = [None if only_tokens or one.rule == _TAKEN else self._replacement(one, text, scope) for one in spans]
+        masked = self._filled(text, spans, made, scope)
+        if only_tokens or not self.has_surrogates:
+            return masked
+        before = self._surrogates(scope) if quoted else None
+        lasting = [self._lasting(one, text, scope) for one in spans]
+        kept = [Found(*one[:2], other) for one, other in zip(spans, lasting, strict=True) if other is not None]
+        wanted = restored(filled(text, kept), self._recall(scope), surrogates=before)
+        # A surrogate next to a letter, or to a word that makes another one of it, would not come back.
+        if self._comes_back(masked, scope, wanted):
+            return masked
+        masked = self._filled(text, spans, lasting, scope)
+        if quoted or self._comes_back(masked, scope, wanted):
+            return masked
+        # Only with what stood next to it gone does something read like a surrogate.
+        alike = [one for one in Surrogates(self._made_up.of(scope), within=True).find(PlainView(text))]
+        spans = sorted([*spans, *(_taken(one) for one in alike if not _touches(one, spans))])
+        return self._filled(text, spans, [self._lasting(one, text, scope) for one in spans], scope)
+
+    def _comes_back(self, masked: str, scope: Scope, wanted: str) -> bool:
+        return restored(masked, self._recall(scope), surrogates=self._surrogates(scope)) == wanted
+
+    def _lasting(self, span: Span, text: str, scope: Scope) -> str | None:
+        return None if self._is_reversible(span) else self._replacement(span, text, scope)
+
+    def _filled(self, text: str, spans: Sequence[Span], made: Sequence[str | None], scope: Scope) -> str:
+        """The text with what was made in the places of spans, and tokens where nothing was."""
+        pairs = list(zip(spans, made, strict=True))
+        tokens = iter(
+            self.vault.remember(scope, [(one.label, text[one.start : one.end]) for one, new in pairs if new is None])
+        )
+        return filled(text, [Found(*one[:2], next(tokens) if new is None else new) for one, new in pairs])
+
+    def _is_reversible(self, span: Span) -> bool:
+        return span.rule == _TAKEN or self.profile.action(span.label) in _REVERSIBLE
 
     def _replacement(self, span: Span, text: str, scope: Scope) -> str | None:
         """What takes the place of a span; None: a token."""
-        action, value = self.profile.action(span.label), text[span.start : span.end]
-        if action not in _REVERSIBLE:
-            return replacement(span, text, action, self.vault.key("surrogates"), scope.subject)
-        known = self._made(scope)
-        for attempt in range(8):
-            made = replacement(
-                span, text, action, self.vault.key(f"surrogates/{scope.tenant}/{scope.session}"), scope.subject,
-                attempt=attempt,
-            )  # fmt: skip
-            if made is None or known.get(made) == value:
-                return made
-            if made not in known and made not in text and made not in known.values():
-                self.vault.remember(scope, [("MADE", json.dumps([made, value]))])
-                return made
-        return None
-
-    def _made(self, scope: Scope) -> dict[str, str]:
-        """The surrogates of a session, and what they stand for."""
-        return dict(json.loads(one) for one in self.vault.of_kind(scope, "MADE"))
-
-    def _unmade(self, text: str, scope: Scope) -> str:
-        if not self.has_surrogates or not (made := self._made(scope)):
-            return text
-        words = "|".join(re.escape(one) for one in sorted(made, key=len, reverse=True))
-        return re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda match: made[match[0]], text)
+        action = self.profile.action(span.label)
+        if action in _REVERSIBLE:
+            return self._made_up.replace(span, text, action, scope)
+        return replacement(span, text, action, self.vault.key("surrogates"), scope.subject)
 
     def _whole(self, text: str, scope: Scope, label: str) -> str:
         known = self._known(text, scope)
@@ -302,42 +352,37 @@ class Deidentifier:
         self._mark_clean(token, scope)
         return token
 
-    def _value(self, value: Any, scope: Scope, labels: LabelsAt, path: tuple[str, ...], only_tokens: bool) -> Any:
+    def _value(self, value: Any, scope: Scope, labels: LabelsAt, path: tuple[str, ...], how: _How) -> Any:
         if isinstance(value, Mapping):
             found = {}
             for key, one in value.items():
                 below = (*path, str(key))
-                shown = self._text(str(key), scope, labels(below, True), only_tokens)
-                found[shown] = self._value(one, scope, labels, below, only_tokens)
+                shown = self._text(str(key), scope, labels(below, True), how)
+                found[shown] = self._value(one, scope, labels, below, how)
             return found
         if isinstance(value, list):
-            return [self._value(one, scope, labels, (*path, str(at)), only_tokens) for at, one in enumerate(value)]
+            return [self._value(one, scope, labels, (*path, str(at)), how) for at, one in enumerate(value)]
         marks = [*labels(path, False)]
         if isinstance(value, str):
-            return self._text(value, scope, marks, only_tokens)
+            return self._text(value, scope, marks, how)
         hidden = value is not None and (marks or (not isinstance(value, bool) and self._tells(value)))
         return self._as_json(value, scope) if hidden else value
 
-    def _text(self, text: str, scope: Scope, labels: Iterable[str], only_tokens: bool) -> str:
+    def _text(self, text: str, scope: Scope, labels: Iterable[str], how: _How) -> str:
         label = next(iter(labels), None)
         if label is not None and text:
-            return self.vault.remember(scope, [(label, text)])[0] if only_tokens else self._whole(text, scope, label)
+            return (
+                self.vault.remember(scope, [(label, text)])[0] if how.only_tokens else self._whole(text, scope, label)
+            )
         return self.deidentify(
-            self._covered(text, scope) if only_tokens else text,
-            session=scope.session, tenant=scope.tenant, subject=scope.subject, only_tokens=only_tokens,
-        )  # fmt: skip
+            self._covered(text, scope) if how.only_tokens else text, **scope._asdict(), **how._asdict()
+        )
 
     def _covered(self, text: str, scope: Scope) -> str:
         """The text with tokens of its own in the places of tokens: reading it gives those back, and not values."""
         found = list(tokens_in(text))
-        if not found:
-            return text
-        covers = iter(self.vault.remember(scope, [("TOKEN", text[one.start : one.end]) for one in found]))
-        parts, at = [], 0
-        for one in found:
-            parts += [text[at : one.start], next(covers)]
-            at = one.end
-        return "".join((*parts, text[at:]))
+        covers = self.vault.remember(scope, [("TOKEN", text[one.start : one.end]) for one in found])
+        return filled(text, [Found(*one[:2], cover) for one, cover in zip(found, covers, strict=True)])
 
     def _as_json(self, value: Any, scope: Scope) -> str:
         return self.vault.remember(scope, [(_NUMBER, json.dumps(value))])[0]
@@ -353,7 +398,7 @@ class Deidentifier:
         return self._plain(text, scope)
 
     def _plain(self, text: str, scope: Scope) -> str:
-        return restored(text, lambda asked: self.vault.recall(scope, asked), exact=True)
+        return restored(text, self._recall(scope), exact=True)
 
 
 def _starred(text: str, tokens: Iterable[tuple[int, int]]) -> str:
@@ -361,6 +406,14 @@ def _starred(text: str, tokens: Iterable[tuple[int, int]]) -> str:
     for start, end in tokens:
         text = f"{text[:start]}{'*' * (end - start)}{text[end:]}"
     return text
+
+
+def _taken(one: Found) -> Span:
+    return Span(one.start, one.end, "VALUE", 1.0, "surrogates", _TAKEN)
+
+
+def _touches(one: Found, spans: Iterable[Span]) -> bool:
+    return any(one.start < span.end and span.start < one.end for span in spans)
 
 
 def _unlabelled(path: tuple[str, ...], is_key: bool) -> Iterable[str]:

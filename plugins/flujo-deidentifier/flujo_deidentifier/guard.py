@@ -6,24 +6,38 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic_ai import ModelRequestNode, ModelRetry, RunContext
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, ToolReturn
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    ToolCallPart,
+    ToolReturn,
+)
 from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.usage import RequestUsage
 
 from flujo_deidentifier.deidentifier import Deidentifier
 from flujo_deidentifier.known import Known
-from flujo_deidentifier.messages import Treat, plain, texts_of, treated
+from flujo_deidentifier.messages import Treat, is_asked, plain, texts_of, treated
+from flujo_deidentifier.request import asked_for, names_in, told_by
 from flujo_deidentifier.vault import Scope
+
+if TYPE_CHECKING:
+    from pydantic_ai.models.batch import BatchRequest, EncodedBatchRequest
 
 ScopeOf = Callable[[str, str | None, str], Scope]
 """Gives the scope of a run's tokens, from its id, its tenant, and the digest of its subject."""
+
+_ANY = Scope("")
+"""The scope of what is the same for all runs, as the schemas of tools: it is searched once."""
 
 
 class Masking(AbstractCapability[Any]):
@@ -76,14 +90,14 @@ class Masking(AbstractCapability[Any]):
         self, ctx: RunContext[Any], *, call: ToolCallPart, tool_def: ToolDefinition, args: Any, handler: Any
     ) -> Any:
         """Masks what a tool gives, and what it says when it wants another call."""
-        scope = self._scope(ctx)
+        scope, quoted = self._scope(ctx), call.tool_name not in self._tools
         try:
             result = await handler(args)
         except ModelRetry as error:
             said = error.message
         else:
-            return await asyncio.to_thread(lambda: self._result(result, scope))
-        raise ModelRetry(await asyncio.to_thread(lambda: self._treat(said, scope)))
+            return await asyncio.to_thread(lambda: self._result(result, scope, quoted))
+        raise ModelRetry(await asyncio.to_thread(lambda: self._treat(said, scope, quoted)))
 
     async def before_output_validate(self, ctx: RunContext[Any], *, output_context: Any, output: Any) -> Any:
         """Puts values into an output that has a form, before the form is checked."""
@@ -95,28 +109,30 @@ class Masking(AbstractCapability[Any]):
             )
         return await asyncio.to_thread(lambda: _walked(output, lambda text: self._restored(text, scope)))
 
-    def _result(self, result: Any, scope: Scope) -> Any:
+    def _result(self, result: Any, scope: Scope, quoted: bool) -> Any:
         if isinstance(result, ToolReturn):
             content = result.content
-            said = content if content is None else self._treat(plain(content), scope)
-            return replace(result, return_value=self._treat(plain(result.return_value), scope), content=said)
-        return self._treat(plain(result), scope)
+            said = content if content is None else self._treat(plain(content), scope, quoted)
+            value = self._treat(plain(result.return_value), scope, quoted)
+            return replace(result, return_value=value, content=said)
+        return self._treat(plain(result), scope, quoted)
 
     def _scope(self, ctx: RunContext[Any]) -> Scope:
         told: Mapping[str, Any] = (ctx.metadata or {})["flujo"]
         return self._scope_of(told["run_id"], told["tenant"], told["subject"])
 
-    def _treating(self, scope: Scope) -> Treat:
+    def _treating(self, scope: Scope, quoted: bool | None = None) -> Treat:
         """What treats texts: what is labelled is masked whatever the detectors say, and then what they find."""
         known = Known(self._deidentifier, scope)
-        return lambda value: self._deidentifier.deidentify_value(known.hidden(value), scope)
+        return lambda value: self._deidentifier.deidentify_value(known.hidden(value), scope, quoted=quoted)
 
-    def _treat(self, value: Any, scope: Scope) -> Any:
-        return self._treating(scope)(value)
+    def _treat(self, value: Any, scope: Scope, quoted: bool | None = None) -> Any:
+        return self._treating(scope, quoted)(value)
 
     def _masked(self, messages: Sequence[Any], scope: Scope) -> list[Any]:
-        treat = self._treating(scope)
-        return [treated(one, treat) for one in messages]
+        """Messages with tokens; what a model or tools have said was masked then, or made of what is masked."""
+        new, said = self._treating(scope), self._treating(scope, True)
+        return [treated(one, new if is_asked(one) else said) for one in messages]
 
     def _restored(self, text: str, scope: Scope) -> str:
         return self._deidentifier.restore(text, session=scope.session, tenant=scope.tenant)
@@ -150,23 +166,50 @@ class Gate(AbstractCapability[Any]):
         """The model behind the gate."""
         return GatedModel(model, self)
 
-    async def check(self, messages: list[ModelMessage], parameters: ModelRequestParameters) -> None:
-        """Refuses a request in which anything can be found.
+    async def check(
+        self,
+        messages: Sequence[ModelMessage],
+        parameters: ModelRequestParameters | None = None,
+        *settings: ModelSettings | None,
+    ) -> None:
+        """Refuses a request in which anything can be found, or that has something that cannot be read.
+
+        Args:
+            messages: What was said, with names, ids and what a provider added.
+            parameters: Instructions, tools, and the form of the output.
+            settings: What the model is told beside.
 
         Raises:
-            ModelGuarded: Something can.
+            ModelGuarded: It is refused.
         """
         told = [(text, "a message of an agent") for text in texts_of(messages)]
-        told += [(part.content, "the instructions of an agent") for part in parameters.instruction_parts or ()]
-        for tool in (*parameters.function_tools, *parameters.output_tools):
-            told.append((tool.description or "", f"the description of tool '{tool.name}'"))
-        new = [(text, what) for text, what in told if text and not self._deidentifier.is_clean(text, self._scope)]
-        if new:
-            await asyncio.to_thread(self._search, new)
+        told += names_in(messages)
+        for one in settings:
+            told += told_by(one)
+        if parameters is not None:
+            told += [(part.content, "the instructions of an agent") for part in parameters.instruction_parts or ()]
+            await self._read(list(asked_for(parameters)), _ANY)
+        await self.read(told)
 
-    def _search(self, told: list[tuple[str, str]]) -> None:
+    async def read(self, told: Sequence[tuple[str, str]]) -> None:
+        """Refuses texts in which anything can be found.
+
+        Args:
+            told: Each text, and what it is called in an error.
+
+        Raises:
+            ModelGuarded: It is refused.
+        """
+        await self._read(told, self._scope)
+
+    async def _read(self, told: Sequence[tuple[str, str]], scope: Scope) -> None:
+        new = [one for one in dict.fromkeys(told) if one[0] and not self._deidentifier.is_clean(one[0], scope)]
+        if new:
+            await asyncio.to_thread(self._search, new, scope)
+
+    def _search(self, told: Sequence[tuple[str, str]], scope: Scope) -> None:
         for text, what in told:
-            self._deidentifier.check(text, self._scope, what)
+            self._deidentifier.check(text, scope, what)
 
 
 class GatedModel(WrapperModel):
@@ -188,7 +231,7 @@ class GatedModel(WrapperModel):
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
         """Asks the model, if nothing can be found."""
-        await self._gate.check(messages, model_request_parameters)
+        await self._pass(messages, model_settings, model_request_parameters)
         return await self.wrapped.request(messages, model_settings, model_request_parameters)
 
     @asynccontextmanager
@@ -200,11 +243,47 @@ class GatedModel(WrapperModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         """As ``request``, in pieces."""
-        await self._gate.check(messages, model_request_parameters)
+        await self._pass(messages, model_settings, model_request_parameters)
         async with self.wrapped.request_stream(
             messages, model_settings, model_request_parameters, run_context
         ) as stream:
             yield stream
+
+    async def count_tokens(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> RequestUsage:
+        """Counts, at the provider's, if nothing can be found."""
+        await self._pass(messages, model_settings, model_request_parameters)
+        return await self.wrapped.count_tokens(messages, model_settings, model_request_parameters)
+
+    async def compact_messages(
+        self, request_context: ModelRequestContext, *, instructions: str | None = None
+    ) -> ModelResponse:
+        """Has the messages made shorter, if nothing can be found."""
+        await self._gate.read([(instructions or "", "the instructions of a compaction")])
+        await self._pass(
+            request_context.messages, request_context.model_settings, request_context.model_request_parameters
+        )
+        return await self.wrapped.compact_messages(request_context, instructions=instructions)
+
+    async def batch_encode(self, request: BatchRequest) -> EncodedBatchRequest:
+        """Prepares one request of many, if nothing can be found."""
+        await self._gate.read([(request.custom_id, "the id of a request")])
+        await self._pass(request.messages, request.model_settings, request.model_request_parameters)
+        return await self.wrapped.batch_encode(request)
+
+    async def cancel_suspended_response(self, response: ModelResponse) -> None:
+        """Calls off a reply, if nothing can be found in what names it."""
+        await self._gate.check([response])
+        await self.wrapped.cancel_suspended_response(response)
+
+    async def _pass(
+        self, messages: Sequence[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters
+    ) -> None:
+        await self._gate.check(messages, parameters, settings, self.wrapped.settings)
 
 
 def _walked(value: Any, change: Callable[[str], str]) -> Any:

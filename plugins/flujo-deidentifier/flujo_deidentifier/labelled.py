@@ -38,6 +38,11 @@ def relabelled(value: Any, change: Change) -> Any:
     return _changed(value, _NONE, change)
 
 
+def everywhere(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value with all in it changed that is no container, and keys; the value itself if nothing was."""
+    return _changed(value, [((), "")], lambda one, _: change(one))
+
+
 def labelled_in(value: Any) -> list[tuple[Any, str]]:
     """What is labelled in a value, and with what."""
     found: list[tuple[Any, str]] = []
@@ -76,15 +81,16 @@ def sensitive(kind: Hashable) -> tuple[Place, ...]:
 
 
 def _changed(value: Any, above: Iterable[Place], change: Change) -> Any:
-    kind: Hashable = type(value)
-    is_record = isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type))
-    places = (*above, *(sensitive(kind) if is_record else ()))
+    kind: Any = type(value)
     if isinstance(value, BaseModel):
+        places = (*above, *sensitive(kind))
         fields = _fields(dict(value), places, change)
         return value.model_copy(update=fields) if fields else value
-    if is_record:
+    if _is_record(value):
+        places = (*above, *sensitive(kind))
         fields = _fields(vars(value), places, change)
         return replace(value, **fields) if fields else value
+    places = tuple(above)
     if isinstance(value, Mapping):
         return _mapping(value, places, change)
     if type(value) in (list, tuple):
@@ -92,6 +98,10 @@ def _changed(value: Any, above: Iterable[Place], change: Change) -> Any:
         return value if _same(items, value) else type(value)(items)
     label = next((label for path, label in places if not path or {*path} == {"**"}), None)
     return value if label is None or value is None else change(value, label)
+
+
+def _is_record(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def _fields(given: Mapping[str, Any], places: Iterable[Place], change: Change) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from pydantic_ai import messages
 from pydantic_ai.messages import (
     MULTI_MODAL_CONTENT_TYPES,
     BaseToolCallPart,
@@ -24,6 +25,9 @@ from pydantic_core import to_jsonable_python
 
 from flujo_deidentifier.errors import ModelGuarded
 
+_Feedback: Any = vars(messages).get("RetryFeedbackPart", RetryPromptPart)
+"""What says that a whole reply cannot be used; older versions of pydantic-ai have no class of its own for it."""
+
 Treat: TypeAlias = Callable[[Any], Any]
 """Gives another value of JSON for one."""
 
@@ -39,6 +43,11 @@ def treated(message: ModelMessage, treat: Treat) -> ModelMessage:
         return replace(message, parts=parts)
     instructions = None if message.instructions is None else treat(message.instructions)
     return replace(message, parts=parts, instructions=instructions)
+
+
+def is_asked(message: ModelMessage) -> bool:
+    """Whether a message has something that neither a model nor a tool has said."""
+    return any(isinstance(part, UserPromptPart | SystemPromptPart) for part in message.parts)
 
 
 def texts_of(messages: Sequence[ModelMessage]) -> Iterator[str]:
@@ -64,7 +73,7 @@ def _part(part: Any, treat: Treat) -> Any:
             return replace(part, content=_content(part.content, treat))
         case SystemPromptPart() | TextPart() | ThinkingPart():
             return replace(part, content=treat(part.content))
-        case RetryPromptPart():
+        case RetryPromptPart() | _Feedback():
             content = part.content if isinstance(part.content, str) else to_jsonable_python(part.content, fallback=str)
             return replace(part, content=treat(content))
         case ToolReturnPart():

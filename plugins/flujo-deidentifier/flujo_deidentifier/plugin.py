@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from flujo_core import (
     AgentInfo,
     AppInfo,
-    Check,
     Chunk,
     ConfigurationError,
-    Node,
     Plugin,
     Registry,
     RunStart,
     Step,
     StepCall,
     StepResult,
-    walk,
 )
 
 if TYPE_CHECKING:
@@ -43,8 +40,8 @@ class DeidentifierPlugin(Plugin):
         session: In what the same value has the same token: a ``"run"``, whose id is the session then; all runs about
             one ``"subject"``, or the run where nobody said whom it is about; or what a function gives for the id of a
             run, as runs that go on with each other's messages want one session for their conversation.
-        outside: Names of steps whose agents are not of pydantic-ai, and may be asked all the same, with values. Others
-            are refused, as nothing stands between them and their models.
+        trusted: Names of steps whose agents are of other libraries, and are given values. Others of those libraries are
+            given the step's input with tokens, and what they give is restored; nothing stands before their models.
         journal: What stands for values in what the store keeps: ``"tokens"``, or the ``"values"`` themselves. With
             tokens, a run that another process goes on with needs a vault that outlives this one.
     """
@@ -58,7 +55,7 @@ class DeidentifierPlugin(Plugin):
         *,
         tools: Collection[str] = (),
         session: Literal["run", "subject"] | Callable[[str], str] = "run",
-        outside: Collection[str] = (),
+        trusted: Collection[str] = (),
         journal: Literal["tokens", "values"] = "tokens",
     ) -> None:
         if journal not in ("tokens", "values"):
@@ -68,8 +65,7 @@ class DeidentifierPlugin(Plugin):
         self._deidentifier: Deidentifier | None = None
         self._tools = tools
         self._session = session
-        self._outside = outside
-        self._agents: set[str] = set()
+        self._trusted = trusted
         self._streams: dict[tuple[str, str, int], TokenStream] = {}
         if deidentifier is not None:
             self._act(deidentifier, journal == "tokens")
@@ -79,7 +75,7 @@ class DeidentifierPlugin(Plugin):
         from flujo_deidentifier.configured import deidentifier_of, table_of  # noqa: PLC0415 - few are configured
 
         told = table_of(table)
-        self._tools, self._session, self._outside = told.tools, told.session, told.outside
+        self._tools, self._session, self._trusted = told.tools, told.session, told.trusted
         self._act(deidentifier_of(told), told.journal == "tokens")
 
     def _act(self, deidentifier: Deidentifier, keeps_tokens: bool) -> None:
@@ -113,28 +109,12 @@ class DeidentifierPlugin(Plugin):
             )
         return self._deidentifier
 
-    def register_checks(self, registry: Registry[Check], /) -> None:
-        """Adds the check that no agent is asked which is not masked."""
-        registry.add("masked-agents", self._unmasked)
-
-    def _unmasked(self, pipeline: Node[Any, Any], /) -> Iterator[str]:
-        if self._deidentifier is None:
-            return
-        for address, node in walk(pipeline):
-            agent = getattr(node.action, "agent", None) if isinstance(node, Step) else None
-            if agent is not None and node.label not in self._outside and not _is_of_pydantic_ai(agent):
-                yield (
-                    f"step '{address}' asks an agent that is not of pydantic-ai, so nothing is masked that goes to its"
-                    f" model; put 'deidentify_step' before it, and name it: 'outside=[\"{node.label}\"]'"
-                )
-
     def agent_capabilities(self, agent: AgentInfo, /) -> Sequence[object]:
         """Masks the agent's messages, and stands before its model."""
         if self._deidentifier is None:
             return ()
         from flujo_deidentifier.guard import Gate, Masking  # noqa: PLC0415 - pydantic-ai is dear to import
 
-        self._agents.add(agent.step_name)
         return Masking(self._deidentifier, self._scope, self._tools), Gate(self._deidentifier, self._scope)
 
     async def on_pipeline_start(self, run: RunStart, /) -> None:
@@ -143,40 +123,46 @@ class DeidentifierPlugin(Plugin):
             await self._note(self._scope(run.run_id, run.tenant, run.subject), run.initial_input)
 
     async def pre_step_execution(self, call: StepCall, /) -> StepCall | None:
-        """Puts tokens in the places of what the input of an agent step is labelled with."""
-        if (deidentifier := self._deidentifier) is None or call.step_name not in self._agents:
+        """Puts tokens in what an agent is given: where it is labelled, and in all of it where its model is not seen."""
+        if self._deidentifier is None or not self._is_masked(call):
             return None
-        from flujo_deidentifier.labelled import labelled_in, relabelled  # noqa: PLC0415 - nobody may need it
+        from flujo_deidentifier.labelled import labelled_in, sensitive  # noqa: PLC0415 - nobody may need it
 
         scope = self._scope_of(call)
-        await self._remember(scope, [*labelled_in(call.step_input), *labelled_in(call.context)])
+        labelled, context = labelled_in(call.step_input), call.context
+        around = labelled_in(context) if sensitive(type(context)) else ()  # to look into it copies its fields
+        await self._remember(scope, [*labelled, *around])
+        if not labelled and call.agent == "pydantic-ai":
+            return None
+        from flujo_deidentifier.given import labels_masked, masked  # noqa: PLC0415 - few steps are masked so
 
-        def change(value: Any, label: str) -> Any:
-            return deidentifier.deidentify(value, **scope._asdict(), label=label) if isinstance(value, str) else value
-
-        changed = await asyncio.to_thread(relabelled, call.step_input, change)
+        mask = labels_masked if call.agent == "pydantic-ai" else masked
+        changed = await asyncio.to_thread(mask, self._deidentifier, scope, call.step_input)
         return None if changed is call.step_input else call.replace(step_input=changed)
 
     async def post_step_execution(self, call: StepCall, result: StepResult, /) -> StepResult | None:
-        """Puts values in the places of the tokens in the text that an agent gave; notes what is labelled in others."""
+        """Puts values in the places of the tokens in what an agent gave; notes what is labelled in other outputs."""
         if self._deidentifier is None:
             return None
-        if not isinstance(result.output, str):
-            await self._note(self._scope_of(call), result.output)
-            return None
-        if call.step_name not in self._agents:
-            return None
-        from flujo_deidentifier.token import tokens_in  # noqa: PLC0415 - nobody may need it
+        if isinstance(result.output, str) or (call.agent == "other" and self._is_masked(call)):
+            return await self._restored(call, result)
+        await self._note(self._scope_of(call), result.output)
+        return None
 
-        if not self._deidentifier.has_surrogates and not any(tokens_in(result.output)):
+    async def _restored(self, call: StepCall, result: StepResult) -> StepResult | None:
+        if self._deidentifier is None or not self._is_masked(call):
             return None
-        scope = self._scope_of(call)
-        text = await self._deidentifier.restore_async(result.output, session=scope.session, tenant=scope.tenant)
-        return result.replace(output=text)
+        from flujo_deidentifier.given import unmasked  # noqa: PLC0415 - nobody may need it
+
+        output = await asyncio.to_thread(unmasked, self._deidentifier, self._scope_of(call), result.output)
+        return result.replace(output=output)
+
+    def _is_masked(self, call: StepCall) -> bool:
+        return call.agent == "pydantic-ai" or (call.agent == "other" and call.step_name not in self._trusted)
 
     async def transform_chunk(self, call: StepCall, chunk: Chunk, /) -> Chunk | None:
         """The same of a text in pieces; holds back what may be the beginning of a token."""
-        if self._deidentifier is None or call.step_name not in self._agents or chunk.item is not None:
+        if self._deidentifier is None or not self._is_masked(call) or chunk.item is not None:
             return None
         place = chunk.run_id, chunk.address, chunk.attempt
         scope = self._scope_of(call)
@@ -214,12 +200,3 @@ class DeidentifierPlugin(Plugin):
         if self._session == "subject" and subject:
             return scope_of(f"subject/{subject}", tenant, subject)
         return scope_of_run(run_id, tenant, subject)
-
-
-def _is_of_pydantic_ai(agent: object) -> bool:
-    """Whether what asks is an agent of pydantic-ai, or builds one."""
-    from pydantic_ai.agent import AbstractAgent  # noqa: PLC0415 - is dear to import
-
-    from flujo_core import ContextualAgentFactory  # noqa: PLC0415 - imports pydantic_ai
-
-    return isinstance(agent, AbstractAgent | ContextualAgentFactory)

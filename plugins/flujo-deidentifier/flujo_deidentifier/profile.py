@@ -59,7 +59,11 @@ class Profile:
     def __post_init__(self) -> None:
         actions = {label: Action(action) for label, action in self.actions.items()}
         object.__setattr__(self, "actions", MappingProxyType(actions))
+        object.__setattr__(self, "default", Action(self.default))
         object.__setattr__(self, "deny", MappingProxyType(dict(self.deny)))
+
+    def __repr__(self) -> str:
+        return f"<Profile '{self.name}'>"  # its terms may be names
 
     def __reduce__(self) -> tuple[object, ...]:
         return _profile, (

@@ -1,4 +1,4 @@
-"""Token: the short placeholder that stands for a value, ``[PERSON-k3v7x2m5q4ab]``, and how one is known again."""
+"""Token: the short placeholder that stands for a value, ``[PERSON-k3v7x2m5q4ab]``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,6 @@ ID_LENGTH: Final = 12
 KIND_LENGTH: Final = 16
 """The most characters of the kind."""
 
-LONGEST: Final = 2 * 9 + KIND_LENGTH + ID_LENGTH + 9
-"""The most characters that a placeholder has in any of the forms in which it is known again."""
-
-_OPEN: Final = r"(?:\[|\\u005b|&#91;|&#x5b;|&lsqb;|&lbrack;|%5b)"
-_CLOSE: Final = r"(?:\]|\\u005d|&#93;|&#x5d;|&rsqb;|&rbrack;|%5d)"
-_JOINT: Final = r"(?:\\{1,2}_|_|-|\u2010|\u2011|\u2013|\\u005f|&#95;|&#x5f;|%5f)"
-_BODY: Final = rf"([A-Z]{{2,{KIND_LENGTH}}}){_JOINT}([A-Z2-7]{{{ID_LENGTH}}})"
-TOKEN: Final = re.compile(
-    rf"\\{{1,2}}\[[ ]?{_BODY}[ ]?\\{{1,2}}\]|{_OPEN}[ ]?{_BODY}[ ]?{_CLOSE}|(?<![A-Z0-9]){_BODY}(?![A-Z0-9])",
-    re.IGNORECASE | re.ASCII,
-)
-"""A placeholder, also as models change it: another case, escaped for Markdown, HTML, JSON or URLs, without brackets."""
-
 EXACT: Final = re.compile(rf"\[([A-Z]{{2,{KIND_LENGTH}}})-([a-z2-7]{{{ID_LENGTH}}})\]")
 """A placeholder as it is written; what is kept is read by it, as nobody has changed that."""
 
@@ -38,7 +25,7 @@ class Token(NamedTuple):
     Attributes:
         start: Where it begins.
         end: Where it ends, exclusive.
-        kind: What kind of value it says it stands for, in upper case.
+        kind: What kind of value it stands for, in upper case.
         id: Its keyed part, in lower case.
     """
 
@@ -59,16 +46,10 @@ def token_text(kind: str, token_id: str) -> str:
     return f"[{kind}-{token_id}]"
 
 
-def tokens_in(text: str, *, exact: bool = False) -> Iterator[Token]:
-    """What looks like a placeholder, from left to right.
-
-    Args:
-        text: The text.
-        exact: Whether only what is written as we write it counts.
-    """
-    for match in (EXACT if exact else TOKEN).finditer(text):
-        kind, made = (one for one in match.groups() if one is not None)
-        yield Token(match.start(), match.end(), kind.upper(), made.lower())
+def tokens_in(text: str) -> Iterator[Token]:
+    """What is written as a placeholder is, from left to right."""
+    for match in EXACT.finditer(text):
+        yield Token(match.start(), match.end(), match[1], match[2])
 
 
 def token_id(key: bytes, *parts: str) -> str:

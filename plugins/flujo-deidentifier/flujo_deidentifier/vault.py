@@ -1,4 +1,4 @@
-"""Vault: remembers which value a token stands for, encrypted; and what a store of its rows must do."""
+"""Vault: remembers which value a token stands for, encrypted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import json
 import os
 import time
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from flujo_deidentifier.errors import DeidentifierKeyMissing, VaultCorrupted, VaultFailed
+from flujo_deidentifier.placeholder import Kept
 from flujo_deidentifier.token import kind_of, token_id, token_text
+from flujo_deidentifier.vault_row import Row, VaultStore, is_sound
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -42,6 +44,9 @@ class Scope(NamedTuple):
     tenant: str = ""
     subject: str = ""
 
+    def __repr__(self) -> str:
+        return "<Scope>"  # a session or subject may be a name
+
 
 def scope_of(session: str, tenant: str | None, subject: str, otherwise: str = "") -> Scope:
     """The scope of what a run has.
@@ -58,61 +63,6 @@ def scope_of(session: str, tenant: str | None, subject: str, otherwise: str = ""
 def scope_of_run(run_id: str, tenant: str | None, subject: str) -> Scope:
     """The scope whose session is a run."""
     return scope_of(run_id, tenant, subject, f"run/{run_id}")
-
-
-class Row(NamedTuple):
-    """What a store keeps of one token. Nothing of it tells the value without the key.
-
-    Attributes:
-        tenant: The scope's tenant.
-        session: A keyed digest of the scope's session.
-        id: The token's id.
-        kind: The token's kind.
-        subject: A keyed digest of the scope's subject.
-        sealed: The value, encrypted with the key of the subject.
-        expires: When it may be forgotten, in seconds since 1970; None: never.
-    """
-
-    tenant: str
-    session: str
-    id: str
-    kind: str
-    subject: str
-    sealed: bytes
-    expires: float | None
-
-
-@runtime_checkable
-class VaultStore(Protocol):
-    """Keeps rows and keys. It may be used from several threads at once; what it has taken is durable on return."""
-
-    def put(self, rows: Sequence[Row], /) -> None:
-        """Keep rows; of one with the same tenant, session and id, the later one stays."""
-        ...
-
-    def get(self, tenant: str, session: str, ids: Sequence[str], /) -> Mapping[str, Row]:
-        """The rows of these ids that there are."""
-        ...
-
-    def of_kind(self, tenant: str, session: str, kind: str, /) -> Sequence[Row]:
-        """The rows of a session that are of one kind."""
-        ...
-
-    def key(self, tenant: str, subject: str, /) -> bytes | None:
-        """The sealed key of a subject."""
-        ...
-
-    def add_key(self, tenant: str, subject: str, sealed: bytes, /) -> bytes:
-        """Keep the sealed key of a subject unless there is one; gives the one that there is now."""
-        ...
-
-    def erase(self, tenant: str, subject: str, /) -> int:
-        """Delete the key and the rows of a subject; gives how many rows there were."""
-        ...
-
-    def expire(self, now: float, /) -> int:
-        """Delete the rows whose time is over; gives how many there were."""
-        ...
 
 
 class Vault:
@@ -145,6 +95,9 @@ class Vault:
     def __repr__(self) -> str:
         return f"<Vault of a {type(self._store).__name__!r}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a vault has the deployment's key, and is not pickled; make one where it is needed")
+
     def key(self, purpose: str) -> bytes:
         """A key of 64 bytes for one purpose, drawn from the deployment's.
 
@@ -167,51 +120,54 @@ class Vault:
             VaultCorrupted: What the vault has cannot be read.
             VaultFailed: The store raised.
         """
-        if not values:
-            return []
-        own, rows = self._own(scope), []
-        cipher, until = self._cipher(own), None if self._keep is None else self._clock() + self._keep
-        tokens = []
-        for label, value in values:
-            kind = kind_of(label)
-            made = self._id(scope, kind, value)
-            sealed = cipher.encrypt(value.encode("utf-8", "surrogatepass"), _about(own, kind, made))
-            rows.append(Row(own.tenant, own.session, made, kind, own.subject, sealed, until))
-            tokens.append(token_text(kind, made))
-        _asked(lambda: self._store.put(list(dict.fromkeys(rows))))
-        return tokens
+        named = [(kind_of(label), value) for label, value in values]
+        return [token_text(kind, made) for (kind, _), made in zip(named, self._put(scope, named), strict=True)]
 
-    def recall(self, scope: Scope, tokens: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """The values of tokens; those that are unknown in the scope, forged, expired or erased are left out.
+    def recall(self, scope: Scope, ids: Collection[str]) -> dict[str, Kept]:
+        """What tokens stand for; those that are unknown in the scope, forged, expired or erased are left out.
 
         Args:
             scope: Whose they are; its subject does not matter.
-            tokens: The kind and the id of each.
+            ids: Their keyed parts, which alone tell a token; the kind that is written before is not looked at.
 
         Raises: as ``remember``.
         """
-        if not tokens:
+        if not ids:
             return {}
         own = self._own(scope)
-        rows = _asked(lambda: self._store.get(own.tenant, own.session, [made for _, made in tokens]))
-        found = {}
-        now = self._clock()
-        for kind, made in dict.fromkeys(tokens):
-            row = rows.get(made)
-            if row is None or row.kind != kind or (row.expires is not None and row.expires <= now):
-                continue
-            if (value := self._opened(scope, own, row)) is not None:
-                found[kind, made] = value
-        return found
+        rows = _asked(lambda: self._store.get(own.tenant, own.session, sorted(ids)))
+        kept = ((row, value) for row, value in self._opened(scope, own, rows.values()) if row.kind.isupper())
+        return {row.id: Kept(row.kind, value) for row, value in kept}
+
+    def note(self, scope: Scope, topic: str, texts: Sequence[str]) -> None:
+        """Keeps texts that no token stands for.
+
+        Args:
+            scope: Whose they are.
+            topic: What they are for, in lower case.
+            texts: The texts.
+
+        Raises: as ``remember``.
+        """
+        self._put(scope, [(topic, text) for text in texts])
 
     def of_kind(self, scope: Scope, kind: str) -> list[str]:
-        """The values of all tokens of one kind in a scope.
+        """The values of all tokens of one kind in a scope, or the texts of one topic.
 
         Raises: as ``remember``.
         """
         own = self._own(scope)
         rows = _asked(lambda: self._store.of_kind(own.tenant, own.session, kind))
-        return [value for row in rows if (value := self._opened(scope, own, row)) is not None]
+        return [value for _, value in self._opened(scope, own, rows)]
+
+    def has(self, scope: Scope, kind: str, value: str) -> bool:
+        """Whether a value is kept in a scope, as of a kind or topic.
+
+        Raises: as ``remember``.
+        """
+        own, made = self._own(scope), self._id(scope, kind, value)
+        rows = _asked(lambda: self._store.get(own.tenant, own.session, [made]))
+        return any(True for _ in self._opened(scope, own, rows.values()))
 
     def erase(self, subject: str, *, tenant: str = "") -> int:
         """Forgets for good all values about a subject; gives how many there were.
@@ -240,26 +196,51 @@ class Vault:
         return token_id(self.key("tokens"), scope.tenant, scope.session, kind, value)
 
     def _cipher(self, own: Scope) -> AESSIV:
-        sealed = _asked(lambda: self._store.key(own.tenant, own.subject))
-        if sealed is None:
-            fresh = self._sealing().encrypt(os.urandom(64), _about(own, "key", ""))
-            sealed = _asked(lambda: self._store.add_key(own.tenant, own.subject, fresh))
+        if (cipher := self._kept_cipher(own)) is not None:
+            return cipher
+        fresh = self._sealing().encrypt(os.urandom(64), _about(own, "key", ""))
+        sealed = _asked(lambda: self._store.add_key(own.tenant, own.subject, fresh))
         return _siv(_decrypted(self._sealing(), sealed, _about(own, "key", "")))
 
     def _sealing(self) -> AESSIV:
         return _siv(self.key("keys"))
 
-    def _opened(self, scope: Scope, own: Scope, row: Row) -> str | None:
-        """The value of a row; None where it was erased."""
-        holder = own._replace(subject=row.subject)
-        sealed = _asked(lambda: self._store.key(own.tenant, row.subject))
-        if sealed is None:
-            return None
-        cipher = _siv(_decrypted(self._sealing(), sealed, _about(holder, "key", "")))
-        value = _decrypted(cipher, row.sealed, _about(holder, row.kind, row.id)).decode("utf-8", "surrogatepass")
-        if not hmac.compare_digest(self._id(scope, row.kind, value), row.id):
-            raise VaultCorrupted("the vault has another value than the token was made for; restore it from a copy")
-        return value
+    def _put(self, scope: Scope, values: Sequence[tuple[str, str]]) -> list[str]:
+        """Keeps values, by kind; gives the id of each."""
+        if not values:
+            return []
+        own, rows = self._own(scope), []
+        cipher, until = self._cipher(own), None if self._keep is None else self._clock() + self._keep
+        for kind, value in values:
+            made = self._id(scope, kind, value)
+            sealed = cipher.encrypt(value.encode("utf-8", "surrogatepass"), _about(own, kind, made))
+            rows.append(Row(own.tenant, own.session, made, kind, own.subject, sealed, until))
+        _asked(lambda: self._store.put(list(dict.fromkeys(rows))))
+        return [row.id for row in rows]
+
+    def _opened(self, scope: Scope, own: Scope, rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
+        """Rows with their values, but for those that were erased or whose time is over."""
+        now = self._clock()
+        ciphers: dict[str, AESSIV | None] = {}
+        for row in rows:
+            if not is_sound(row):
+                raise VaultCorrupted("the vault has a row that is none; restore it from a copy")
+            if row.expires is not None and row.expires <= now:
+                continue
+            holder = own._replace(subject=row.subject)
+            if row.subject not in ciphers:
+                ciphers[row.subject] = self._kept_cipher(holder)
+            if (cipher := ciphers[row.subject]) is None:
+                continue
+            value = _text(_decrypted(cipher, row.sealed, _about(holder, row.kind, row.id)))
+            if not hmac.compare_digest(self._id(scope, row.kind, value).encode(), row.id.encode()):
+                raise VaultCorrupted("the vault has another value than the token was made for; restore it from a copy")
+            yield row, value
+
+    def _kept_cipher(self, holder: Scope) -> AESSIV | None:
+        """The cipher of a subject; None where it was erased."""
+        sealed = _asked(lambda: self._store.key(holder.tenant, holder.subject))
+        return None if sealed is None else _siv(_decrypted(self._sealing(), sealed, _about(holder, "key", "")))
 
 
 @lru_cache(maxsize=256)
@@ -282,6 +263,10 @@ def _about(own: Scope, kind: str, made: str) -> list[bytes]:
     return [json.dumps([own.tenant, own.subject, kind, made]).encode()]
 
 
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogatepass")
+
+
 def _siv(key: bytes) -> AESSIV:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: PLC0415 - is dear to import
 
@@ -293,7 +278,7 @@ def _decrypted(cipher: AESSIV, sealed: bytes, about: list[bytes]) -> bytes:
 
     try:
         return cipher.decrypt(sealed, about)
-    except (InvalidTag, ValueError):
+    except (InvalidTag, TypeError, ValueError):  # a file may have anything in the place of bytes
         pass
     raise VaultCorrupted("the vault has something that its key does not open; give the key that it was made with")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
-from flujo_deidentifier.vault import Row
+from flujo_deidentifier.vault_row import Row
 
 
 class MemoryVaultStore:

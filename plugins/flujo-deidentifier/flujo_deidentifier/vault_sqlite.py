@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from flujo_deidentifier.vault import Row
+from flujo_deidentifier.vault_row import Row
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS tokens (
@@ -30,10 +30,12 @@ class SqliteVaultStore:
 
     Args:
         path: The file; it is made if it is not there.
+        timeout: Seconds to wait for another process that has it locked.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
         self._path = Path(path)
+        self._timeout = timeout
         self._lock = Lock()
         self._open: sqlite3.Connection | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
@@ -119,7 +121,9 @@ class SqliteVaultStore:
     def _connection(self) -> sqlite3.Connection:
         if self._open is None:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+            )
             self._finalizer = weakref.finalize(self, connection.close)  # also if nobody closes it
             try:
                 connection.execute("PRAGMA journal_mode = WAL").close()

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import logging
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from time import sleep
@@ -248,6 +249,43 @@ def test_without_a_deidentifier_it_does_nothing_to_runs() -> None:
     model = Model()
     run(Step.agent("ask", Agent(FunctionModel(model))), "I am John Smith.", DeidentifierPlugin())
     assert "John Smith" in model.asked[0]
+
+
+@pytest.mark.parametrize("surrogates", [False, True])
+@pytest.mark.parametrize(
+    "alter", [str.lower, lambda said: said.replace("PERSON", "NAME"), lambda said: re.sub(r"([][])", r"\\\1", said)]
+)
+def test_what_a_model_did_to_tokens_is_undone_in_what_a_step_gives(alter: Any, surrogates: bool) -> None:
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        return ModelResponse([TextPart(f"Hello {alter(str(messages[-1].parts[-1].content))}!")])  # type: ignore[union-attr]
+
+    profile = Profile("all", actions={"EMAIL": "surrogate"} if surrogates else {})  # type: ignore[dict-item]
+    result = run(
+        Step.agent("ask", Agent(FunctionModel(answer))), "John Smith", DeidentifierPlugin(engine(profile=profile))
+    )
+    assert result.output == "Hello John Smith!"
+
+
+def test_made_up_values_stay_the_same_over_turns_and_retries_and_come_back_in_pieces() -> None:
+    asked: list[str] = []
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        asked.append(" ".join(str(part.content) for one in messages for part in one.parts if hasattr(part, "content")))
+        if len(asked) == 1:
+            return ModelResponse([ToolCallPart("look", {"who": asked[0]}, "c1")])
+        return ModelResponse([TextPart(f"Seen: {asked[0]}")])
+
+    agent = Agent(FunctionModel(answer))
+
+    @agent.tool_plain
+    def look(who: str) -> str:
+        return f"{who} was there"
+
+    made = engine(profile=Profile("made", default="surrogate"))  # type: ignore[arg-type]
+    result = run(Step.agent("ask", agent), "John Smith", DeidentifierPlugin(made))
+    assert result.output == "Seen: John Smith"
+    assert "[" not in asked[0]
+    assert asked[1] == f"{asked[0]} {asked[0]} was there"
 
 
 def test_a_streamed_answer_is_restored_in_pieces() -> None:

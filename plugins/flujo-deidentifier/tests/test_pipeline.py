@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from flujo_deidentifier import Deidentifier, DeidentifierPlugin, Profile, deidentify_step, reidentify_step
+from flujo_deidentifier import Deidentifier, DeidentifierPlugin, Profile
 from flujo_deidentifier.labelled import labelled_in, relabelled, written
 from pipeline_kit import ALONE, KEY, Model, done, engine, kept_in
 from pydantic import BaseModel
@@ -29,10 +29,8 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from flujo_core import (
     AgentReply,
     ContextualAgentFactory,
-    DefinitionError,
     Flujo,
     From,
-    HTTPAgent,
     Label,
     Loop,
     Map,
@@ -43,6 +41,7 @@ from flujo_core import (
     Reconfigurable,
     Reconfigure,
     Registry,
+    RunFailed,
     RunInfo,
     Step,
     step,
@@ -201,14 +200,56 @@ class Other:
         return AgentReply(f"It says: {input}")
 
 
-def test_agents_of_other_libraries_are_refused_unless_they_are_named(tmp_path: Path) -> None:
-    other, made = Other(), engine(tmp_path)
-    for agent in (other, HTTPAgent("https://agents.example/ask", takes=str, gives=str)):
-        with pytest.raises(DefinitionError, match=r"step 'both\[a\]/?.*asks an agent|step 'ask' asks an agent"):
-            Flujo(Step.agent("ask", agent), plugins=[DeidentifierPlugin(made)], settings=ALONE)
-    node = deidentify_step(made) >> Step.agent("ask", other) >> reidentify_step(made)
-    (result,) = run(tmp_path, node, "I am John Smith.", plugin=DeidentifierPlugin(made, outside=["ask"]))
-    assert result.output == "It says: I am John Smith."
+def test_agents_of_other_libraries_are_given_tokens_unless_they_are_trusted(tmp_path: Path) -> None:
+    other, trusted, made = Other(), Other(), engine(tmp_path)
+    node = Step.agent("ask", other) >> Step.agent("tell", trusted)
+    plugin = DeidentifierPlugin(made, trusted=["tell"])
+    (result,) = run(tmp_path, node, "I am John Smith.", plugin=plugin)
+    assert result.output == "It says: It says: I am John Smith."
+    assert "Smith" not in other.asked[0]
+    assert "John Smith" in trusted.asked[0]
+
+
+class Form(BaseModel):
+    name: str
+    account: int = 7
+    day: Annotated[date | None, Label("phi")] = None
+    code: Annotated[str, Label("phi")] = "green seven"
+    lines: list[str] = []
+
+
+class Filing:
+    """An agent of another library that takes a form, and gives it back."""
+
+    def __init__(self) -> None:
+        self.asked: list[Form] = []
+
+    async def run(self, input: Form, /, *, info: RunInfo) -> AgentReply[Form]:
+        self.asked.append(input)
+        return AgentReply(input)
+
+
+def test_forms_that_agents_of_other_libraries_take_are_masked_or_the_step_fails(tmp_path: Path) -> None:
+    filing = Filing()
+    form = Form(name="John Smith", lines=["plain words, green seven", "SSN 536-22-8726"])
+    (result,) = run(tmp_path, Step.agent("file", filing), form)
+    assert result.output == form
+    assert "plain words" in repr(filing.asked)
+    assert not [one for one in ("John", "green seven", "536-22") if one in repr(filing.asked)]
+    for wrong in (Form(name="x", account=4111111111111111), Form(name="x", day=date(1961, 4, 3))):
+        with pytest.raises(RunFailed, match="raised ModelGuarded in 'pre_step_execution' at step 'file'"):
+            run(tmp_path, Step.agent("file", filing), wrong)
+    assert len(filing.asked) == 1
+
+
+def test_two_agents_of_one_name_are_each_treated_as_what_they_are(tmp_path: Path) -> None:
+    other, model = Other(), Model()
+    both = Parallel(
+        "both", a=Step.agent("a", model.agent()) >> Step.agent("ask", other), b=Step.agent("ask", model.agent())
+    )
+    (result,) = run(tmp_path, both, "I am John Smith.")
+    assert result.output == {"a": "It says: It says: I am John Smith.", "b": "It says: I am John Smith."}
+    assert not model.saw("Smith")
     assert "Smith" not in other.asked[0]
 
 

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import pytest
 from flujo_deidentifier import Deidentifier, MemoryVaultStore, Profile, Scope
-from flujo_deidentifier.token import LONGEST, tokens_in
+from flujo_deidentifier.placeholder import LONGEST
+from flujo_deidentifier.token import tokens_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -113,7 +114,7 @@ def test_the_same_value_has_the_same_token_and_tokens_stay_as_they_are() -> None
 
 def test_a_forged_token_stays_as_it_is() -> None:
     token = masked("John Smith")
-    for forged in ("[PERSON-aaaaaaaaaaaa]", token.replace("PERSON", "PHONE"), token[:-3] + "22]"):
+    for forged in ("[PERSON-aaaaaaaaaaaa]", "[PERSON-]", token[:-3] + "22]", token[:-2] + "]"):
         assert engine.restore(forged, session="s") == forged
 
 
@@ -128,6 +129,7 @@ def test_surrogates_come_back() -> None:
     profile = Profile("made", default="surrogate")  # type: ignore[arg-type]
     made = Deidentifier(profile, key=KEY, detectors=["patterns", "lists"])
     text = made.deidentify(TEXT, session="s")
+    assert "[" not in text
     assert not any(one in text for one in ("Smith", "4837261", "212-555-0187", "536-22-8726"))
     assert made.deidentify(text, session="s") == text
     assert made.restore(text, session="s") == TEXT
