@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flujo_audit_advanced.anchor import Anchor, Evidence, Sealed
+    from flujo_audit_advanced.bundle import Bundle, evidence
     from flujo_audit_advanced.claims import Trust
     from flujo_audit_advanced.copies import FolderTarget, WriteOnce, WriteOnceCopy
     from flujo_audit_advanced.errors import (
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
         NotAnchored,
         NotRecorded,
         NotSigned,
+        PayloadErased,
         RecordRejected,
         SignerUnavailable,
     )
+    from flujo_audit_advanced.export.cursor import Cursor
+    from flujo_audit_advanced.export.exporter import Exporter
+    from flujo_audit_advanced.export.running import Export
+    from flujo_audit_advanced.export.sink import Exported, Sink, SinkFailed, SinkRefused
     from flujo_audit_advanced.keys import key_of
     from flujo_audit_advanced.log import AuditLog
     from flujo_audit_advanced.note import VerifierKey
@@ -43,8 +49,13 @@ _HOMES = {
     "AuditError": "errors",
     "AuditLog": "log",
     "AuditPlugin": "plugin",
+    "Bundle": "bundle",
     "Contradicted": "errors",
+    "Cursor": "export.cursor",
     "Evidence": "anchor",
+    "Export": "export.running",
+    "Exported": "export.sink",
+    "Exporter": "export.exporter",
     "Finding": "report",
     "FolderTarget": "copies",
     "LocalSigner": "signer",
@@ -56,6 +67,7 @@ _HOMES = {
     "NotAnchored": "errors",
     "NotRecorded": "errors",
     "NotSigned": "errors",
+    "PayloadErased": "errors",
     "Proof": "proof",
     "RecordRejected": "errors",
     "Recording": "recording",
@@ -64,6 +76,9 @@ _HOMES = {
     "Sealed": "anchor",
     "Signer": "signer",
     "SignerUnavailable": "errors",
+    "Sink": "export.sink",
+    "SinkFailed": "export.sink",
+    "SinkRefused": "export.sink",
     "StampAuthority": "stamp",
     "TransitSigner": "transit",
     "Trust": "claims",
@@ -73,6 +88,7 @@ _HOMES = {
     "WriteOnce": "copies",
     "WriteOnceCopy": "copies",
     "encode_record": "record",
+    "evidence": "bundle",
     "key_of": "keys",
     "prove": "proof",
     "stored_records": "stored",
@@ -85,8 +101,13 @@ __all__ = [
     "AuditError",
     "AuditLog",
     "AuditPlugin",
+    "Bundle",
     "Contradicted",
+    "Cursor",
     "Evidence",
+    "Export",
+    "Exported",
+    "Exporter",
     "Finding",
     "FolderTarget",
     "LocalSigner",
@@ -98,6 +119,7 @@ __all__ = [
     "NotAnchored",
     "NotRecorded",
     "NotSigned",
+    "PayloadErased",
     "Proof",
     "RecordRejected",
     "Recording",
@@ -106,6 +128,9 @@ __all__ = [
     "Sealed",
     "Signer",
     "SignerUnavailable",
+    "Sink",
+    "SinkFailed",
+    "SinkRefused",
     "StampAuthority",
     "TransitSigner",
     "Trust",
@@ -115,6 +140,7 @@ __all__ = [
     "WriteOnce",
     "WriteOnceCopy",
     "encode_record",
+    "evidence",
     "key_of",
     "prove",
     "stored_records",

@@ -11,11 +11,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from flujo_audit_advanced.bundle import Bundle, evidence
 from flujo_audit_advanced.claims import Trust
 from flujo_audit_advanced.digest import KEY_VARIABLE, PAYLOAD_VARIABLE, Digester, key_in
 from flujo_audit_advanced.erasure import counted, erase, standings
 from flujo_audit_advanced.errors import AuditError, NotSigned
-from flujo_audit_advanced.evidence import Bundle, evidence
 from flujo_audit_advanced.export.running import exports_of
 from flujo_audit_advanced.keys import key_of
 from flujo_audit_advanced.log import AuditLog

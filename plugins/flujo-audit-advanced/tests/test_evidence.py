@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from flujo_audit_advanced import AuditError, AuditPlugin, NotSigned
+from flujo_audit_advanced.bundle import Bundle, evidence
 from flujo_audit_advanced.cli import app
-from flujo_audit_advanced.evidence import Bundle, evidence
 from flujo_audit_advanced.keys import key_of
 from flujo_audit_advanced.witness import Witness, Witnesses
 from recording_kit import SIGNER, Asked, recording

@@ -1,4 +1,4 @@
-"""Evidence: one bundle about one run, which an auditor checks without the log, and without our code if they like."""
+"""Bundle: the evidence of one run, which an auditor checks without the log, and without our code if they like."""
 
 from __future__ import annotations
 
