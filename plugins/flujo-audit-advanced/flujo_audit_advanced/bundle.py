@@ -222,8 +222,8 @@ def _by_hand(records: Sequence[Numbered], note: Note, origin: str) -> dict[str, 
     mine = next((key for key in map(VerifierKey.parse, reversed(opened)) if (key.name, key.id) in signers), None)
     found = {
         "checkpoint": bytes(note),
-        "HOW-TO-VERIFY.txt": (package_files(__package__) / "how_to_verify.txt").read_bytes(),
-        "check_by_hand.py": (package_files(__package__) / "check_by_hand.txt").read_bytes(),
+        "HOW-TO-VERIFY.txt": (package_files("flujo_audit_advanced") / "how_to_verify.txt").read_bytes(),
+        "check_by_hand.py": (package_files("flujo_audit_advanced") / "check_by_hand.txt").read_bytes(),
     }
     if mine is not None and mine.kind == ED25519:
         public = Ed25519PublicKey.from_public_bytes(mine.key)

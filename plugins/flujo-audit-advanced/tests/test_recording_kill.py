@@ -53,10 +53,10 @@ def begun(folder: Path) -> Counter[str]:
 
 
 def killed(folder: Path, point: int) -> int:
-    """Kills a process at a point; gives how many things were done then."""
+    """Kills a process at a point; gives how many things were done then. One that writes less often may get past it."""
     folder.mkdir()
     ended = driven("kill", folder, point)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert ended.returncode in (-signal.SIGKILL, 0), ended.stderr
     assert mended(folder)
     work = done(folder)
     assert work <= begun(folder), (point, work - begun(folder))

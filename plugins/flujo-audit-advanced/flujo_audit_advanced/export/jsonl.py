@@ -36,7 +36,8 @@ class JsonLinesSink:
     """
 
     def __init__(self, options: JsonLinesOptions) -> None:
-        self._path, self._most, self._format = options.path, options.most_bytes, options.format
+        self._path, self._most = options.path, options.most_bytes
+        self._format: Format = options.format
 
     async def send(self, records: Sequence[Exported], /) -> None:
         """Appends records."""

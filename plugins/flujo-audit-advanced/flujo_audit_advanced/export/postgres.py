@@ -99,12 +99,16 @@ class PostgresSink:
             connection.terminate()
 
     async def _connected(self) -> asyncpg.Connection[Any]:
-        if self._connection is None:
-            timeout = self._options.timeout
-            self._connection = await self._library.connect(self._url, timeout=timeout, command_timeout=timeout)
-            if self._options.create:
-                await self._connection.execute(TABLE.format(table=self._options.table))
-        return self._connection
+        if self._connection is not None:
+            return self._connection
+        timeout = self._options.timeout
+        connection: asyncpg.Connection[Any] = await self._library.connect(
+            self._url, timeout=timeout, command_timeout=timeout
+        )
+        self._connection = connection
+        if self._options.create:
+            await connection.execute(TABLE.format(table=self._options.table))
+        return connection
 
     async def _add(self, connection: asyncpg.Connection[Any], records: Sequence[Exported]) -> None:
         table, origin = self._options.table, records[0].origin

@@ -40,7 +40,7 @@ class S3Options(Options):
 
 
 class S3Sink:
-    """Puts records into objects: ``PREFIX/ORIGIN/FIRST-LAST.jsonl``. The same records are put there once.
+    """Puts records into objects that are named by their first one: ``PREFIX/ORIGIN/FIRST.jsonl``; each record once.
 
     Args:
         options: Where.
@@ -63,26 +63,58 @@ class S3Sink:
         await asyncio.to_thread(self._client.close)
 
     def _put(self, records: Sequence[Exported]) -> None:
-        told, data = self._options, lines_of(records, self._options.format)
-        first, last = records[0], records[-1]
-        name = f"{told.prefix}{first.origin}/{first.number:020}-{last.number:020}.jsonl"
-        digest = b64encode(sha256(data).digest()).decode()
         try:
             self._check_lock()
-            if self._has(name, digest):
-                return
+            while records:
+                records = self._put_rest(records)
+        except _errors() as error:
+            raise SinkFailed(f"the bucket '{self._options.bucket}' has not taken it ({_code(error)})") from None
+
+    def _put_rest(self, records: Sequence[Exported]) -> Sequence[Exported]:
+        """Puts records into the object of the first one; if that is there, gives those that are not in it.
+
+        Raises:
+            SinkRefused: It is there, and has others.
+        """
+        name = f"{self._options.prefix}{records[0].origin}/{records[0].number:020}.jsonl"
+        found = self._get(name)
+        if found is None:
+            return () if self._put_new(name, lines_of(records, self._options.format)) else records
+        count = found.count(b"\n")
+        if not found.startswith(lines_of(records[:count], self._options.format)):
+            raise SinkRefused(f"the bucket '{self._options.bucket}' has another object '{name}'; keep both, and look")
+        return records[count:]
+
+    def _put_new(self, name: str, data: bytes) -> bool:
+        """Puts an object, unless somebody else has just put it."""
+        told = self._options
+        try:
             self._client.put_object(
                 Bucket=told.bucket,
                 Key=name,
                 Body=data,
+                IfNoneMatch="*",
                 ContentType="application/x-ndjson",
                 ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=digest,
+                ChecksumSHA256=b64encode(sha256(data).digest()).decode(),
                 ObjectLockMode=told.mode,
                 ObjectLockRetainUntilDate=datetime.now(UTC) + timedelta(days=told.days),
             )
         except _errors() as error:
-            raise SinkFailed(f"the bucket '{told.bucket}' has not taken it ({_code(error)})") from None
+            if _code(error) in ("PreconditionFailed", "412"):
+                return False
+            raise
+        return True
+
+    def _get(self, name: str) -> bytes | None:
+        try:
+            answer = self._client.get_object(Bucket=self._options.bucket, Key=name)
+        except _errors() as error:
+            if _code(error) in ("404", "NoSuchKey"):
+                return None
+            raise
+        data: bytes = answer["Body"].read()
+        return data
 
     def _check_lock(self) -> None:
         """Objects that anybody can delete are no record."""
@@ -97,22 +129,6 @@ class S3Sink:
         if told.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled":
             raise SinkRefused(f"the bucket '{self._options.bucket}' has no Object Lock; make one with it")
         self._checked = True
-
-    def _has(self, name: str, digest: str) -> bool:
-        """Whether the object is there.
-
-        Raises:
-            SinkRefused: It is there, and is another.
-        """
-        try:
-            found = self._client.head_object(Bucket=self._options.bucket, Key=name, ChecksumMode="ENABLED")
-        except _errors() as error:
-            if _code(error) in ("404", "NoSuchKey", "NotFound"):
-                return False
-            raise
-        if found.get("ChecksumSHA256") != digest:
-            raise SinkRefused(f"the bucket '{self._options.bucket}' has another object '{name}'; keep both, and look")
-        return True
 
 
 def _client(options: S3Options) -> Any:
