@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import time
+from functools import reduce
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from flujo_audit_advanced import AuditLog, LocalSigner, Trust, encode_record, key_of, verify_log
+from flujo_audit_advanced import (
+    AuditLog,
+    AuditPlugin,
+    LocalSigner,
+    Recording,
+    Rule,
+    Trust,
+    encode_record,
+    key_of,
+    verify_log,
+)
 from measure import Ratio
+
+from flujo_core import Flujo, Plugin, RunEnd, RunEvent, RunStart, StepCall, step
 
 PRODUCERS = 100
 EACH = 60
@@ -21,6 +35,32 @@ EVENTS = int(os.environ.get("FLUJO_BENCHMARK_EVENTS", "200000"))
 ORIGIN = "flujo.test/audit"
 
 
+STEPS, RUNS = 100, 10
+RECORDS = 3 * STEPS + 4
+
+
+class Idle(Plugin):
+    """Has the hooks of the audit, and does nothing."""
+
+    name = "idle"
+
+    async def on_pipeline_start(self, run: RunStart, /) -> None: ...
+
+    async def pre_step_execution(self, call: StepCall, /) -> None: ...
+
+    async def on_pipeline_end(self, run: RunStart, end: RunEnd, /) -> None: ...
+
+    async def on_event(self, event: RunEvent, /) -> None: ...
+
+
+@step
+async def add(number: int) -> int:
+    return number + 1
+
+
+CHAIN = reduce(operator.rshift, [add.named(f"add{number}") for number in range(STEPS)])
+
+
 def event(number: int) -> bytes:
     fields = {"run": "5f2c8d1e9a", "address": f"refine[{number}]/critique", "attempt": 1, "digest": "ab" * 32}
     return encode_record({"id": f"e{number}", "kind": "step.started", "at": time.time_ns() // 1000, **fields})
@@ -28,7 +68,27 @@ def event(number: int) -> bytes:
 
 async def measure() -> list[Ratio]:
     with TemporaryDirectory(dir=os.environ.get("FLUJO_BENCHMARK_FOLDER")) as place:
-        return [*await _durable(Path(place)), *await _posted(Path(place))]
+        return [*await _durable(Path(place)), *await _posted(Path(place)), await _recorded(Path(place))]
+
+
+async def _recorded(place: Path) -> Ratio:
+    """What the plugin costs for each record of a run in batch mode, at the level of digests, beside an idle one."""
+    what = Recording(place / "recorded", LocalSigner.generate(), bytes(32), [Rule(["*"], "batch")])
+    costs = []
+    for _ in range(ROUNDS):
+        idle, busy = await _chain(Idle()), await _chain(AuditPlugin(what))
+        costs.append((busy - idle) / RECORDS)
+    return Ratio("audit hook in batch mode, each record, against 20 µs", median(costs), 20e-6, 1)
+
+
+async def _chain(plugin: Plugin) -> float:
+    """Seconds of a run of a hundred steps."""
+    async with Flujo(CHAIN, plugins=[plugin]) as flujo:
+        await flujo.run_async(0)
+        start = perf_counter()
+        for _ in range(RUNS):
+            await flujo.run_async(0)
+        return (perf_counter() - start) / RUNS
 
 
 async def _durable(place: Path) -> list[Ratio]:

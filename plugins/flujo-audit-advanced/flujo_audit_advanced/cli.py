@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
-from flujo_audit_advanced.bundle import Bundle, evidence
 from flujo_audit_advanced.claims import Trust
-from flujo_audit_advanced.digest import KEY_VARIABLE, PAYLOAD_VARIABLE, Digester, key_in
-from flujo_audit_advanced.erasure import counted, erase, standings
+from flujo_audit_advanced.cli_evidence import examine_evidence, make_evidence
+from flujo_audit_advanced.cli_export import export_records
+from flujo_audit_advanced.cli_options import (
+    BAD,
+    UNANCHORED,
+    AsJson,
+    Key,
+    LogPath,
+    Quorum,
+    WitnessKeys,
+    bytes_of,
+    cannot,
+    key_told,
+)
+from flujo_audit_advanced.cli_payloads import erase_payloads, show_payloads
 from flujo_audit_advanced.errors import AuditError, NotSigned
-from flujo_audit_advanced.export.running import exports_of
 from flujo_audit_advanced.keys import key_of
-from flujo_audit_advanced.log import AuditLog
-from flujo_audit_advanced.note import VerifierKey
-from flujo_audit_advanced.payloads import Payloads
 from flujo_audit_advanced.proof import Proof, prove
 from flujo_audit_advanced.record import parse_record
 from flujo_audit_advanced.report import Report
@@ -31,17 +38,7 @@ from flujo_audit_advanced.verify import verify_log
 from flujo_audit_advanced.web import Unreachable, ask
 from flujo_core import ConfigurationError
 
-BAD, UNVERIFIED, UNANCHORED = 1, 2, 3
-
 app = typer.Typer(no_args_is_help=True, help="The audit log: verify, prove, show.")
-
-LogPath = Annotated[Path, typer.Argument(metavar="LOG", help="The log's folder.")]
-Key = Annotated[str, typer.Option("--key", help="A public key of the log, or a file that has it.")]
-WitnessKeys = Annotated[
-    list[str] | None, typer.Option("--witness", help="The key of a witness, or a file that has it; may be repeated.")
-]
-Quorum = Annotated[int, typer.Option("--quorum", min=1, help="How many witnesses have to have cosigned.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
@@ -71,13 +68,13 @@ def verify_command(
     of it is anchored."""
     try:
         trust = Trust(
-            _key(key), tuple(_key(one) for one in witness or ()), quorum,
-            tuple(one for path in authority or () for one in certificates(_bytes(path))), tuple(copy or ()),
+            key_told(key), tuple(key_told(one) for one in witness or ()), quorum,
+            tuple(one for path in authority or () for one in certificates(bytes_of(path))), tuple(copy or ()),
             tuple((one, _seen(one)) for one in seen or ()),
         )  # fmt: skip
         report = verify_log(log, trust)
     except (AuditError, ConfigurationError) as error:
-        _cannot(error)
+        cannot(error)
     _end(report, as_json)
     if max_unanchored is not None and report.unanchored > max_unanchored:
         typer.echo(f"{report.unanchored} records are not anchored, and {max_unanchored} may be", err=True)
@@ -90,7 +87,7 @@ def check_files(log: LogPath, as_json: AsJson = False) -> None:
     try:
         report = verify_log(log, Trust())
     except AuditError as error:
-        _cannot(error)
+        cannot(error)
     _end(report, as_json)
 
 
@@ -105,7 +102,7 @@ def prove_record(
         proof = bytes(prove(log, number))
         record = next(stored_records(log, number))[1]
     except AuditError as error:
-        _cannot(error)
+        cannot(error)
     if out is None:
         typer.echo(proof.decode(), nl=False)
         return
@@ -123,10 +120,10 @@ def check_proof(
 ) -> None:
     """Checks a proof, without the log: ends with 0 if the record is in it, and 1 if not."""
     try:
-        log_key, witnesses = _key(key), [_key(one) for one in witness or ()]
-        data, said = _bytes(record), _bytes(proof)
+        log_key, witnesses = key_told(key), [key_told(one) for one in witness or ()]
+        data, said = bytes_of(record), bytes_of(proof)
     except (AuditError, ConfigurationError) as error:
-        _cannot(error)
+        cannot(error)
     try:
         found = Proof.parse(said)
         found.check(data, log_key, witnesses, quorum)
@@ -153,7 +150,7 @@ def show_records(
             if count == 0:
                 return
     except AuditError as error:
-        _cannot(error)
+        cannot(error)
 
 
 @app.command("tail")
@@ -172,139 +169,11 @@ def tail_records(
         for index, data in _coming(log, following) if follow else ():
             typer.echo(_line(index, data))
     except AuditError as error:
-        _cannot(error)
-
-
-@app.command("export")
-def export_records(
-    log: LogPath,
-    to: Annotated[str, typer.Option("--to", help="The kind of sink: jsonl, syslog, cloudevents, splunk, ...")],
-    option: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of the sink, as NAME=VALUE; may be repeated.")
-    ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="What the export is called; else its kind.")] = None,
-    cursor: Annotated[Path | None, typer.Option("--cursor", help="Where it keeps how far it has come.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-) -> None:
-    """Carries sealed records to a sink, from where the last export of that name has come to; no server need run."""
-    table = {"kind": to} | dict(_setting(one) for one in option or ())
-    try:
-        (export,) = exports_of([table | {"name": name or to}])
-        reached = asyncio.run(export.exporter(log, cursor).run(follow=follow))
-    except KeyboardInterrupt:
-        return
-    except AuditError as error:
-        typer.echo(f"flujo: {error}", err=True)
-        raise typer.Exit(BAD) from None
-    typer.echo(f"exported up to record {reached - 1}" if reached else "there is nothing to export")
-
-
-@app.command("evidence")
-def make_evidence(
-    log: LogPath,
-    run: Annotated[str, typer.Argument(help="The run's id.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder for the bundle; there must be none.")],
-) -> None:
-    """Makes one bundle about one run for an auditor: records, proofs, checkpoint, plugins, and how to check it all."""
-    try:
-        bundle = evidence(log, run)
-        bundle.save(out)
-    except AuditError as error:
-        _cannot(error)
-    _tell_evidence(bundle.manifest)
-
-
-@app.command("examine")
-def examine_evidence(
-    bundle: Annotated[Path, typer.Argument(help="The folder of a bundle.")],
-    key: Key,
-    witness: WitnessKeys = None,
-    quorum: Annotated[int, typer.Option("--quorum", min=0, help="How many witnesses have to have cosigned.")] = 0,
-) -> None:
-    """Checks a bundle of evidence, without the log: ends with 0 if it is whole and in the log, and 1 if not."""
-    try:
-        log_key, witnesses, found = _key(key), [_key(one) for one in witness or ()], Bundle.load(bundle)
-    except (AuditError, ConfigurationError) as error:
-        _cannot(error)
-    try:
-        told = found.check(log_key, witnesses, quorum)
-    except NotSigned as error:
-        typer.echo(f"flujo: {error}", err=True)
-        raise typer.Exit(BAD) from None
-    _tell_evidence(told)
-
-
-def _tell_evidence(told: Mapping[str, Any]) -> None:
-    typer.echo(f"run '{told['run']}': {len(told['records'])} records of '{told['origin']}', status {told['status']}")
-    if told["without_outcome"]:
-        typer.echo(f"begun, and without an outcome: records {', '.join(map(str, told['without_outcome']))}")
-    if told["gaps"]:
-        typer.echo(f"records were lost meanwhile: see records {', '.join(map(str, told['gaps']))}")
-
-
-@app.command("payloads")
-def show_payloads(
-    log: LogPath,
-    values: Annotated[bool, typer.Option("--values", help="Print the values, a line of JSON each.")] = False,
-) -> None:
-    """Says which payloads are kept, erased, missing or altered: ends with 1 if one is missing or altered.
-
-    The keys are in FLUJO_AUDIT_DIGEST_KEY and FLUJO_AUDIT_PAYLOAD_KEY.
-    """
-    try:
-        found = list(standings(log, _payloads(log, key_in(PAYLOAD_VARIABLE)[:32])))
-    except AuditError as error:
-        _cannot(error)
-    for one in found if values else ():
-        if one.data is not None:
-            typer.echo(f'{{"number":{one.number},"name":{json.dumps(one.name)},"value":{one.data.decode()}}}')
-    typer.echo(json.dumps(counted(found)), err=values)
-    if any(one.fate in ("missing", "altered") for one in found):
-        raise typer.Exit(BAD)
-
-
-@app.command("erase")
-def erase_payloads(
-    log: LogPath,
-    key: Annotated[Path, typer.Option("--key", help="The private key that signs the log.")],
-    run: Annotated[str | None, typer.Option("--run", help="Of this run, which is about nobody.")] = None,
-    subject: Annotated[str | None, typer.Option("--subject", help="Of all runs about somebody.")] = None,
-    origin: Annotated[str, typer.Option("--origin", help="The log's name.")] = "flujo.local/audit",
-) -> None:
-    """Destroys the keys of payloads, so that nobody can read them; the records stay, and can be proved.
-
-    The log must not be open elsewhere: a process that writes it erases with AuditPlugin.erase. The key of digests is in
-    FLUJO_AUDIT_DIGEST_KEY.
-    """
-    if (run is None) == (subject is None):
-        raise ConfigurationError("name either '--run' or '--subject'")
-
-    async def erased() -> int:
-        async with await AuditLog.open(log, LocalSigner.from_file(key), origin=origin) as opened:
-            return await erase(opened, _payloads(log, None), run=run, subject=subject)
-
-    try:
-        if not log.is_dir():
-            raise AuditError(f"there is no audit log in '{log}'")
-        count = asyncio.run(erased())
-    except AuditError as error:
-        _cannot(error)
-    typer.echo("the payloads are erased" if count else "there are no such payloads")
-
-
-def _payloads(log: Path, key: bytes | None) -> Payloads:
-    return Payloads(log, key, Digester(key_in(KEY_VARIABLE)))
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ConfigurationError(f"'--set {name}' is no option of a sink; write NAME=VALUE")
-    return name, value
+        cannot(error)
 
 
 @app.command("key")
-def make_key(
+def makekey_told(
     file: Annotated[Path, typer.Argument(help="The file for the private key; there must be none.")],
     origin: Annotated[str, typer.Option("--origin", help="The log's name.")] = "flujo.local/audit",
 ) -> None:
@@ -315,6 +184,13 @@ def make_key(
     except OSError as error:
         raise ConfigurationError(f"'{file}' cannot be written: {error.strerror}") from error
     typer.echo(str(key_of(origin, signer)))
+
+
+app.command("evidence")(make_evidence)
+app.command("examine")(examine_evidence)
+app.command("payloads")(show_payloads)
+app.command("erase")(erase_payloads)
+app.command("export")(export_records)
 
 
 def _coming(log: Path, following: int) -> Iterator[tuple[int, bytes]]:
@@ -331,25 +207,9 @@ def _end(report: Report, as_json: bool) -> None:
         raise typer.Exit(BAD)
 
 
-def _cannot(error: Exception) -> NoReturn:
-    typer.echo(f"flujo: {error}", err=True)
-    raise typer.Exit(UNVERIFIED) from None
-
-
-def _key(text: str) -> VerifierKey:
-    return VerifierKey.parse(text if "+" in text else _bytes(Path(text)).decode(errors="replace"))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"'{path}' cannot be read: {error.strerror}") from error
-
-
 def _seen(place: str) -> bytes:
     if not place.startswith(("http://", "https://")):
-        return _bytes(Path(place))
+        return bytes_of(Path(place))
     try:
         answer = ask(place, None, {}, 10.0)
     except Unreachable as error:

@@ -6,7 +6,6 @@ import hmac
 import os
 import re
 from base64 import b64decode
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,14 +37,12 @@ class Digester:
     def __init__(self, key: bytes) -> None:
         if len(key) < LEAST:
             raise ConfigurationError(f"the key of the audit's digests has {len(key)} bytes; it needs {LEAST} at least")
-        self._key = hmac.new(key, digestmod=sha256)
+        self._key = key
         self._known: dict[str, str] = {}
 
     def of(self, place: str, data: bytes) -> str:
         """The digest of something, in hexadecimal; in another place it is another."""
-        made = self._key.copy()
-        made.update(place.encode() + b"\0" + data)
-        return made.hexdigest()
+        return hmac.digest(self._key, place.encode() + b"\0" + data, "sha256").hex()
 
     def of_value(self, value: Any) -> dict[str, Value]:
         """What stands for a value."""

@@ -47,7 +47,7 @@ class Inbox:
         self._most, self._bytes = most, 0
         self._items: list[Item] = []
         self._jobs: list[Job] = []
-        self._idle = False
+        self._idle = self._lingering = False
         self._closed: AuditError | None = None
         self._changed = Condition()
 
@@ -67,8 +67,8 @@ class Inbox:
                 )
             self._items.append(item)
             self._bytes += len(item.record)
-            if self._idle:
-                self._idle = False
+            if self._idle or (self._lingering and item.done is not None):
+                self._idle = self._lingering = False
                 self._changed.notify()
 
     def ask(self, work: Callable[[], Any]) -> Future[Any]:
@@ -79,8 +79,8 @@ class Inbox:
                 done.set_exception(self._closed)
                 return done
             self._jobs.append(Job(work, done))
-            if self._idle:
-                self._idle = False
+            if self._idle or self._lingering:
+                self._idle = self._lingering = False
                 self._changed.notify()
         return done
 
@@ -99,6 +99,15 @@ class Inbox:
         """Lets more come in for some time, unless there is a job: somebody waits for that."""
         if not self._jobs:
             time.sleep(seconds)
+
+    def idle(self, seconds: float) -> None:
+        """Lets more come in for some time, until somebody waits for one of them, or for a job."""
+        with self._changed:
+            if self._jobs or self._closed is not None or any(item.done is not None for item in self._items):
+                return
+            self._lingering = True
+            self._changed.wait(seconds)
+            self._lingering = False
 
     def take(self) -> tuple[list[Item], list[Job]]:
         """All that waits, when something does."""

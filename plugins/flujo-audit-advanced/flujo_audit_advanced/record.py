@@ -150,7 +150,11 @@ def _check_object(record: Mapping[Any, Any], where: str, depth: int) -> None:
         if not isinstance(key, str) or not key.isascii():
             raise RecordRejected(f"a record has a key at '{where}' that is not ASCII text; rename it")
         kind = type(one)
-        if kind is not str and kind is not bool and (kind is not int or not -MOST_INTEGER <= one <= MOST_INTEGER):
+        if kind is str or kind is bool or one is None or (kind is int and -MOST_INTEGER <= one <= MOST_INTEGER):
+            continue
+        if kind is dict:
+            _check_object(one, f"{where}.{key}" if where else key, _deeper(depth, where))
+        else:
             _check(one, f"{where}.{key}" if where else key, depth)
 
 

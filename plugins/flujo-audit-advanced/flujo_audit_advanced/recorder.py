@@ -16,8 +16,8 @@ from flujo_audit_advanced.digest import Digester, as_json
 from flujo_audit_advanced.errors import AuditError, NotRecorded
 from flujo_audit_advanced.held import HeldLog, NotOpen, beside, has_failed
 from flujo_audit_advanced.log import AuditLog
-from flujo_audit_advanced.record import EncodedRecord, Value, encode_record
-from flujo_audit_advanced.rule import Level, Rules
+from flujo_audit_advanced.record import EncodedRecord, Value, encoded  # what is made here is what the schema allows
+from flujo_audit_advanced.rule import Rules
 from flujo_core import AppInfo, RunEnded, RunEvent, RunPaused, RunResumed, RunStarted
 
 logger: Final = getLogger("flujo.audit")
@@ -93,12 +93,16 @@ class Recorder:
         if subject:
             record["subject"] = self.digester.of("subject", subject.encode())
         try:
-            if values and rule.level != "metadata":
-                record |= await self._stood_for(values, rule.level, run or "", subject)
+            if not values or rule.level == "metadata":
+                pass
+            elif rule.level == "full" and self._payloads is not None:
+                record |= await self._kept(self._payloads, values, run or "", subject)
+            else:
+                record |= {name: self.digester.of_value(value) for name, value in values.items()}
             if rule.mode == "strict":
                 await self._written({**record, **facts})
             else:
-                self._posted(encode_record({**record, **facts}))
+                self._posted(encoded({**record, **facts}))
         except (AuditError, TimeoutError) as error:
             self._failed(kind, rule.mode == "strict", error)
 
@@ -123,16 +127,13 @@ class Recorder:
         if isinstance(event, RunEnded | RunPaused):
             self._subjects.pop(event.run_id, None)
 
-    async def _stood_for(self, values: Values, level: Level, run: str, subject: str) -> Facts:
-        """What stands in a record for values."""
+    async def _kept(self, payloads: KeepsPayloads, values: Values, run: str, subject: str) -> Facts:
+        """What stands in a record for values that are kept in full."""
         found: Facts = {}
         for name, value in values.items():
-            if level == "full" and self._payloads is not None:
-                async with asyncio.timeout(self._timeout):
-                    put = await self._payloads.put(as_json(value), run=run, subject=subject or None)
-                found[name] = {"payload": put}
-            else:
-                found[name] = self.digester.of_value(value)
+            async with asyncio.timeout(self._timeout):
+                put = await payloads.put(as_json(value), run=run, subject=subject or None)
+            found[name] = {"payload": put}
         return found
 
     def _id(self) -> str:
@@ -152,7 +153,7 @@ class Recorder:
 
     async def _appended(self, record: Facts) -> AuditLog:
         log = self._held.log()
-        await log.append(encode_record(record))
+        await log.append(encoded(record))
         return log
 
     def _posted(self, record: EncodedRecord) -> None:

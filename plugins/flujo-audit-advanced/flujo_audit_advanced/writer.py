@@ -28,6 +28,10 @@ MOST_SEGMENT: Final = 16 << 20
 PATIENCE: Final = 0.001
 """The most seconds in which more is waited for, when fewer records wait than were written together before."""
 
+LEISURE: Final = 0.01
+"""The most seconds in which more is waited for while nobody waits for a record: fewer batches, and the program has the
+interpreter to itself in between."""
+
 MOST_KINDS: Final = 100
 """The most kinds that a record names of those that were lost."""
 
@@ -166,7 +170,7 @@ class Writer:
     def _gather(self) -> None:
         """Waits a moment for more: for those who have just heard of the last batch, or who wait for nothing."""
         if self._last_count > 1 and not self._last_waited:
-            self._inbox.linger(PATIENCE)
+            self._inbox.idle(LEISURE)
         elif self._durable and 1 < self._last_count > 2 * len(self._inbox):
             self._inbox.linger(min(PATIENCE, self._last_sync / 8))
 
