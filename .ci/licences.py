@@ -21,6 +21,7 @@ EXCEPTIONS = {
         "the weights of flujo-deidentifier[ner], unmodified; its NOTICE has the attribution",
     ),
     "certifi": ("MPL-2.0", "root certificates, unmodified; by pydantic-ai-slim[openai], tiktoken and requests"),
+    "python-stdnum": ("LGPL", "checks of numbers, unmodified; flujo-deidentifier[stdnum], beside checks of our own"),
     "tqdm": ("MPL-2.0 AND MIT", "progress bars, unmodified; by openai, and by spaCy in flujo-deidentifier[spacy]"),
 }
 

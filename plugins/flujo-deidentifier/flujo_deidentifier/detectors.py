@@ -10,12 +10,14 @@ from typing import Final
 from flujo_core import ConfigurationError
 from flujo_deidentifier import rampart
 from flujo_deidentifier.errors import DetectorMissing
+from flujo_deidentifier.national import NationalNumberDetector
 from flujo_deidentifier.patterns import PatternDetector
 from flujo_deidentifier.presidio import PresidioDetector
 from flujo_deidentifier.proper import NameListDetector
 from flujo_deidentifier.spacy_names import SpacyDetector
 from flujo_deidentifier.span import Detector
 from flujo_deidentifier.structure import StructureDetector
+from flujo_deidentifier.telephone import TelephoneDetector
 
 GROUP: Final = "flujo_deidentifier.detectors"
 """The entry-point group of detectors; each entry is a class or function that gives one, called without arguments."""
@@ -23,9 +25,11 @@ GROUP: Final = "flujo_deidentifier.detectors"
 _OURS: Final[dict[str, Callable[[], Detector]]] = {
     "lists": NameListDetector,
     "patterns": PatternDetector,
+    "phones": TelephoneDetector,
     "presidio": PresidioDetector,
     "rampart": rampart.RampartDetector,
     "spacy": SpacyDetector,
+    "stdnum": NationalNumberDetector,
     "structure": StructureDetector,
 }
 
