@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from flujo_deidentifier.codes import is_code, is_device, is_measure
 from flujo_deidentifier.lexicon import entries, lowered
 from flujo_deidentifier.span import Span
 
@@ -35,7 +36,9 @@ _ABBREVIATION = re.compile(
     r"|egfr|loc|gcs|bmi|bp|hr|rr|mrn|dob|ssn|npi|dx|tx|hx|rx|pt|yo|\d{1,3}\s?-?(?:yo|y/o|yrs?|years?)(?:-?\s?old)?)"
 )
 # The rules whose finds may be words of medicine; others have more to go by than the look of a word.
-DOUBTED = frozenset({"model", "place", "given-name", "unlisted", "care-words", "given-and-surname", "surname"})
+DOUBTED = frozenset(
+    {"model", "place", "given-name", "unlisted", "care-words", "given-and-surname", "surname", "long-number", "id-form"}
+)
 _SHORT = 5
 _LONGEST = 16
 
@@ -57,7 +60,11 @@ def harmless(text: str, span: Span) -> bool:
 
     Spans that a title or other words before them make names are names all the same.
     """
-    if span.rule not in DOUBTED or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON"):
+    if span.rule not in DOUBTED or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON", "PHONE"):
+        return False
+    if is_code(text, span) or is_measure(text, span) or is_device(text, span):
+        return True
+    if span.label == "PHONE" or span.detector == "patterns":
         return False
     found = text[span.start : span.end]
     words = [word.removesuffix("'s") for word in found.lower().replace("-", " ").split()]

@@ -55,7 +55,7 @@ _PLATE = re.compile(
     r"([A-Z0-9]{1,4}[ -][A-Z0-9]{2,4})(?!\w)"
 )
 _HARMLESS = re.compile(
-    r"(?i:covid-?\d+|sars-cov-\d|h\d+n\d+|cha2?ds2?\S*|hba1c|spo2|t\dn\d\S*|\d+(?:st|nd|rd|th)"
+    r"(?i:covid-?\d+|icd-?(?:9|10|11)(?:-(?:cm|pcs))?|sars-cov-\d|h\d+n\d+|cha2?ds2?\S*|hba1c|spo2|t\dn\d\S*|\d+(?:st|nd|rd|th)"
     r"|[a-z]{1,4}\d{1,2}|\d+(?:\.\d+)?"
     r"(?:mg|mcg|g|kg|ml|dl|l|mm|cm|m|km|mmhg|bpm|hz|iu|u|kb|mb|gb|k|x|pm|am|h|hr|hrs|min|s|d|w|y|yo|yr|yrs)(?:/\S*)?)"
 )

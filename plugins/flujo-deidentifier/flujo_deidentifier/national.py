@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from flujo_deidentifier.errors import DetectorMissing
 from flujo_deidentifier.span import Span
@@ -41,17 +41,11 @@ _SAID = re.compile(
 )
 
 
-class Check(Protocol):
-    """What is used of a module of python-stdnum."""
-
-    def is_valid(self, number: str) -> bool:
-        """Whether a number is one."""
-        ...
-
-
 class _Kind(NamedTuple):
+    """A kind of number: the rule that is told, the library's module, and whether hardly another number passes it."""
+
     rule: str
-    check: Check
+    check: Any
     is_firm: bool
 
 

@@ -1,0 +1,66 @@
+"""Codes: what a model takes for an address or a number and is a clinical code, a value of a laboratory, or a device."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from flujo_deidentifier.span import Span
+
+_SYSTEM: Final = (
+    r"(?:(?i:icd(?:-?o)?(?:[ -]?(?:9|10|11))?(?:-?(?:cm|pcs))?|cpt|hcpcs|loinc|rxnorm|rxcui|snomed(?:[ -]?ct)?|ndc"
+    r"|(?:ms-)?drg|atc|mesh|omim|umls|cdt|dsm(?:-(?:iv|v|5))?)(?![a-z]))"
+)
+_CODE: Final = r"[A-Z]{0,3}\d[\dA-Z]*(?:[.-]\d?[\dA-Z]*){0,3}"
+_CODED = re.compile(rf"{_SYSTEM}?[\s:#=]*(?i:codes?)?[\s:#=]*(?:{_CODE})?(?:\s*[,;/&]\s*{_CODE})*[\s,;.:]*")
+_SYSTEM_BEFORE = re.compile(
+    rf"(?<![\w-]){_SYSTEM}[\s:#=]*(?i:codes?)?(?i:\s+(?:is|was|of))?[\s:#=(]*(?:{_CODE}\s*[,;/&]\s*)*$"
+)
+_MEASURE = re.compile(
+    r"(?<![A-Za-z])(?i:wbc|rbc|hgb|hb|hct|plt|platelets?|na\+?|k\+?|cl|co2|bun|cr|creat(?:inine)?|glu(?:cose)?|mg|phos"
+    r"|ast|alt|alp|ggt|inr|ptt|tsh|ldl|hdl|bp|hr|rr|temp|spo2|o2|sats?|a1c|hba1c|crp|esr|trop(?:onin)?|bnp|ph|pa?co2"
+    r"|pa?o2|hco3|lactate|albumin|ferritin|psa|egfr|gfr|bmi|wt|ht|gcs|t\.? ?bili|uop|ef|fio2)"
+    r"\s*(?:[:=]|(?i:of|is|was)\s)?\s*[<>~]?\d{1,4}(?![\d-])"
+)
+_DEVICES: Final = frozenset(
+    ("allen", "cooper", "foley", "glasgow", "kelly", "kocher", "mallory", "murphy", "swan", "weiss", "wilson")
+)
+_USED = re.compile(
+    r"['\u2019]?s?(?:[- ](?:\w+\s){0,2}?(?i:catheter|bag|balloon|clamps?|forceps|incision|tear|sign|test|coma|scale"
+    r"|score|drip|line|tube|placed|removed|inserted|draining|drained|in\s+situ|in\s+place|exchanged?|discontinued|d/c)\b|\s?\d)"
+)
+_OF_CODES: Final = frozenset(("model", "long-number", "id-form"))
+_LABELS: Final = ("ADDRESS", "ID", "LOCATION", "PERSON", "PHONE")
+
+
+def is_code(text: str, span: Span) -> bool:
+    """Whether what a model has found is the code of a disease, a procedure, a test or a drug."""
+    if span.rule not in _OF_CODES or span.label not in _LABELS:
+        return False
+    found = text[span.start : span.end]
+    if _CODED.fullmatch(found) is None:
+        return False
+    return re.match(_SYSTEM, found) is not None or _is_of_system(text, span)
+
+
+def is_measure(text: str, span: Span) -> bool:
+    """Whether what a model has found is values of a laboratory, or vital signs: ``Hgb 13.4, Na 138``."""
+    if _MEASURE.match(text, span.start) is not None:
+        return True
+    if span.rule != "model" or span.label not in _LABELS:
+        return False
+    return _MEASURE.search(text, max(0, span.start - 8), span.end) is not None
+
+
+def is_device(text: str, span: Span) -> bool:
+    """Whether a name is that of a device, a sign or a scale, as the words after it say: ``Foley catheter``."""
+    words = text[span.start : span.end].lower().replace("-", " ").split()
+    return (
+        not _DEVICES.isdisjoint(words)
+        and len(words) <= 3
+        and (_USED.match(text, span.end) is not None or _USED.search(text[span.start : span.end]) is not None)
+    )
+
+
+def _is_of_system(text: str, span: Span) -> bool:
+    return _SYSTEM_BEFORE.search(text[max(0, span.start - 40) : span.start]) is not None
