@@ -27,7 +27,7 @@ _DEVICES: Final = frozenset(
 )
 _USED = re.compile(
     r"['\u2019]?s?(?:[- ](?:\w+\s){0,2}?(?i:catheter|bag|balloon|clamps?|forceps|incision|tear|sign|test|coma|scale"
-    r"|score|drip|line|tube|placed|removed|inserted|draining|drained|in\s+situ|in\s+place|exchanged?|discontinued|d/c)\b|\s?\d)"
+    r"|score|drip|line|tube|placed|removed|inserted|draining|drained|in\s+situ|in\s+place|exchanged?|discontinued|d/c)\b)"
 )
 _OF_CODES: Final = frozenset(("model", "long-number", "id-form"))
 _LABELS: Final = ("ADDRESS", "ID", "LOCATION", "PERSON", "PHONE")

@@ -22,7 +22,7 @@ def found(text: str) -> list[str]:
         "HbA1c 7.1, LDL: 99, SpO2 97",
         "Foley catheter placed.",
         "Foley in situ, Kocher incision, Mallory-Weiss tear",
-        "Apgar 9/10, Glasgow 15",
+        "Apgar 9/10, Glasgow coma scale 15",
         "Bell's palsy; Graves disease; Parkinson's disease",
         "for 3 weeks, 2 tablets twice daily, a 72-year-old man",
     ],
