@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flujo_audit_advanced.anchor import Anchor, Evidence, Sealed
+    from flujo_audit_advanced.bucket import LockedBucket, S3Target
     from flujo_audit_advanced.bundle import Bundle, evidence
     from flujo_audit_advanced.claims import Trust
     from flujo_audit_advanced.copies import FolderTarget, WriteOnce, WriteOnceCopy
@@ -59,6 +60,7 @@ _HOMES = {
     "Finding": "report",
     "FolderTarget": "copies",
     "LocalSigner": "signer",
+    "LockedBucket": "bucket",
     "LogBusy": "errors",
     "LogDamaged": "errors",
     "LogFailed": "errors",
@@ -73,6 +75,7 @@ _HOMES = {
     "Recording": "recording",
     "Report": "report",
     "Rule": "rule",
+    "S3Target": "bucket",
     "Sealed": "anchor",
     "Signer": "signer",
     "SignerUnavailable": "errors",
@@ -111,6 +114,7 @@ __all__ = [
     "Finding",
     "FolderTarget",
     "LocalSigner",
+    "LockedBucket",
     "LogBusy",
     "LogDamaged",
     "LogFailed",
@@ -125,6 +129,7 @@ __all__ = [
     "Recording",
     "Report",
     "Rule",
+    "S3Target",
     "Sealed",
     "Signer",
     "SignerUnavailable",

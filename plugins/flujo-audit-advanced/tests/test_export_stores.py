@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 from confluent_kafka import Consumer, Producer
 from export_kit import Posted, PostgresServer, Server, free_port
-from flujo_audit_advanced import encode_record
+from flujo_audit_advanced import Contradicted, LockedBucket, NotAnchored, S3Target, WriteOnceCopy, encode_record
 from flujo_audit_advanced.export.cursor import Cursor
 from flujo_audit_advanced.export.exporter import Exporter, Pace
 from flujo_audit_advanced.export.kinds import sink_of
@@ -211,6 +211,22 @@ def test_a_bucket_without_object_lock_is_refused(kit: Any, s3: str) -> None:
         exported(kit.made(3), sink_of({"kind": "s3", "bucket": "loose", "days": 1, "endpoint": s3}))
     with pytest.raises(ConfigurationError, match="is at least 1"):
         sink_of({"kind": "s3", "bucket": "loose", "days": 0, "endpoint": s3})
+
+
+def test_a_bucket_is_a_target_of_write_once_copies(kit: Any, s3: str) -> None:
+    client = bucket(s3, "copies")
+    target = S3Target(LockedBucket("copies", days=30, endpoint=s3))
+    kit.made(600, anchors=[WriteOnceCopy(target, every=0)])
+    names = [one["Key"] for one in client.list_objects_v2(Bucket="copies")["Contents"]]
+    assert "audit-copy/tile/entries/000" in names and any("/checkpoints/" in name for name in names)
+    assert target.newest() == max(names, key=lambda name: ("checkpoints" in name, name)).removeprefix("audit-copy/")
+    assert target.get("tile/entries/000") == (kit.folder / "log" / "tile" / "entries" / "000").read_bytes()
+    assert target.get("none") is None
+    target.put("tile/entries/000", target.get("tile/entries/000") or b"")
+    with pytest.raises(Contradicted, match="the log was rewritten"):
+        target.put("tile/entries/000", b"another")
+    with pytest.raises(NotAnchored, match=r"has no Object Lock|could not be written"):
+        S3Target(LockedBucket("nowhere", days=30, endpoint=s3)).put("x", b"")
 
 
 def test_a_bucket_that_is_not_there_is_tried_again(kit: Any, s3: str) -> None:
