@@ -103,7 +103,7 @@ def test_capabilities_take_part_in_each_of_the_agents_runs_and_know_which_run_it
     for run_id in ("r1", "r2"):
         assert flujo.run("x", run_id=run_id, tenant="t").output == "leaves"
     assert marks == [
-        (name, {"run_id": run_id, "tenant": "t", "address": f"all/{name}", "attempt": 1})
+        (name, {"run_id": run_id, "tenant": "t", "subject": "", "address": f"all/{name}", "attempt": 1})
         for run_id in ("r1", "r2")
         for name in ("draft", "polish")
     ]

@@ -36,7 +36,7 @@ def test_killed_at_every_write_it_goes_on_as_if_nothing_had_happened(
     found = drive("boundaries", name, 1 if is_full else 3)
     judged(found, report)
     # what runs side by side may be written in fewer writes than in the run that was left alone
-    assert found["kills"] >= 0.8 * found["trials"] and found["trials"] >= 2 * found["writes"] >= 10
+    assert found["kills"] >= 0.7 * found["trials"] and found["trials"] >= 2 * found["writes"] >= 10
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,7 +71,7 @@ CODED = [
 def test_killed_at_every_write_of_what_is_encoded_it_goes_on(name: str, drive: Any, report: Any, is_full: bool) -> None:
     found = drive("boundaries", name, 1 if is_full else 9)
     judged(found, report)
-    assert found["kills"] >= 0.8 * found["trials"] and found["trials"] >= 2 * found["writes"] >= 10
+    assert found["kills"] >= 0.7 * found["trials"] and found["trials"] >= 2 * found["writes"] >= 10
 
 
 @pytest.mark.parametrize("name", CODED)
