@@ -42,13 +42,14 @@ class Rsyslog:
     Args:
         folder: Where its files are.
         driver: How it listens: ``ptcp``, ``gtls``, ``ossl``.
+        permitted: The name that a client's certificate must have; None: clients need none.
 
     Attributes:
         port: Where it listens.
         out: What it has received: structured data, kind, severity and message, between ``|``.
     """
 
-    def __init__(self, folder: Path, driver: str) -> None:
+    def __init__(self, folder: Path, driver: str, *, permitted: str | None = None) -> None:
         self.port, self.out, self._folder = free_port(), folder / "received", folder
         self._program = shutil.which("rsyslogd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
         if self._program is None:
@@ -63,7 +64,10 @@ class Rsyslog:
                 f' defaultNetstreamDriver{name}="{path}"'
                 for name, path in (("", driver), ("CAFile", self.ca), ("CertFile", self.ca), ("KeyFile", key))
             )
-            stream = f' streamDriver.name="{driver}" streamDriver.mode="1" streamDriver.authMode="anon"'
+            mode = "anon" if permitted is None else "x509/name"
+            stream = f' streamDriver.name="{driver}" streamDriver.mode="1" streamDriver.authMode="{mode}"'
+            if permitted is not None:
+                stream += f' permittedPeer=["{permitted}"]'
         (folder / "rsyslog.conf").write_text(
             f'global(workDirectory="{folder}" maxMessageSize="128k"{tls})\n'
             'main_queue(queue.workerThreads="1")\n'

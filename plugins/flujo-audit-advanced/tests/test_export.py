@@ -7,11 +7,14 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -297,6 +300,54 @@ def test_a_receiver_that_is_somebody_else_gets_nothing(kit: Any, tmp_path: Path)
         wrong_name = told | {"ca": str(received.ca), "server_name": "siem.example"}
         with pytest.raises(SinkFailed, match="is not who it should be"):
             exported(kit.made(3, "more"), sink_of(wrong_name))
+    finally:
+        received.stop()
+    assert received.lines() == []
+
+
+@pytest.mark.parametrize("how", ["half-closes", "closes", "reads a part"])
+def test_a_receiver_that_closes_before_it_has_read_everything_has_not_taken_the_batch(kit: Any, how: str) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        kept = []  # what is not closed stays open
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                kept.append(connection)
+                if how == "half-closes":
+                    connection.shutdown(socket.SHUT_WR)
+                    continue
+                if how == "reads a part":
+                    connection.recv(100)
+                time.sleep(0.05)
+                connection.close()
+
+    Thread(target=serve, daemon=True).start()
+    told = {"kind": "syslog", "host": "127.0.0.1", "port": listening.getsockname()[1], "tls": False, "timeout": 2}
+    try:
+        with pytest.raises(SinkFailed, match="has not taken a batch"):
+            exported(kit.made(300), sink_of(told), QUICK._replace(timeout=5, records=400))
+    finally:
+        listening.close()
+
+
+@pytest.mark.parametrize("driver", ["gtls", "ossl"])
+def test_a_receiver_that_does_not_permit_the_client_has_not_taken_the_batch(
+    kit: Any, tmp_path: Path, driver: str
+) -> None:
+    received = Rsyslog(tmp_path, driver, permitted="nobody.example")
+    received.start()
+    try:
+        told = {"kind": "syslog", "host": "localhost", "port": received.port, "ca": str(received.ca), "timeout": 1}
+        with pytest.raises(SinkFailed, match=r"has not taken a batch|took longer"):
+            exported(kit.made(3), sink_of(told), QUICK._replace(timeout=1))
+        other = tmp_path / "other"
+        other.mkdir()
+        made, key = certificate(other)
+        made.write_bytes(made.read_bytes() + key.read_bytes())
+        with pytest.raises(SinkFailed, match=r"has not taken a batch|took longer"):
+            exported(kit.made(3, "more"), sink_of(told | {"certificate": str(made)}), QUICK._replace(timeout=1))
     finally:
         received.stop()
     assert received.lines() == []

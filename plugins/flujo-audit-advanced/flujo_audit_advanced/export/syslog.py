@@ -2,8 +2,8 @@
 
 Syslog has no acknowledgements: what a connection has taken may be lost with the receiver. So each batch has a
 connection of its own, which is closed for writing behind the last message, and counts when the receiver then closes it
-in its turn: it has read everything up to the end. Anything else, and the batch is sent again; and the one before it,
-which a receiver that was about to end may have read and not kept.
+in its turn: it has read everything up to the end. Anything else, a close before ours included, and the batch is sent
+again; and the one before it, which a receiver that was about to end may have read and not kept.
 
 Receivers are not agreed on closing TLS with a notice (rsyslog does with OpenSSL, and not with GnuTLS), so an end of TCP
 counts: who can cut connections can keep records from the receiver, and the numbers in the messages show the hole.
@@ -15,10 +15,15 @@ import asyncio
 import os
 import socket
 import ssl
+import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from fcntl import ioctl
 from pathlib import Path
+from select import select
+from termios import TIOCOUTQ
 from typing import Final, Literal
 
 from flujo_audit_advanced.export.severity import severity
@@ -122,6 +127,9 @@ class SyslogSink:
 
 def _send_plain(connection: socket.socket, data: bytes) -> None:
     connection.sendall(data)
+    _arrived(connection)
+    if select([connection], [], [], 0)[0] and not connection.recv(1, socket.MSG_PEEK):
+        raise ConnectionAbortedError
     connection.shutdown(socket.SHUT_WR)
     while connection.recv(4096):
         pass
@@ -129,8 +137,29 @@ def _send_plain(connection: socket.socket, data: bytes) -> None:
 
 def _send_secured(connection: ssl.SSLSocket, data: bytes) -> None:
     connection.sendall(data)
+    _arrived(connection)
+    timeout = connection.gettimeout()
+    connection.settimeout(0)
+    try:
+        if not connection.recv(1):
+            raise ConnectionAbortedError
+    except ssl.SSLWantReadError:
+        connection.settimeout(timeout)
     with suppress(ssl.SSLEOFError):
         connection.unwrap()
+
+
+def _arrived(connection: socket.socket) -> None:
+    """Waits until the receiver's machine has all bytes: if it closes without reading them, the connection is reset.
+
+    Raises:
+        TimeoutError: It has not, in time.
+    """
+    until = time.monotonic() + (connection.gettimeout() or 0)
+    while int.from_bytes(ioctl(connection, TIOCOUTQ, bytes(4)), sys.byteorder):
+        if time.monotonic() > until:
+            raise TimeoutError
+        time.sleep(0.001)
 
 
 def _context(options: SyslogOptions) -> ssl.SSLContext:
