@@ -146,7 +146,7 @@ from pathlib import Path
 from flujo_audit_advanced.export.exporter import Pace
 from flujo_audit_advanced.export.running import Export
 export = Export("it", {"kind": "jsonl", "path": sys.argv[2]})
-asyncio.run(export.exporter(Path(sys.argv[1]), pace=Pace(records=10)).run(follow=False))
+asyncio.run(export.exporter(Path(sys.argv[1]), pace=Pace(records=2)).run(follow=False))
 """
     killed = 0
     for _ in range(40):
