@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_ai import Agent, StructuredDict
@@ -29,13 +29,19 @@ from flujo_core.errors import DefinitionError
 JsonSchema: TypeAlias = dict[str, Any]
 
 
+class _Settings(ModelSettings, total=False):
+    """A model's settings as text can say them: where httpx is installed, pydantic-ai's take its ``Timeout``, too."""
+
+    timeout: float  # type: ignore[misc]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
 class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = None
     name: str | None = None
     prompt: str | None = None
-    settings: ModelSettings | None = None
+    settings: _Settings | None = None
     retries: int | None = Field(None, ge=0)
 
 
@@ -162,7 +168,7 @@ def _made(spec: _Spec) -> Agent[None, Any]:
 
 
 def _own(spec: _Own) -> Agent[None, Any]:
-    builder: AgentBuilder[Any] = AgentBuilder().with_settings(**(spec.settings or {}))
+    builder: AgentBuilder[Any] = AgentBuilder().with_settings(**cast(ModelSettings, spec.settings or {}))
     if spec.model is not None:
         builder = builder.with_model(spec.model)
     if spec.name is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,13 @@ def test_editors_have_a_schema() -> None:
     schema = agent_spec_schema()
     assert set(schema["discriminator"]["mapping"]) == {*FACTORIES, "own"}
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_a_spec_is_the_same_where_httpx_is_installed() -> None:
+    """It is here; pydantic-ai's own settings then have a type that no text can say."""
+    assert importlib.util.find_spec("httpx")
+    settings = agent_spec_schema()["$defs"]["_Settings"]["properties"]
+    assert settings["timeout"] == {"title": "Timeout", "type": "number"}
+    assert agent_from_spec({"model": "test", "settings": {"timeout": 3}}).model_settings == {"timeout": 3}
+    with pytest.raises(DefinitionError, match=r"'settings\.timeout': Input should be a valid number"):
+        agent_from_spec({"settings": {"timeout": "long"}})
