@@ -65,7 +65,7 @@ def _word(match: re.Match[str], offset: int) -> Word:
 
 def _key(text: str) -> str:
     key = text.lower()
-    return key.removesuffix("'s").rstrip(".") if key[-1] == "." or key.endswith("'s") else key
+    return key.removesuffix("'s").rstrip(".") if key[-1] in "s." else key
 
 
 def spoken(words: list[Word]) -> str:

@@ -62,12 +62,15 @@ def harmless(text: str, span: Span) -> bool:
     """
     if span.rule not in DOUBTED or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON", "PHONE"):
         return False
-    if is_code(text, span) or is_measure(text, span) or is_device(text, span):
+    if is_code(text, span) or is_measure(text, span):
+        return True
+    found = text[span.start : span.end]
+    spoken = found.lower().replace("-", " ").split()
+    if is_device(text, span, spoken):
         return True
     if span.label == "PHONE" or span.detector == "patterns":
         return False
-    found = text[span.start : span.end]
-    words = [word.removesuffix("'s") for word in found.lower().replace("-", " ").split()]
+    words = [word.removesuffix("'s") for word in spoken]
     known = lowered("eponyms")
     if not known.isdisjoint(words):
         followed = _AFTER.match(text, span.end) is not None

@@ -52,9 +52,8 @@ def is_measure(text: str, span: Span) -> bool:
     return _MEASURE.search(text, max(0, span.start - 8), span.end) is not None
 
 
-def is_device(text: str, span: Span) -> bool:
-    """Whether a name is that of a device, a sign or a scale, as the words after it say: ``Foley catheter``."""
-    words = text[span.start : span.end].lower().replace("-", " ").split()
+def is_device(text: str, span: Span, words: list[str]) -> bool:
+    """Whether a name, of these words, is of a device, a sign or a scale, as what follows says: ``Foley catheter``."""
     return (
         not _DEVICES.isdisjoint(words)
         and len(words) <= 3

@@ -33,7 +33,13 @@ def is_common(key: str) -> bool:
 
 @cache
 def never_names() -> frozenset[str]:
-    """The everyday words that alone are never a name, in no surroundings."""
+    """The everyday words that are no part of a name, in no surroundings."""
     names = (entries("given-names") | entries("surnames")) - LEADING
     places_too = places() | place_starts() | CARE_HEADS | GROUND
     return (entries("words") | _CALENDAR | LEADING) - names - places_too - TITLES
+
+
+@cache
+def never_alone() -> frozenset[str]:
+    """The everyday words that are never a name where no other capitalised word stands beside them."""
+    return (entries("words") | _CALENDAR) - entries("surnames") - places()

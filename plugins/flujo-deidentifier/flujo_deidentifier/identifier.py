@@ -60,6 +60,7 @@ _HARMLESS = re.compile(
     r"(?:mg|mcg|g|kg|ml|dl|l|mm|cm|m|km|mmhg|bpm|hz|iu|u|kb|mb|gb|k|x|pm|am|h|hr|hrs|min|s|d|w|y|yo|yr|yrs)(?:/\S*)?)"
 )
 _LONG: Final = 7
+_NO_DIGITS: Final = str.maketrans("", "", "0123456789")
 
 
 def with_vehicle(lower: str) -> bool:
@@ -100,7 +101,7 @@ def identifier(text: str, at: int, stop: int, last: str) -> Span | None:
 
 
 def _judged(text: str, at: int, token: str, last: str) -> tuple[float, str] | None:
-    digits = sum(map(token.count, "0123456789"))
+    digits = len(token) - len(token.translate(_NO_DIGITS))
     if digits < 2 or _HARMLESS.fullmatch(token):
         return None
     before = text[max(0, at - 40) : at]

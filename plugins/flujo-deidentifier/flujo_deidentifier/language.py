@@ -51,7 +51,7 @@ def language(text: str) -> str:
     A text without any of them needs three function words of another language, or mostly letters of another script.
     """
     head = text[:_LOOKED_AT]
-    if any(word in head for word in _ENGLISH):
+    if any(map(head.__contains__, _ENGLISH)):
         return "en"
     return _by_script(head) or _by_words(head)
 

@@ -94,7 +94,8 @@ def numbers(text: str) -> Iterator[Span]:
         if found is not None:
             done = found[1]
             yield Span(*found[:4], NAME, found[4])
-        if (found is None or found[3] < SURE) and (number := identifier(text, at, stop, last)):
+        unsure = found is None or found[3] < SURE
+        if unsure and stop - at > 1 and (number := identifier(text, at, stop, last)):
             done = max(done, number.end)
             yield number
 

@@ -83,7 +83,7 @@ def _links(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
 
 def _hexadecimal(text: str) -> Iterator[Span]:
     colons = text.count(":")
-    if colons > 1:
+    if colons > 6 or "::" in text:
         for match in _IPV6.finditer(text):
             if len(match[0]) > 2 and is_address(match[0]):
                 yield Span(match.start(), match.end(), "IP", 0.95, NAME, "ipv6")
@@ -95,7 +95,7 @@ def _with_digits(text: str, lower: str) -> Iterator[Span]:
     for match in _IBAN.finditer(text):
         if is_iban(re.sub(r"[ -]", "", match[0])):
             yield Span(match.start(), match.end(), "IBAN", 0.99, NAME, "mod-97")
-    if "address" in lower or (" at " in lower and any(word in lower for word in _LIVING)):
+    if "address" in lower or (" at " in lower and any(map(lower.__contains__, _LIVING))):
         for match in _HOME.finditer(text):
             yield Span(match.start(1), match.end(1), "ADDRESS", 0.7, NAME, "address-words")
     if with_vehicle(lower):

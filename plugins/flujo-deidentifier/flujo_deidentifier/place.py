@@ -14,13 +14,9 @@ _BEFORE = re.compile(
     r"(?i:(?<![a-z])(?:at|in|from|near|to|of|visited|visiting|via|around|outside|our|the)\s+"
     r"(?:(?:the|our|downtown|central|northern|southern|eastern|western|nearby)\s+){0,2})$"
 )
-_CARED_BEFORE = re.compile(
-    r"(?i:(?<![a-z])(?:seen|treated|admitted|admission|operated|presented|presenting|visited|checked|checked[- ]in"
-    r"|evaluated|diagnosed|referred|consult(?:ed|ation)?|hospitali[sz]ed|observed|attended|followed|monitored|managed"
-    r"|discharged|transferred|surgery|appointment|appt|visit|care|documented|examined|underwent|assessed|reviewed"
-    r"|recorded|currently|clinic|patient|last\s+seen|f/u|dx'?d|tx'?d|ref'?d|evaluation|screened|noted|handled"
-    r"|processed|lives?|living|moved|residing|resident|office|enrolled|received|started|performed|done|case|records?)"
-    r"\b(?:[^.;!?\n]|(?<=\b[A-Z])\.|(?<=\b[DM]r|\bMs)\.){0,30}?\b(?:at|to|in|from|by|with|@)\s+(?:the\s+|our\s+)?)$"
+_CARED_WORD = re.compile(r"[A-Za-z]+(?:/u\b|'d\b)?")
+_CARED_AT = re.compile(
+    r"(?i:\b(?:[^.;!?\n]|(?<=\b[A-Z])\.|(?<=\b[DM]r|\bMs)\.){0,30}?\b(?:at|to|in|from|by|with|@)\s+(?:the\s+|our\s+)?)$"
 )
 _CARED_ENDS: Final = tuple(
     f" {word} " for word in ("at", "to", "in", "from", "@", "the", "our", "At", "To", "In", "From")
@@ -79,6 +75,14 @@ def ground(words: list[Word]) -> int:
     return 0
 
 
+def _is_cared(before: str) -> bool:
+    """Whether somebody was seen there; each word is looked up first, because to match at every place is slow."""
+    return any(
+        word[0].lower() in entries("seen") and _CARED_AT.match(before, word.end()) is not None
+        for word in _CARED_WORD.finditer(before)
+    )
+
+
 def cared(words: list[Word], before: str) -> list[Word]:
     """The words after ``seen at`` that are the name of a place; empty: none are.
 
@@ -86,7 +90,7 @@ def cared(words: list[Word], before: str) -> list[Word]:
         words: A run.
         before: What stands before it.
     """
-    if not before.endswith(_CARED_ENDS) or not _CARED_BEFORE.search(before):
+    if not before.endswith(_CARED_ENDS) or not _is_cared(before):
         return []
     stop = next((at for at, word in enumerate(words) if word.key in TITLES or word.text == "and"), len(words))
     while stop and words[stop - 1].small:

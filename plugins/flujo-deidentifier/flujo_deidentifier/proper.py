@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from flujo_deidentifier.capitals import JOINING, Word, abbreviates, is_initial, patterns_for, spoken, words_of
-from flujo_deidentifier.everyday import BODIES, CARE, CARE_HEADS, GROUND, LEADING, TITLES, is_common, never_names
+from flujo_deidentifier.everyday import (
+    BODIES,
+    CARE,
+    CARE_HEADS,
+    GROUND,
+    LEADING,
+    TITLES,
+    is_common,
+    never_alone,
+    never_names,
+)
 from flujo_deidentifier.lexicon import entries, lowered, regions
 from flujo_deidentifier.place import cared, facility, ground, is_meant, listed, place_end
 from flujo_deidentifier.span import Span
@@ -41,10 +52,11 @@ class NameListDetector:
         cased = text.title() if even else text
         if len(cased) != len(text):
             return
-        plain = never_names()
+        plain, alone = never_names(), never_alone()
         run, word = patterns_for(cased)
         for match in run.finditer(cased):
-            if plain.issuperset(match[0].lower().split()):
+            lower = match[0].lower()
+            if lower in alone or plain.issuperset(lower.split()):
                 continue
             start = match.start()
             words = words_of(match, word)
@@ -65,24 +77,27 @@ def judged(words: list[Word], before: str, text: str) -> Iterator[Span]:
         words = words[next((at for at, word in enumerate(words) if not word.small), len(words)) :]
     if not words:
         return
-    keys = [word.key for word in words]
-    title = -1 if TITLES.isdisjoint(keys) else next(at for at, key in enumerate(keys) if key in TITLES)
-    if -1 < title < len(words) - 1 and CARE_HEADS.isdisjoint(keys):
-        yield from _titled(words[title:], text)
-        yield from judged(words[:title], before, text)
-        return
-    if len(keys) > 1 and not CARE_HEADS.isdisjoint(keys) and (head := facility(words)):
-        yield _location(head, 0.8, "facility", text)
-        return
-    if len(keys) > 1 and not GROUND.isdisjoint(keys) and (count := ground(words)) > 1:
-        yield _location(words[:count], 0.7, "ground", text)
-        yield from judged(words[count:], "", text)
-        return
-    if taken := cared(words, before):
+    if len(words) > 1 and (spans := _together(words, before, text)) is not None:
+        yield from spans
+    elif taken := cared(words, before):
         yield _location(taken, 0.65, "region" if spoken(taken) in regions() else "care-words", text)
         yield from judged(words[len(taken) :], "", text)
-        return
-    yield from _listed(words, text)
+    else:
+        yield from _listed(words, text)
+
+
+def _together(words: list[Word], before: str, text: str) -> Iterator[Span] | None:
+    """What a run holds in which one word says what others are: a title, or the word for a kind of place."""
+    keys = [word.key for word in words]
+    cares = not CARE_HEADS.isdisjoint(keys)
+    title = -1 if cares or TITLES.isdisjoint(keys) else next(at for at, key in enumerate(keys) if key in TITLES)
+    if -1 < title < len(words) - 1:
+        return chain(_titled(words[title:], text), judged(words[:title], before, text))
+    if cares and (head := facility(words)):
+        return iter((_location(head, 0.8, "facility", text),))
+    if not GROUND.isdisjoint(keys) and (count := ground(words)) > 1:
+        return chain((_location(words[:count], 0.7, "ground", text),), judged(words[count:], "", text))
+    return None
 
 
 def _location(words: list[Word], score: float, rule: str, text: str) -> Span:
