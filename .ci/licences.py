@@ -51,7 +51,7 @@ def licence_of(distribution: Distribution) -> str:
     """What the metadata says: an expression, or else the first line of a text, or else the classifiers, joined."""
     metadata = distribution.metadata
     stated = [*(metadata.get_all("License-Expression") or []), *(metadata.get_all("License") or [])]
-    texts = [text.strip().partition("\n")[0] for text in stated if text not in ("", "UNKNOWN")]
+    texts = [text.strip().partition("\n")[0] for text in stated if text not in ("", "UNKNOWN", "Dual License")]
     classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or [] if "License ::" in line]
     return " AND ".join(map(spdx, texts[:1] or classifiers)) or "unknown"
 
