@@ -114,7 +114,7 @@ def _plans(mode: str, whole: Trial, count: int, random: Random) -> Iterator[list
             for number in range(1, whole.writes + 1):
                 yield from ([Kill(number, when)] for when in WHENS if when != "while" or number % count == 0)
         case "random":
-            for _ in range(3 * count):  # some come too late
+            for _ in range(10 * count):  # some come too late, and more where the run that was left alone was slow
                 yield [random.uniform(0.0, whole.seconds)]
         case "double":
             for _ in range(count):

@@ -10,7 +10,13 @@ LONGEST: Final = 16
 JOINING: Final = frozenset({"of", "in", "the", "and", "&"})
 """Small words that join other things than the parts of a person's name."""
 
-_PARTICLE = r"(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|al|el|bin|ibn|ben|ter|ten|zu|of|the|y|e|in|and|&)"
+PARTICLES: Final = (
+    "van", "von", "de", "der", "den", "del", "della", "di", "da", "dos", "du", "la", "le", "al", "el", "bin", "ibn",
+    "ben", "ter", "ten", "zu",
+)  # fmt: skip
+"""Small words within the names of people."""
+
+_PARTICLE = rf"(?:{'|'.join(PARTICLES)}|of|the|y|e|in|and|&)"
 _INITIAL = re.compile(r"(?:[A-Z]\.?){1,2}")
 _SHORT: Final = 5
 

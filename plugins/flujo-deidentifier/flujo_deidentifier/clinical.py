@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 
-from flujo_deidentifier.codes import is_code, is_device, is_measure
+from flujo_deidentifier.codes import is_amount, is_code, is_device, is_measure
 from flujo_deidentifier.lexicon import entries, lowered
 from flujo_deidentifier.span import Span
 
@@ -27,8 +28,14 @@ _AFTER = re.compile(
     r"|index|stage|staging|grade|cell|cells|body|bodies|dementia|encephalopathy|encephalitis|arthritis"
     r"|granulomatosis|ataxia|carcinoma"
     r"|rules?|guidelines?|equation|formula|curve|analysis|regression|model|coefficient|catheter|line|position"
-    r"|fever|virus|infection|trials?|cohort|registry)\b"
+    r"|fever|virus|infection|trials?|cohort|registry|habitus|rings?|crisis|node|nodules?|drain|shunt|repair|bypass|hernia"
+    r"|angina|gangrene|triad|tetralogy|stain|blot|tube|tubes|wires?|nail|plate|screws?|block|joint|canal|ligament|duct"
+    r"|pouch|membrane|gait|pupils?|positive|negative|prosthesis|valve|graft|angle|ratio|technique|approach|incision"
+    r"|clamp|forceps|bag|spots?|lines|crystals|tremor|type)\b|['\u2019]?s? [IVX]{2,4}\b"
 )
+_PART = re.compile(r"[^\W_]+?(?=(?:['\u2019]s)?(?![^\W_]))")
+_NAMED = re.compile(r"(?i:(?:name|surname|patient|pt|client|applicant|re)\s*:|case of)\s*$")
+_SMALL = frozenset(("de", "du", "en", "le", "van", "von", "y"))
 _ABBREVIATION = re.compile(
     r"(?i:t[12]dm|cha2ds2?(?:-?vasc)?|hba1c|a1c|spo2|fio2|p[ao]2|pco2|hco3|g6pd|b12|her2|brca[12]|cyp\w+|cd\d+"
     r"|il-?\d+|p53|h\d+n\d+|covid-?\d*"
@@ -46,13 +53,19 @@ _LONGEST = 16
 def is_clinical(word: str) -> bool:
     """Whether a word alone is one of medicine: an abbreviation, a drug, or somebody after whom a disease is called."""
     lower = word.lower()
-    return (
-        _ABBREVIATION.fullmatch(word) is not None or _DRUG.fullmatch(lower) is not None or lower in lowered("eponyms")
-    )
+    if _ABBREVIATION.fullmatch(word) is not None or lower in lowered("eponyms"):
+        return True
+    if lower in entries("drugs"):
+        return True
+    return _DRUG.fullmatch(lower) is not None and (word.islower() or lower not in entries("surnames"))
 
 
-def _abbreviates(found: str, span: Span) -> bool:
-    return span.label != "LOCATION" and span.rule == "model" and found.isalpha() and len(found) < _SHORT
+def _abbreviates(text: str, span: Span) -> bool:
+    """Whether what a model has found is an abbreviation: a few capitals that nothing says are a name."""
+    found = text[span.start : span.end]
+    if span.label == "LOCATION" or span.rule != "model" or not found.isalpha() or len(found) >= _SHORT:
+        return False
+    return not _NAMED.search(text[max(0, span.start - 20) : span.start])
 
 
 def harmless(text: str, span: Span) -> bool:
@@ -62,7 +75,7 @@ def harmless(text: str, span: Span) -> bool:
     """
     if span.rule not in DOUBTED or span.label not in ("ADDRESS", "ID", "LOCATION", "PERSON", "PHONE"):
         return False
-    if is_code(text, span) or is_measure(text, span):
+    if is_code(text, span) or is_measure(text, span) or is_amount(text, span):
         return True
     found = text[span.start : span.end]
     spoken = found.lower().replace("-", " ").split()
@@ -71,18 +84,47 @@ def harmless(text: str, span: Span) -> bool:
     if span.label == "PHONE" or span.detector == "patterns":
         return False
     words = [word.removesuffix("'s") for word in spoken]
-    known = lowered("eponyms")
-    if not known.isdisjoint(words):
-        followed = _AFTER.match(text, span.end) is not None
-        whole = known.issuperset(words)
-        if (followed and (whole or words[-1] in known)) or (whole and len(words) == 1 and span.label != "LOCATION"):
-            return True
-    if found.isupper() and (_AFTER.match(text, span.end) or (_abbreviates(found, span) and not text.isupper())):
+    if not lowered("eponyms").isdisjoint(words) and _is_eponym(text, span):
+        return True
+    if text[span.start - 1 : span.start] == "-" and text[max(0, span.start - 5) : span.start].lower() == "anti-":
+        return True
+    if found.isupper() and (_AFTER.match(text, span.end) or (_abbreviates(text, span) and not text.isupper())):
         return True
     if found[:1].islower() and all(_is_plain(word) for word in words):
+        return True
+    if words and entries("drugs").issuperset(words):
         return True
     return not words or (len(found) < _LONGEST and _ABBREVIATION.fullmatch(found) is not None)
 
 
+def _is_eponym(text: str, span: Span) -> bool:
+    """Whether a name is that of a disease, a sign or a procedure.
+
+    A word that is also a family's name is so only before the word for one; hyphens join several that are.
+    """
+    known = lowered("eponyms")
+    start, end = span.start, span.end
+    while start and (text[start - 1].isalnum() or text[start - 1] == "-"):
+        start -= 1
+    while end < len(text) and (text[end].isalnum() or text[end] == "-"):
+        end += 1
+    parts = list(_PART.finditer(text, start, end))
+    keys = [part[0].lower() for part in parts]
+    count = len(list(takewhile(lambda key: key in known or key in _SMALL, keys)))
+    if count < len(parts):
+        return _is_followed(text, parts[count - 1].end()) if count else keys[-1] in known and _is_followed(text, end)
+    if _is_followed(text, end) or (count > 1 and "-" in text[start:end]):
+        return True
+    if count > 1 or span.label == "LOCATION":
+        return False
+    key = keys[0]
+    return key in entries("eponyms-alone") or not (key in entries("surnames") or key in entries("given-names"))
+
+
+def _is_followed(text: str, at: int) -> bool:
+    return _AFTER.match(text, at) is not None
+
+
 def _is_plain(word: str) -> bool:
+    word = word.removeprefix("non")
     return word in entries("words") or _ABBREVIATION.fullmatch(word) is not None or _DRUG.fullmatch(word) is not None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from flujo_deidentifier.again import again
+from flujo_deidentifier.around import whole
 from flujo_deidentifier.clinical import DOUBTED, harmless
 from flujo_deidentifier.detectors import chosen
 from flujo_deidentifier.language import UNKNOWN, checked
@@ -88,7 +89,7 @@ class Finder:
         found = self._counted(self._watch.spans(normal.text), normal.text)
         found += again(normal.text, found)
         weak = language != UNKNOWN and language not in self.profile.languages
-        return Findings([_placed(normal, span) for span in resolved(found)], language, weak)
+        return Findings([_placed(normal, span) for span in whole(normal.text, resolved(found))], language, weak)
 
     def explain(self, text: str, /) -> list[Decision]:
         """Every span that any detector has found, what was done with it, and why; it never holds the text.
@@ -99,8 +100,9 @@ class Finder:
         checked(normal.text, self.profile)
         raw = list(self._watch.spans(normal.text))
         counted = self._counted(raw, normal.text)
-        raw += again(normal.text, counted)
-        kept = resolved([*counted, *again(normal.text, counted)])
+        elsewhere = list(again(normal.text, counted))
+        raw += elsewhere
+        kept = whole(normal.text, resolved([*counted, *elsewhere]))
         return [self._decision(normal, span, kept) for span in sorted(raw)]
 
     def _counted(self, spans: Iterable[Span], text: str) -> list[Span]:

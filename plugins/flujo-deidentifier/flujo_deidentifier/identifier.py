@@ -47,7 +47,7 @@ _FORM = re.compile(
     r"|\d[A-Z][A-Z0-9]\d-?[A-Z][A-Z0-9]\d-?[A-Z]{2}\d\d|[A-Z]{1,3}\d{3,}-\d{3,}(?:-\d+)*"
     r"|\d{2,4}-[A-Z]{2}-\d{3,}|\d{5,}-[A-Z]{1,4}"
     r"|\(\d\d\)\d{5,}\(\d\d\)\w{4,}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d\d-\d\d-\d\d|\d{1,4}-\d{4,8}"
-    r"|\d{4,8}-\d{3,8}(?:-\d+)*"
+    r"|\d{4,8}-\d{3,8}(?:-\d+)*|\d{1,4}-\d{2,6}/\d{2,4}|[A-CEGHJ-NPR-TVXY]\d[A-Z]\d[A-Z]\d"
 )
 _PLATE = re.compile(
     r"(?i:(?<![a-z])(?:plates?|tags?|registration|vehicle|car|truck|van|ambulance|motorcycle)(?:\s+(?:number"

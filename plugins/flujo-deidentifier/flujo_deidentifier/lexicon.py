@@ -38,6 +38,12 @@ def regions() -> frozenset[str]:
 
 
 @cache
+def nations() -> frozenset[str]:
+    """Regions that mean nothing else where they have a capital, unlike turkeys and reunions."""
+    return regions() - {"chile", "jersey", "mediterranean", "midlands", "reunion", "turkey"}
+
+
+@cache
 def place_starts() -> frozenset[str]:
     """The first words of places that have several."""
     return frozenset(place.partition(" ")[0] for place in places() if " " in place)

@@ -35,15 +35,17 @@ _FORM = re.compile(
             rf"(?P<local>\d{{3}}[-. ]?\d{{4}}{_EXTENSION})",
             r"(?P<zip>\d{5}-\d{4}" + _UNTIL + ")",
             r"(?P<day>(?:0[1-9]|1[0-2])/(?:0[1-9]|[12]\d|3[01])(?![\w/]|[.-]\d))",
+            r"(?P<month>(?:0?[1-9]|1[0-2])/(?:19|20)\d\d(?![\w/]|[.-]\d))",
+            r"(?P<short>(?:[1-9]|1[0-2])/(?:[12]\d|3[01]|0?[1-9])(?![\w/%]|[.-]\d| of ))",
             r"(?P<case>\d{3,6}/\d\d(?![\w/]))",
             rf"(?P<street>{STREET})",
             r"(?P<year>(?:1[6-9]|20)\d\d(?:[-/](?:\d{4}|\d\d))?(?:'?s)?(?![\w]|[.,/-]?\d|-[a-z]))",
         )
     )
 )
-_MONTH_BEFORE = re.compile(rf"(?<![^\W\d_]){MONTH}[\s,/-]{{1,3}}(?:the\s+)?$")
+_MONTH_BEFORE = re.compile(rf"(?<![^\W\d_]){MONTH}[\s,/-]{{1,3}}(?:the\s+)?'?$")
 _AFTER_MONTH = re.compile(
-    r"\d{1,2}(?:st|nd|rd|th)?(?![\w%]|\.\d)(?:[\s,/-]+(?:of\s+)?(?:at\s+)?(?:\d{4}|'\d\d)(?!\d))?|\d{4}(?!\d)"
+    r"\d{1,2}(?:st|nd|rd|th)?(?![\w%]|\.\d)(?:\s?-\s?\d{1,2}(?![\w%]))?(?:[\s,/-]+(?:of\s+)?(?:at\s+)?(?:\d{4}|'\d\d)(?!\d))?|\d{4}(?!\d)"
     r"|'?\d\d(?!\d)"
 )
 _WEEKDAY_BEFORE = re.compile(r"(?i:(?<![a-z])(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?)\.?,?\s+$")
@@ -66,10 +68,27 @@ _DATE_BEFORE = re.compile(
     r"|dated|visit|seen|by))"
     r"[\s:(\"']*$"
 )
+_DAY_BEFORE = re.compile(
+    r"(?i:(?<![a-z])(?:on|since|until|till|dated?|dos|visit|seen|by|notes?|due|starting|effective|interrogated|through|thru"
+    r"|appt|as of|admitted|discharged|adm|d/c)\s*:?\s+)$"
+)
+_EXPIRES_BEFORE = re.compile(
+    r"(?i:\b(?:exp(?:\.|ires|iry|iration)?|valid (?:thru|until))(?:\s+date)?(?:\s+is)?)[\s:]*$"
+)
+_SEASON_BEFORE = re.compile(
+    r"(?i:(?<![a-z])(?:(?:early|late|mid)[ -])?(?:spring|summer|fall|autumn|winter)(?:\s+of)?)\s$"
+)
+_EXPIRES = re.compile(r"(?:0[1-9]|1[0-2])/(?:\d\d|20\d\d)(?![\w/])")
+_LAST_BEFORE = re.compile(
+    r"(?i:\bend(?:ing|s)(?:\s+(?:in|with))?|\blast\s+(?:four|4)(?:\s+digits)?(?:\s+(?:of|are))?)[\s:#]*$"
+)
+_INSURED = re.compile(r"\d\d ?\d\d ?\d\d ?[A-D](?!\w)")
+_INSURED_BEFORE = re.compile(r"(?<!\w)[A-Z]{2} ?$")
+_FOREIGN = re.compile(r"0\d(?:[ .]\d\d){4}(?!\d)|[679]\d\d(?: \d\d){3}(?!\d)|0\d{1,2}-\d{3}(?: \d\d){2}(?!\d)")
 _NO_DAY_BEFORE = re.compile(
     r"(?i:(?:bp|apgar|score[ds]?|vision|va|ratio|stage|grade|rated|pressure)(?:\s+(?:of|is|was))?)[\s:]*$"
 )
-_NO_BEFORE = re.compile(r"(?i:\bnos?\.?|\bnumbers?|and|application)\s+$")
+_NO_BEFORE = re.compile(r"(?i:\bnos?\.?|\bnumbers?|and|application|ref\.?)\s*:?\s+([A-Z]{1,3}\s)?$")
 _AGE = re.compile(
     r"(1[0-4]\d|\d{1,2})(?:\s?-?\s?(?i:year|yr)s?\.?(?:\s?-?\s?old)?|\s?(?i:y/?o|yo)\b|(?=\s(?:female|male|man"
     r"|woman|F|M)\b))"
@@ -87,8 +106,7 @@ def numbers(text: str) -> Iterator[Span]:
         if at < done:
             continue
         before = text[at - 34 if at > 34 else 0 : at]
-        words = _LETTERS.findall(before, max(0, len(before) - 20))
-        last = words[-1].lower() if words else ""
+        last = _last_word(before[-_NEAR:])
         inside = before[-1:].isalnum() or before[-1:] == "_"
         found = None if inside else _number(text, at, before, last)
         if found is not None:
@@ -100,11 +118,27 @@ def numbers(text: str) -> Iterator[Span]:
             yield number
 
 
+def _last_word(before: str) -> str:
+    """The last word, in lower case."""
+    word = before.rstrip(_NO_LETTERS)
+    word = word[word.rfind(" ") + 1 :]
+    if word.isascii() and word.isalpha():
+        return word.lower()
+    words = _LETTERS.findall(before)
+    return words[-1].lower() if words else ""
+
+
 _LETTERS = re.compile("[A-Za-z]+")
+_NO_LETTERS: Final = " 0123456789.,:;#()/-+'\"\n\t"
+_NEAR: Final = 20
 _MONTHS: Final = frozenset({"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"})
 _ROOMS: Final = frozenset(
     {"apt", "apartment", "suite", "ste", "unit", "flat", "studio", "room", "rm", "floor", "bldg", "box", "psc"}
 )
+_EXPIRY: Final = frozenset({"exp", "expires", "expiry", "expiration", "date", "is", "thru", "until"})
+_ENDINGS: Final = frozenset({"ending", "ends", "in", "with", "four", "digits", "of", "are"})
+_SEASON_ENDS: Final = ("ing ", "mer ", "all ", "umn ", "ter ", "of ")
+_LAST_FOUR: Final = 4
 _AGES: Final = frozenset({"age", "aged", "turned", "turning", "turns", "is", "was", "of", "over"})
 _SOCIAL: Final = frozenset({"ssn", "social", "security", "number", "no", "itin", "tin", "id", "is", "file"})
 SURE: Final = 0.8
@@ -175,9 +209,21 @@ def _day(text: str, at: int, form: re.Match[str], before: str) -> Found | None:
     return at, form.end(), "DATE", 0.8 if _DATE_BEFORE.search(before) else 0.55, "month-day"
 
 
+def _month(text: str, at: int, form: re.Match[str], before: str) -> Found | None:
+    return at, form.end(), "DATE", 0.8, "month-year"
+
+
+def _unpadded(text: str, at: int, form: re.Match[str], before: str) -> Found | None:
+    """A month and a day as only words make them a date, because ``5/10`` may be a score."""
+    if (day := _WEEKDAY_BEFORE.search(before[-12:])) is not None:
+        return at - len(day[0]), form.end(), "DATE", 0.9, "month-day"
+    return (at, form.end(), "DATE", 0.7, "month-day") if _DAY_BEFORE.search(before) else None
+
+
 def _case(text: str, at: int, form: re.Match[str], before: str) -> Found | None:
-    long = form[0].index("/") > 3 or _NO_BEFORE.search(before)
-    return (at, form.end(), "ID", 0.6, "case-number") if long else None
+    said = _NO_BEFORE.search(before)
+    start = at - len(said[1] or "") if said else at
+    return (start, form.end(), "ID", 0.6, "case-number") if said or form[0].index("/") > 3 else None
 
 
 def _street(text: str, at: int, form: re.Match[str], before: str) -> Found | None:
@@ -185,12 +231,15 @@ def _street(text: str, at: int, form: re.Match[str], before: str) -> Found | Non
 
 
 def _year(text: str, at: int, form: re.Match[str], before: str) -> Found | None:
+    if before.endswith(_SEASON_ENDS) and (season := _SEASON_BEFORE.search(before)) is not None:
+        return at - len(season[0]), form.end(), "DATE", 0.7, "season"
     return (at, form.end(), "DATE", 0.5, "year") if before[-1:] not in ("$", "£", "€", "#") else None
 
 
 _FORMS: Final[dict[str, Callable[[str, int, re.Match[str], str], Found | None]]] = {
     "iso": _iso, "ip": _ip, "date": _date, "monthly": _monthly, "ssn": _ssn, "spaced": _ssn, "card": _card,
-    "phone": _phone, "local": _phone, "zip": _zip, "day": _day, "case": _case, "street": _street, "year": _year,
+    "phone": _phone, "local": _phone, "zip": _zip, "day": _day, "month": _month, "short": _unpadded,
+    "case": _case, "street": _street, "year": _year,
 }  # fmt: skip
 
 
@@ -198,9 +247,15 @@ def _by_words(text: str, at: int, before: str, last: str) -> Found | None:
     """What the words around a number say of it."""
     if before[-1:] == "+" and (abroad := _ABROAD.match(text, at)):
         return at - 1, abroad.end(), "PHONE", 0.85, "phone-abroad"
+    if last in _EXPIRY and _EXPIRES_BEFORE.search(before) and (expiry := _EXPIRES.match(text, at)):
+        return at, expiry.end(), "DATE", 0.8, "expiry"
+    if text[at] in "0679" and (foreign := _FOREIGN.match(text, at)) is not None:
+        return at, foreign.end(), "PHONE", 0.8, "phone-abroad"
     age = _AGE.match(text, at)
     if age is not None:
         return at, age.end(), "AGE", 0.8, "age" if int(age[1]) < 90 else "age-over-89"
+    if len(last) == 2 and (insured := _INSURED.match(text, at)) and (letters := _INSURED_BEFORE.search(before)):
+        return at - len(letters[0]), insured.end(), "ID", 0.8, "national-insurance"
     groups = _GROUPS.match(text, at)
     if groups is not None and 7 <= len(digits_of(groups[0])) <= 15:
         if last in _SOCIAL and _SSN_BEFORE.search(before):
@@ -227,6 +282,8 @@ def _short(text: str, at: int, before: str, last: str) -> Found | None:
         end += 1
     if end - at in (4, 5) and _STATE_BEFORE.search(before[-16:]):
         return at, end, "ADDRESS", 0.75, "zip"
+    if end - at == _LAST_FOUR and last in _ENDINGS and _LAST_BEFORE.search(before):
+        return at, end, "ID", 0.8, "last-four"
     if last in _AGES and end - at in (2, 3) and _AGE_BEFORE.search(before) and int(text[at:end]) < 150:
         return at, end, "AGE", 0.6, "age" if int(text[at:end]) < 90 else "age-over-89"
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from flujo_deidentifier.checksum import is_address, is_iban
 from flujo_deidentifier.identifier import plates, with_vehicle
@@ -17,15 +18,15 @@ _SPELLED = re.compile(
     r"(?:\s*(?:[\[({]\s*(?i:dot)\s*[\])}]|\s(?i:dot)\s)\s*[\w-]{1,64}){1,4}"
 )
 _URL = re.compile(r"(?:[hH][tT]{2}[pP][sS]?|[fF][tT][pP])://[^\s<>\"'`]+|[wW]{3}\.[^\s<>\"'`]+")
-_HOST = re.compile(
-    r"[A-Za-z0-9](?<![\w@./-].)(?:[\w-]*\.)+(?:com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu"
-    r"|app|dev)"
-    r"(?![\w.-]*@)(?:/[^\s<>\"'`]*|(?![\w.-]))"
+_TOPS: Final = (
+    "com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu|app|dev|au|br|ca|cz|dk|fi|gr|hu|jp|kr|mx|nz|pl|pt"
+    "|ro|ru|se|tr|za|ai|tv|xyz|online|shop|site|tech|cloud|blog|kiwi|health|hospital|clinic"
 )
+_HOST = re.compile(rf"[A-Za-z0-9](?<![\w@./-].)(?:[\w-]*\.)+(?:{_TOPS})(?![\w.-]*@)(?:/[^\s<>\"'`]*|(?!\w|[.-]\w))")
 _IPV6 = re.compile(r"[0-9A-Fa-f:](?<![\w:].)[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
 _MAC = re.compile(r"[0-9A-Fa-f](?<![\w:.-].)[0-9A-Fa-f](?:[:-][0-9A-Fa-f]{2}){5}(?![\w:-])")
 _IBAN = re.compile(r"[A-Z](?<!\w.)[A-Z]\d\d(?:[ -]?[A-Z0-9]{2,4}){3,8}(?!\w)")
-_TOP = re.compile(r"\.(?:com|org|net|io|info|biz|edu|gov|co|me|us|uk|de|fr|es|it|nl|ch|eu|app|dev)(?![\w-])")
+_TOP = re.compile(rf"\.(?=[a-z])(?:{_TOPS})(?![\w-])")
 _HOME = re.compile(
     r"(?i:\b(?:(?:home|mailing|billing|shipping|street|postal)\s+)?address\s*(?:is|:|=)|\b(?:lives?|living"
     r"|resid(?:es?|ing))\s+at)\s*"

@@ -7,13 +7,14 @@ from typing import Final
 
 from flujo_deidentifier.capitals import JOINING, Word, spoken
 from flujo_deidentifier.everyday import BODIES, CARE, CARE_HEADS, GROUND, LEADING, TITLES, is_common
-from flujo_deidentifier.lexicon import entries, lowered, place_starts, places
+from flujo_deidentifier.lexicon import entries, lowered, place_starts, places, regions
 
 _FIRM: Final = entries("firm-ground")
 _BEFORE = re.compile(
     r"(?i:(?<![a-z])(?:at|in|from|near|to|of|visited|visiting|via|around|outside|our|the)\s+"
     r"(?:(?:the|our|downtown|central|northern|southern|eastern|western|nearby)\s+){0,2})$"
 )
+_SEEN: Final = entries("seen")
 _CARED_WORD = re.compile(r"[A-Za-z]+(?:/u\b|'d\b)?")
 _CARED_AT = re.compile(
     r"(?i:\b(?:[^.;!?\n]|(?<=\b[A-Z])\.|(?<=\b[DM]r|\bMs)\.){0,30}?\b(?:at|to|in|from|by|with|@)\s+(?:the\s+|our\s+)?)$"
@@ -27,6 +28,7 @@ _AFTER = re.compile(
     r"(?!\w))?(?:,\s(?:A[LKZR]|C[AOT]|D[CE]|FL|GA|HI|I[DLNA]|K[SY]|LA|M[EDAINSOT]|N[EVHJMYCD]|O[HKR]|PA|RI|S[CD]|T[NX]"
     r"|UT|V[TA]|W[AVIY])(?!\w)(?:\s\d{5}(?:-\d{4})?(?!\w))?)?"
 )
+_REGION = re.compile(r",\s([A-Z][a-z]{3,}(?:\s[A-Z][a-z]{3,})?)(?!\w)")
 _GOING_ON: Final = ("'", "\u2019", " ", ",", "\n")
 _MOST: Final = 5
 
@@ -48,6 +50,14 @@ def listed(words: list[Word], at: int) -> int:
     return int(words[at].key in places())
 
 
+def in_state(text: str, word: Word) -> bool:
+    """Whether a state or a country follows an unusual word: ``Baraboo, Wisconsin``."""
+    if text[word.end : word.end + 1] != "," or word.small or is_common(word.key):
+        return False
+    region = _REGION.match(text, word.end)
+    return region is not None and region[1].lower() in regions()
+
+
 def is_meant(text: str, at: int) -> bool:
     """Whether the words before say that an everyday word is a place: ``in Reading``."""
     return _BEFORE.search(text[max(0, at - 24) : at]) is not None
@@ -56,6 +66,8 @@ def is_meant(text: str, at: int) -> bool:
 def facility(words: list[Word]) -> list[Word]:
     """A facility's words, from the first that is its name to the last that says what it is; empty: it has no name."""
     last = max(at for at, word in enumerate(words) if word.key in CARE_HEADS)
+    if last + 2 < len(words) and words[last + 1].text == "of":
+        last = last + 2  # Children's Hospital of Alabama
     start = 0
     while start < last and (words[start].key in LEADING or words[start].small):
         start += 1
@@ -78,7 +90,7 @@ def ground(words: list[Word]) -> int:
 def _is_cared(before: str) -> bool:
     """Whether somebody was seen there; each word is looked up first, because to match at every place is slow."""
     return any(
-        word[0].lower() in entries("seen") and _CARED_AT.match(before, word.end()) is not None
+        word[0].lower() in _SEEN and _CARED_AT.match(before, word.end()) is not None
         for word in _CARED_WORD.finditer(before)
     )
 

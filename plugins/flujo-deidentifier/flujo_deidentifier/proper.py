@@ -19,8 +19,8 @@ from flujo_deidentifier.everyday import (
     never_alone,
     never_names,
 )
-from flujo_deidentifier.lexicon import entries, lowered, regions
-from flujo_deidentifier.place import cared, facility, ground, is_meant, listed, place_end
+from flujo_deidentifier.lexicon import entries, lowered, nations, regions
+from flujo_deidentifier.place import cared, facility, ground, in_state, is_meant, listed, place_end
 from flujo_deidentifier.span import Span
 
 NAME: Final = "lists"
@@ -28,7 +28,8 @@ _NAMED_BEFORE = re.compile(
     r"(?i:(?<![a-z])(?:named|called|names?(?:\s+(?:is|was)|\s*:|)|surname|i'm|mother|father|mom|dad|son|daughter|wife"
     r"|husband|brother|sister|kid|driver|surgeon|attending:?|pcp:?|provider:?|physician:?|referring:?|nurse:?"
     r"|therapist:?|spoke with|records of|summary for|claim for|report for|results for|chart of|chart for|brought"
-    r"|attn\.?:?|dear|regards,?|sincerely,?|member:?|partner's name|mr\.?|mrs\.?|ms\.?|dr\.?|prof\.?)\s+[\"'(]?)$"
+    r"|attn\.?:?|per|d/w|discussed with|paged|reservation for"
+    r"|dear|regards,?|sincerely,?|member:?|partner's name|mr\.?|mrs\.?|ms\.?|dr\.?|prof\.?)\s+[\"'(]?)$"
 )
 _NAMED_ENDS: Final = entries("before-names")
 _TITLE_AFTER = re.compile(r",?\s+(?:M\.?D|D\.?O|R\.?N|N\.?P|PA-C|Ph\.?D|DDS|DMD|LPN|CRNA|Esq|Jr|Sr)\b")
@@ -131,10 +132,13 @@ def _listed(words: list[Word], text: str) -> Iterator[Span]:
         last = _whole_name(words, at)
         place = listed(words, at) if last is None else 0
         if place:
-            if place > 1 or not is_common(word.key) or is_meant(text, word.start):
+            if place > 1 or not is_common(word.key) or word.key in nations() or is_meant(text, word.start):
                 taken = words[at : at + place]
                 yield _location(taken, 0.7, "region" if spoken(taken) in regions() else "place", text)
             at += place
+        elif last is None and in_state(text, word):
+            yield _location([word], 0.7, "place", text)
+            at += 1
         elif last is not None:
             yield _person(word, words[last], 0.6 if is_common(word.key) else 0.85, "given-and-surname", text)
             at = last + 1
@@ -146,8 +150,12 @@ def _listed(words: list[Word], text: str) -> Iterator[Span]:
 
 
 def _whole_name(words: list[Word], at: int) -> int | None:
-    """Where a name ends that begins with a given name and goes on with a surname or an initial."""
+    """Where a name ends that begins with a given name or initials and goes on with a surname, or with an initial."""
     word = words[at]
+    if word.text[-1] == "." and is_initial(word):
+        last = next((after for after in range(at + 1, len(words)) if not is_initial(words[after])), at)
+        known = last > at and words[last].key in entries("surnames") and words[last].key not in LEADING
+        return last if known else None
     if word.small or word.key in LEADING or word.key not in entries("given-names"):
         return None
     last = at + 1
