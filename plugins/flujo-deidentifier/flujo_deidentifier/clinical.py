@@ -104,9 +104,9 @@ def _is_eponym(text: str, span: Span) -> bool:
     """
     known = lowered("eponyms")
     start, end = span.start, span.end
-    while start and (text[start - 1].isalnum() or text[start - 1] == "-"):
+    while span.start - start < _LONGEST and start and (text[start - 1].isalnum() or text[start - 1] == "-"):
         start -= 1
-    while end < len(text) and (text[end].isalnum() or text[end] == "-"):
+    while end - span.end < _LONGEST and end < len(text) and (text[end].isalnum() or text[end] == "-"):
         end += 1
     parts = list(_PART.finditer(text, start, end))
     keys = [part[0].lower() for part in parts]
